@@ -1,0 +1,198 @@
+"""Which limits a request is charged to, and why.
+
+Enforcement and ``pulse_explain`` run this one code, so an explanation cannot differ from the act.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from pulse.core.claims import Claim
+from pulse.core.clients import (
+    ClientAddress,
+    Identity,
+    User,
+    by_address,
+    by_header,
+    identify,
+    in_percent,
+)
+from pulse.core.endpoints import Match
+from pulse.core.snapshot import Assignment, Mode, Rule, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A request, as plain values.
+
+    Attributes:
+        match: What it resolved to; None for a path that resolves to nothing, or that another
+            middleware answered before a view was found.
+        path: The decoded path that Django resolved.
+        user: The authenticated user; None for nobody, and where no policy asks.
+        header: Looks a request header up by name.
+        sources: Who a client is (the setting ``CLIENT_IDENTITY``).
+        secret: Keys the hashes.
+    """
+
+    method: str
+    path: str
+    match: Match | None
+    address: ClientAddress
+    header: Callable[[str], str | None]
+    sources: Sequence[str]
+    secret: bytes
+    user: User | None = None
+
+
+class Charge(NamedTuple):
+    """One claim on the counters, with the rule that makes it.
+
+    Attributes:
+        counted_by: ``ip``, ``user``, ``header``, ``global``, or several joined by ``+``.
+        ceiling: The claim is on the address behind an identity that is not verified.
+        why: In words, why the rule is for this request.
+    """
+
+    rule: Rule
+    claim: Claim
+    counted_by: str
+    ceiling: bool
+    why: str
+
+
+class Holding(NamedTuple):
+    """Under which name a rule counts a request."""
+
+    key: str
+    kind: str
+    verified: bool
+
+
+def exempt_by(snapshot: Snapshot, facts: Facts) -> str | None:
+    """Return the exemption, a path or a network, that keeps limits from a request."""
+    path = snapshot.exempt_paths.find(facts.path)
+    if path is not None:
+        return path
+    if snapshot.exempt_networks and facts.address.address is not None:
+        return next(snapshot.exempt_networks.find(facts.address.address), None)
+    return None
+
+
+def charges(snapshot: Snapshot, facts: Facts) -> list[Charge]:
+    """Return every claim of a request that is not exempt: its tier, then its endpoint limits.
+
+    All claims have different keys. An identity that is not verified is also charged to its
+    address, so that inventing identities buys at most the ceiling.
+    """
+    client = identify(
+        facts.sources,
+        user=facts.user,
+        header=facts.header,
+        address=facts.address,
+        secret=facts.secret,
+    )
+    rules: Sequence[Rule] = ()
+    if facts.match is not None:
+        rules = snapshot.endpoints.find(facts.match, facts.path, facts.method)
+    found: list[Charge] = []
+    if not any(rule.replaces_tier and _acts(rule, facts) for rule in rules):
+        for tier, enforced, why in tiers(snapshot, facts):
+            _charge(found, tier, client, facts, why, enforced=enforced)
+    for rule in rules:
+        _charge(found, rule, client, facts, "matches the request")
+    return found
+
+
+def tiers(snapshot: Snapshot, facts: Facts) -> Iterator[tuple[Rule, bool, str]]:
+    """Yield the tier of a client, and the tiers that it has in shadow.
+
+    The assignment of the highest priority holds; among equals, user goes before group,
+    header and network, and the more specific network before the wider.
+    """
+    held: Assignment | None = None
+    shadows: list[Assignment] = []
+    if snapshot.assignments:
+        for assignment in _assigned(snapshot, facts):
+            if assignment.mode is Mode.SHADOW or not in_percent(
+                assignment.who, facts.address.prefix, assignment.percent, facts.secret
+            ):
+                shadows.append(assignment)
+            elif held is None or assignment.priority > held.priority:
+                held = assignment
+    tier = snapshot.default_tier if held is None else held.tier
+    if tier is not None:
+        why = "tier of every client" if held is None else f"tier of {held.who}"
+        yield tier, True, why
+    seen = {None if tier is None else tier.name}
+    for assignment in shadows:
+        if assignment.tier.name not in seen:
+            seen.add(assignment.tier.name)
+            yield assignment.tier, False, f"tier of {assignment.who}, in shadow"
+
+
+def _assigned(snapshot: Snapshot, facts: Facts) -> Iterator[Assignment]:
+    assignments, user, address = snapshot.assignments, facts.user, facts.address
+    if user is not None:
+        yield from assignments.users.get(user.name, ())
+        for group in sorted(user.groups & assignments.groups.keys()):
+            yield from assignments.groups[group]
+    if address.peer_trusted:
+        for name, values in assignments.headers.items():
+            yield from values.get(facts.header(name) or "", ())
+    if assignments.networks and address.address is not None:
+        yield from assignments.networks.find(address.address)
+
+
+def _charge(
+    found: list[Charge],
+    rule: Rule,
+    client: Identity,
+    facts: Facts,
+    why: str,
+    *,
+    enforced: bool = True,
+) -> None:
+    enforced = enforced and _acts(rule, facts)
+    holding = _holding(rule, client, facts)
+    prefix = rule.prefix if enforced else f"shadow:{rule.prefix}"
+    claim = Claim(prefix + holding.key, rule.allowance, enforced, rule.on_store_error)
+    found.append(Charge(rule, claim, holding.kind, False, why))
+    if not holding.verified:
+        key = f"{prefix}ceiling:{facts.address.prefix}"
+        ceiling = Claim(key, rule.ceiling, enforced, rule.on_store_error)
+        found.append(Charge(rule, ceiling, "ip", True, "address of an unverified client"))
+
+
+def _acts(rule: Rule, facts: Facts) -> bool:
+    """Whether a rule is enforced for this client, rather than in shadow."""
+    return rule.mode is Mode.ENFORCE and in_percent(
+        rule.prefix, facts.address.prefix, rule.percent, facts.secret
+    )
+
+
+def _holding(rule: Rule, client: Identity, facts: Facts) -> Holding:
+    if rule.key == ("client",):
+        return Holding(client.key, client.kind, client.verified)
+    parts = [_part(source, client, facts) for source in rule.key]
+    return Holding(
+        "|".join(part.key for part in parts),
+        "+".join(part.kind for part in parts),
+        all(part.verified for part in parts),
+    )
+
+
+def _part(source: str, client: Identity, facts: Facts) -> Identity:
+    if source == "client":
+        return client
+    if source == "global":
+        return Identity("global", "global", verified=True)
+    if source == "user" and facts.user is not None:
+        return Identity("user", f"user:{facts.user.id}", verified=True)
+    if source.startswith("header:"):
+        name = source.partition(":")[2]
+        value = facts.header(name)
+        if value:
+            return by_header(name, value, facts.secret)
+    # Nobody is logged in, or the header is missing: leaving it out must not escape the limit.
+    return by_address(facts.address)

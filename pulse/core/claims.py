@@ -1,0 +1,192 @@
+"""What a request asks of the counters, and what they answer.
+
+The seam between policy and store: ``policies`` compiles allowances ahead, ``middleware`` turns a
+request into claims, ``store`` decides them all or none, and the answer names the rule.
+"""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import lru_cache
+from typing import Final
+
+from pulse.core.quotas import Algorithm, Quota, State, Verdict, judge, mend, standing
+
+#: One quota as the script reads it: algorithm, spacing or period, count or burst, cost.
+WIRE: Final = struct.Struct(">Bddd")
+
+
+class OnStoreError(StrEnum):
+    """What a rule does while the shared counters cannot be reached."""
+
+    LOCAL = "local"
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """The quotas of one rule as one client meets them, compiled ahead.
+
+    Attributes:
+        quotas: One to eight, each of which must pass.
+        cost: What one request takes from each.
+        slots: The name under which each quota keeps its state beside the claim's key. It
+            names the algorithm and the place among its like, not the numbers, so that an
+            edit of a rate keeps what was used.
+        wire: The quotas as the decision script reads them.
+    """
+
+    quotas: tuple[Quota, ...]
+    cost: int = 1
+    slots: tuple[str, ...] = field(init=False, compare=False)
+    wire: bytes = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        seen = dict.fromkeys(Algorithm, 0)
+        slots = []
+        for quota in self.quotas:
+            slots.append(f"{quota.algorithm[0]}{seen[quota.algorithm]}")
+            seen[quota.algorithm] += 1
+        object.__setattr__(self, "slots", tuple(slots))
+        object.__setattr__(self, "wire", b"".join(map(self._pack, self.quotas)))
+
+    def times(self, factor: int) -> "Allowance":
+        """``factor`` times each quota."""
+        return Allowance(tuple(quota.times(factor) for quota in self.quotas), self.cost)
+
+    def share(self, parts: int) -> "Allowance":
+        """One of ``parts`` equal parts of each quota."""
+        quotas = tuple(quota.share(parts) for quota in self.quotas)
+        return Allowance(quotas, min(self.cost, *(quota.capacity for quota in quotas)))
+
+    def _pack(self, quota: Quota) -> bytes:
+        if quota.algorithm is Algorithm.TOKEN_BUCKET:
+            return WIRE.pack(0, quota.spacing_us, quota.capacity, self.cost)
+        return WIRE.pack(1, quota.period_us, quota.count, self.cost)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One rule's demand on one counted client.
+
+    Attributes:
+        key: Names the rule and the client, such as ``rate_tiers:default:ip:203.0.113.9``.
+            Claims of one decision have different keys.
+        allowance: What the rule grants.
+        enforced: False for a rule in shadow: it counts on keys of its own, only when the
+            request is admitted, and never refuses.
+        on_store_error: What holds while the counters cannot be reached.
+    """
+
+    key: str
+    allowance: Allowance
+    enforced: bool = True
+    on_store_error: OnStoreError = OnStoreError.LOCAL
+
+
+class Store(StrEnum):
+    """Which counters decided."""
+
+    REDIS = "redis"
+    LOCAL = "local"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one claim.
+
+    Attributes:
+        passed: Every quota of the claim had room (also for a claim in shadow).
+        verdicts: One for each quota, in order; empty where nothing was counted
+            (``on_store_error`` ``open`` or ``closed`` without the store). Where the whole
+            request was refused or the claim did not pass, nothing was charged and
+            ``remaining`` and ``reset_after_us`` describe the state as it is.
+    """
+
+    claim: Claim
+    passed: bool
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def retry_after_us(self) -> int:
+        """The longest wait among the quotas, 0 if the claim passed."""
+        return max((verdict.retry_after_us for verdict in self.verdicts), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer to all claims of one request.
+
+    Attributes:
+        allowed: Every enforced claim passed, and all of them were charged; else none was.
+        outcomes: One for each claim, in order.
+        now_us: The clock that decided (Redis's own), in epoch microseconds.
+        store: Whose counters they were.
+        unavailable: Refused only because a ``closed`` rule had no store to ask: 503, not 429.
+    """
+
+    allowed: bool
+    outcomes: tuple[Outcome, ...]
+    now_us: int
+    store: Store
+    unavailable: bool = False
+
+    @property
+    def refusing(self) -> Outcome | None:
+        """The enforced outcome that makes the client wait longest, None when allowed."""
+        refused = [o for o in self.outcomes if o.claim.enforced and not o.passed]
+        return max(refused, key=lambda outcome: outcome.retry_after_us, default=None)
+
+
+def settle(
+    claims: Sequence[Claim], states: Sequence[State | None], now_us: int, *, parts: int = 1
+) -> tuple[tuple[Outcome, ...], list[State | None]]:
+    """Decide all claims of one request, as ``store/scripts/decide.lua`` does.
+
+    Args:
+        claims: What the request asks.
+        states: What each quota of each claim kept from the last call, in order.
+        now_us: Epoch microseconds.
+        parts: Into how many equal parts each allowance is cut; one of them is granted.
+
+    Returns:
+        One outcome for each claim, and for each state the one to write, None where it stands.
+    """
+    judged = []
+    refused = False
+    place = 0
+    for claim in claims:
+        allowance = claim.allowance if parts == 1 else _share(claim.allowance, parts)
+        passed = True
+        row = []
+        for quota in allowance.quotas:
+            state = states[place]
+            verdict, kept = judge(quota, state, now_us, allowance.cost)
+            row.append((quota, state, verdict, kept))
+            passed = passed and verdict.allowed
+            place += 1
+        refused = refused or (claim.enforced and not passed)
+        judged.append((claim, passed, row))
+
+    outcomes = []
+    keep: list[State | None] = []
+    for claim, passed, row in judged:
+        if passed and not refused:
+            verdicts = tuple(verdict for _, _, verdict, _ in row)
+            keep.extend(kept for _, _, _, kept in row)
+        else:
+            verdicts = tuple(
+                standing(quota, state, now_us) if verdict.allowed else verdict
+                for quota, state, verdict, _ in row
+            )
+            keep.extend(mend(quota, state, now_us) for quota, state, _, _ in row)
+        outcomes.append(Outcome(claim, passed, verdicts))
+    return tuple(outcomes), keep
+
+
+@lru_cache(maxsize=4096)
+def _share(allowance: Allowance, parts: int) -> Allowance:
+    return allowance.share(parts)

@@ -1,0 +1,153 @@
+"""Who a client is: its address behind proxies, and the name under which it is counted."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+from pulse.core.networks import Address, NetworkIndex, client_prefix, parse_address
+
+#: Counted under this name when not even the socket has an address (a Unix socket, say).
+UNKNOWN: Final = "unknown"
+#: A forwarding chain longer than this is not read further: no real one is.
+MAX_HOPS: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class ClientAddress:
+    """Where a request came from, and how that was found.
+
+    Attributes:
+        address: The client's address, None if not even the socket has one.
+        peer_trusted: The socket's peer is a trusted proxy: headers that it sets count.
+        steps: What was looked at, in order, in words.
+    """
+
+    address: Address | None
+    peer_trusted: bool = False
+    steps: tuple[str, ...] = ()
+
+    @property
+    def prefix(self) -> str:
+        """The name under which the address is counted."""
+        return UNKNOWN if self.address is None else client_prefix(self.address)
+
+    def __str__(self) -> str:
+        return UNKNOWN if self.address is None else str(self.address)
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An authenticated user as policies see one."""
+
+    id: str
+    name: str
+    groups: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The name under which a client is counted.
+
+    Attributes:
+        kind: ``user``, ``ip`` or ``header``.
+        key: The kind and a value that is safe in a key: never a credential.
+        verified: False when the client could have invented it.
+    """
+
+    kind: str
+    key: str
+    verified: bool
+
+
+def resolve_address(
+    peer: str, forwarded_for: str, trusted: NetworkIndex[None], *, explain: bool = False
+) -> ClientAddress:
+    """Find the client's address from the right of ``X-Forwarded-For`` over trusted networks.
+
+    Each proxy appends the address that it saw, so only what trusted proxies wrote can be
+    believed: the walk ends at the first address that is not one of theirs. An entry that is
+    no address ends it too, at the proxy that passed it on.
+
+    Args:
+        peer: The socket's peer (``REMOTE_ADDR``).
+        forwarded_for: ``X-Forwarded-For``, several headers joined by commas.
+        trusted: The networks whose forwarding headers count.
+        explain: Whether to tell the steps.
+    """
+    address = parse_address(peer)
+    steps = [f"The connection comes from {peer or 'no address'}."] if explain else []
+    if address is None or address not in trusted:
+        if explain and forwarded_for:
+            steps.append("That is no trusted proxy, so X-Forwarded-For is not believed.")
+        return ClientAddress(address, steps=tuple(steps))
+    for hop in reversed(forwarded_for.rsplit(",", MAX_HOPS)[-MAX_HOPS:]):
+        if address not in trusted:
+            break
+        before = parse_address(hop)
+        if explain and hop.strip():
+            fate = "" if before else ", which is no address: the walk ends"
+            steps.append(f"{address} is a trusted proxy and was called by {hop.strip()}{fate}.")
+        if before is None:
+            break
+        address = before
+    return ClientAddress(address, peer_trusted=True, steps=tuple(steps))
+
+
+def identify(
+    sources: Sequence[str],
+    *,
+    user: User | None,
+    header: Callable[[str], str | None],
+    address: ClientAddress,
+    secret: bytes,
+) -> Identity:
+    """Name a client by the first source that the request has; its address if it has none.
+
+    Args:
+        sources: ``user``, ``address`` or ``header:NAME``, in order.
+        user: The authenticated user, if any.
+        header: Looks a request header up by name.
+        address: The client's address.
+        secret: Keys the hash of header values.
+    """
+    for source in sources:
+        if source == "user":
+            if user is not None:
+                return Identity("user", f"user:{user.id}", verified=True)
+        elif source == "address":
+            break
+        else:
+            name = source.partition(":")[2]
+            value = header(name)
+            if value:
+                return by_header(name, value, secret)
+    return by_address(address)
+
+
+def by_address(address: ClientAddress) -> Identity:
+    """Name a client by its address."""
+    return Identity("ip", f"ip:{address.prefix}", verified=True)
+
+
+def by_header(name: str, value: str, secret: bytes) -> Identity:
+    """Name a client by a header value that it sent, hashed: it may be a credential."""
+    return Identity("header", f"{name.lower()}:{digest(value, secret)}", verified=False)
+
+
+@lru_cache(maxsize=8192)
+def digest(value: str, secret: bytes) -> str:
+    """Hash a value under a key: 96 bits as hexadecimal digits."""
+    text = value.encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, key=secret[:64], digest_size=12).hexdigest()
+
+
+def in_percent(rule: str, client: str, percent: int, secret: bytes) -> bool:
+    """Whether a client is among the ``percent`` of clients for whom a rule is enforced.
+
+    Stable for a client and a rule, and monotone: who is in stays in as the share grows.
+    """
+    if percent >= 100:
+        return True
+    return int(digest(f"{rule}\n{client}", secret)[:8], 16) * 100 < percent << 32

@@ -1,0 +1,68 @@
+"""The policy document as plain values: its canonical text, and the difference of two."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+VERSION: Final = 1
+
+Item = Mapping[str, Any]
+Document = Mapping[str, Any]
+Change = dict[str, Any]
+
+
+def canonical(value: object) -> str:
+    """Write a value as JSON in the one form that its hash is taken of."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def chain_hash(previous: str, content: Mapping[str, object]) -> str:
+    """Return the SHA-256 that binds a revision to the one before."""
+    return hashlib.sha256(f"{previous}\n{canonical(content)}".encode()).hexdigest()
+
+
+def key_of(item: Item, names: Sequence[str]) -> dict[str, Any]:
+    """Return the natural key of an item: those of its key fields that it has."""
+    return {name: item[name] for name in names if item.get(name) not in (None, "")}
+
+
+def difference(
+    before: Document, after: Document, keys: Mapping[str, Sequence[str]]
+) -> list[Change]:
+    """List what leads from one document to another.
+
+    Args:
+        before: A whole document, defaults written out.
+        after: Another.
+        keys: The natural key fields of each kind, in the order of the report.
+
+    Returns:
+        One change an item: ``kind``, ``key``, ``action`` (``create``, ``update``,
+        ``delete``) and ``fields`` with ``before`` and ``after`` of those that differ.
+    """
+    changes: list[Change] = []
+    for kind, names in keys.items():
+        old = {canonical(key_of(item, names)): item for item in before.get(kind, ())}
+        new = {canonical(key_of(item, names)): item for item in after.get(kind, ())}
+        for key in sorted(old.keys() | new.keys()):
+            one, other = old.get(key), new.get(key)
+            if one == other:
+                continue
+            action = "create" if one is None else "delete" if other is None else "update"
+            item = other if other is not None else one
+            changes.append({
+                "kind": kind,
+                "key": key_of(item or {}, names),
+                "action": action,
+                "fields": _fields(one or {}, other or {}),
+            })
+    return changes
+
+
+def _fields(before: Item, after: Item) -> dict[str, dict[str, Any]]:
+    return {
+        name: {"before": before.get(name), "after": after.get(name)}
+        for name in [*after, *(name for name in before if name not in after)]
+        if before.get(name) != after.get(name)
+    }

@@ -1,0 +1,148 @@
+"""Paths and routes, and finding the rules of a request at a flat cost."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, Generic, TypeVar
+
+from pulse.exceptions import InvalidPath
+
+METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
+#: Combinations of route and method whose answer is remembered; a site has fewer.
+MAX_REMEMBERED: Final = 10_000
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What Django resolved a request to.
+
+    Attributes:
+        route: The URL pattern, such as ``api/products/<int:pk>/``.
+        url_name: The name with its namespaces, such as ``shop:product``; empty if it has none.
+        view: The dotted path of the view function or class.
+    """
+
+    route: str
+    url_name: str
+    view: str
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """Which requests a rule is for: exactly one of the first four, and methods.
+
+    Attributes:
+        methods: None for all. ``GET`` includes ``HEAD``.
+    """
+
+    route: str | None = None
+    url_name: str | None = None
+    view: str | None = None
+    path: str | None = None
+    methods: frozenset[str] | None = None
+
+    def accepts(self, method: str) -> bool:
+        """Whether the rule is for a method."""
+        return (
+            self.methods is None
+            or method in self.methods
+            or (method == "HEAD" and "GET" in self.methods)
+        )
+
+
+class EndpointIndex(Generic[T]):
+    """Values by what they match; a look-up costs the same with ten rules and ten thousand."""
+
+    __slots__ = ("_paths", "_remembered", "_routes", "_url_names", "_views")
+
+    def __init__(self, items: Iterable[tuple[Matcher, T]] = ()) -> None:
+        self._routes: dict[str, list[tuple[Matcher, T]]] = {}
+        self._url_names: dict[str, list[tuple[Matcher, T]]] = {}
+        self._views: dict[str, list[tuple[Matcher, T]]] = {}
+        self._paths: dict[str, list[tuple[Matcher, T]]] = {}
+        self._remembered: dict[tuple[Match, str], tuple[T, ...]] = {}
+        for matcher, value in items:
+            table, key = self._place(matcher)
+            table.setdefault(key, []).append((matcher, value))
+
+    def find(self, match: Match, path: str, method: str) -> tuple[T, ...]:
+        """Return every value for a request: by route, URL name, view, then longest prefix."""
+        key = (match, method)
+        found = self._remembered.get(key)
+        if found is None:
+            candidates = (
+                *self._routes.get(match.route, ()),
+                *(self._url_names.get(match.url_name, ()) if match.url_name else ()),
+                *self._views.get(match.view, ()),
+            )
+            found = tuple(value for matcher, value in candidates if matcher.accepts(method))
+            # Methods are the client's to invent; those that no standard names are not kept.
+            if method in METHODS and len(self._remembered) < MAX_REMEMBERED:
+                self._remembered[key] = found
+        if not self._paths:
+            return found
+        return found + tuple(
+            value
+            for prefix in prefixes(path)
+            for matcher, value in self._paths.get(prefix, ())
+            if matcher.accepts(method)
+        )
+
+    def _place(self, matcher: Matcher) -> tuple[dict[str, list[tuple[Matcher, T]]], str]:
+        if matcher.route is not None:
+            return self._routes, matcher.route
+        if matcher.url_name is not None:
+            return self._url_names, matcher.url_name
+        if matcher.view is not None:
+            return self._views, matcher.view
+        return self._paths, matcher.path or "/"
+
+
+class PathSet:
+    """Path prefixes; a look-up costs the depth of the path."""
+
+    __slots__ = ("_prefixes",)
+
+    def __init__(self, paths: Iterable[str] = ()) -> None:
+        self._prefixes = frozenset(paths)
+
+    def find(self, path: str) -> str | None:
+        """Return the longest prefix of a path that is in the set, None if there is none."""
+        if not self._prefixes:
+            return None
+        return next((prefix for prefix in prefixes(path) if prefix in self._prefixes), None)
+
+
+def prefixes(path: str) -> Iterator[str]:
+    """Yield what a path lies under, longest first: itself, then at each segment boundary.
+
+    ``/a/b`` lies under ``/a/b``, ``/a/``, ``/a`` and ``/``, and never under ``/a/bc``.
+    """
+    yield path
+    end = len(path)
+    while (end := path.rfind("/", 0, end)) >= 0:
+        if end + 1 != len(path):
+            yield path[: end + 1]
+        if end:
+            yield path[:end]
+
+
+def parse_path(text: str) -> str:
+    """Check a path as an operator writes it: decoded, from the site's root.
+
+    Raises:
+        InvalidPath: The text cannot be a path that Django resolves.
+    """
+    text = text.strip()
+    if not text.startswith("/"):
+        raise InvalidPath(text, "is not a path. Start it with a slash, such as /api/.")
+    if "//" in text or "/./" in f"{text}/" or "/../" in f"{text}/":
+        raise InvalidPath(text, "has empty or dotted segments, which no route has.")
+    if any(mark in text for mark in "?#*") or not text.isprintable() or " " in text:
+        raise InvalidPath(
+            text, "has characters that a path prefix cannot have. It matches on whole segments."
+        )
+    if "%" in text:
+        raise InvalidPath(text, "is percent-encoded. Write the path decoded.")
+    return text

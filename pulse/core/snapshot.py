@@ -1,0 +1,122 @@
+"""The policy in force, compiled: immutable, and only looked up on a request."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from pulse.core.announcement import Announcement
+from pulse.core.claims import Allowance, OnStoreError
+from pulse.core.endpoints import EndpointIndex, Matcher, PathSet
+from pulse.core.networks import NetworkIndex
+
+TIERS: Final = "rate_tiers"
+ENDPOINTS: Final = "endpoint_limits"
+DEFAULT_CEILING: Final = 5
+
+
+class Mode(StrEnum):
+    """What a policy does with its verdict."""
+
+    ENFORCE = "enforce"
+    SHADOW = "shadow"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rule:
+    """One limit of the policy: a tier, or an endpoint limit.
+
+    Attributes:
+        kind: The document's kind, and ``name`` the natural key within it.
+        mode: ``enforce`` or ``shadow``; rules that are off or out of their time are not here.
+        percent: The share of clients for whom it is enforced; for the others it is in shadow.
+        allowance: What each counted client may take.
+        ceiling: What an address may take through identities that pulse has not verified.
+        key: What is counted: ``client``, ``ip``, ``user``, ``header:NAME`` or ``global``, or several.
+        matcher: The requests it is for; None for a tier.
+        replaces_tier: Requests that match are not charged to their client's tier.
+    """
+
+    kind: str
+    name: str
+    mode: Mode
+    allowance: Allowance
+    ceiling: Allowance
+    percent: int = 100
+    key: tuple[str, ...] = ("client",)
+    matcher: Matcher | None = None
+    replaces_tier: bool = False
+    on_store_error: OnStoreError = OnStoreError.LOCAL
+    prefix: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "prefix", f"{self.kind}:{self.name}:")
+
+    @property
+    def by_user(self) -> bool:
+        """Whether deciding asks for the authenticated user."""
+        return "user" in self.key
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A tier given to some clients.
+
+    Attributes:
+        who: In words, such as ``group paying``.
+        mode: In ``shadow`` the client keeps its tier, and this one counts beside it.
+    """
+
+    who: str
+    tier: Rule
+    priority: int
+    mode: Mode = Mode.ENFORCE
+    percent: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Assignments:
+    """Who is given which tier, by each way of naming clients."""
+
+    users: Mapping[str, tuple[Assignment, ...]] = field(default_factory=dict)
+    groups: Mapping[str, tuple[Assignment, ...]] = field(default_factory=dict)
+    headers: Mapping[str, Mapping[str, tuple[Assignment, ...]]] = field(default_factory=dict)
+    networks: NetworkIndex[Assignment] = field(default_factory=NetworkIndex)
+
+    def __bool__(self) -> bool:
+        return bool(self.users or self.groups or self.headers or self.networks)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """Everything that deciding a request needs, of one revision at one time.
+
+    Attributes:
+        announcement: Names the revision; None where no database has told one.
+        valid_until: When the next policy starts or ends, in epoch seconds; None if none will.
+        wants_user: Some limit or assignment looks at the authenticated user.
+        wants_groups: Some assignment is by group.
+    """
+
+    announcement: Announcement | None = None
+    valid_until: float | None = None
+    default_tier: Rule | None = None
+    rules: tuple[Rule, ...] = ()
+    assignments: Assignments = field(default_factory=Assignments)
+    endpoints: EndpointIndex[Rule] = field(default_factory=EndpointIndex)
+    exempt_paths: PathSet = field(default_factory=PathSet)
+    exempt_networks: NetworkIndex[str] = field(default_factory=NetworkIndex)
+    trusted_proxies: NetworkIndex[None] = field(default_factory=NetworkIndex)
+    wants_user: bool = False
+    wants_groups: bool = False
+    stamp: str | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        text = None if self.announcement is None else str(self.announcement)
+        object.__setattr__(self, "stamp", text)
+
+    @property
+    def revision(self) -> int:
+        """The number of the revision; 0 for the empty policy."""
+        return 0 if self.announcement is None else self.announcement.revision

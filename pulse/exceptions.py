@@ -1,0 +1,78 @@
+"""What can go wrong in pulse, as one family.
+
+PulseError
+├── PolicyError(ValueError)      a value that cannot be a policy, and why
+│   ├── InvalidQuota
+│   ├── InvalidNetwork
+│   ├── InvalidPath
+│   ├── InvalidIdentity
+│   └── InvalidDocument          a whole document, with every error by its place
+└── StoreError
+    ├── StoreUnavailable         the counters cannot be reached in time
+    └── StaleAnnouncement        the counters belong to another revision: nothing was charged
+"""
+
+from collections.abc import Mapping, Sequence
+
+
+class PulseError(Exception):
+    """The base of every error that pulse raises."""
+
+
+class PolicyError(PulseError, ValueError):
+    """A policy value that cannot be used, and why."""
+
+    def __init__(self, value: str, reason: str) -> None:
+        super().__init__(f'"{value}" {reason}')
+        self.value = value
+        self.reason = reason
+
+
+class InvalidQuota(PolicyError):
+    """A rate, burst or algorithm that makes no limit."""
+
+
+class InvalidNetwork(PolicyError):
+    """Text that is neither an address nor a CIDR network."""
+
+
+class InvalidPath(PolicyError):
+    """Text that cannot be a path of this site."""
+
+
+class InvalidIdentity(PolicyError):
+    """A source of client identity that pulse does not know."""
+
+
+class InvalidDocument(PulseError, ValueError):
+    """A policy document that cannot be applied.
+
+    Attributes:
+        errors: Texts by place, such as ``endpoint_limits.3.limits.0.rate``.
+    """
+
+    def __init__(self, errors: Mapping[str, Sequence[str]]) -> None:
+        self.errors = {place: list(texts) for place, texts in errors.items()}
+        super().__init__(
+            "; ".join(f"{place}: {' '.join(texts)}" for place, texts in self.errors.items())
+        )
+
+
+class StoreError(PulseError):
+    """The base of what the counter store raises."""
+
+
+class StoreUnavailable(StoreError):
+    """The counters could not be reached within their time budget."""
+
+
+class StaleAnnouncement(StoreError):
+    """The store announces another revision than the caller holds; nothing was charged.
+
+    Attributes:
+        announced: The announcement as the store has it, None when it has none.
+    """
+
+    def __init__(self, announced: str | None) -> None:
+        super().__init__(f"announced: {announced}")
+        self.announced = announced
