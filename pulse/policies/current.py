@@ -1,0 +1,224 @@
+"""The policy in force in this process: held in memory, renewed when another is announced.
+
+A request only reads a global. Loading is single-flight: one thread loads, others wait for it at
+most a moment and then go on with what they hold.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from django.core.signals import setting_changed
+from django.db import DatabaseError, router
+
+from pulse.core.announcement import Announcement
+from pulse.core.document import Document
+from pulse.core.snapshot import Snapshot
+from pulse.exceptions import PulseError, StoreUnavailable
+from pulse.policies.compiler import compile_document
+from pulse.policies.models import PolicyRevision, PolicyState
+from pulse.store import announcement as store
+
+logger = logging.getLogger(__name__)
+
+#: How long a request waits for another thread that is loading, in seconds.
+WAIT_S: Final = 0.25
+#: How long until a failed load is tried again, in seconds.
+RETRY_S: Final = 1.0
+#: How often the database is looked at: without Redis, and with it (for what was never announced).
+LOOK_DATABASE_S: Final = 2.0
+LOOK_DATABASE_BESIDE_REDIS_S: Final = 10.0
+
+NOTHING: Final = Snapshot()
+
+
+class _Holder:
+    """What this process holds."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.snapshot: Snapshot | None = None
+        self.override: Snapshot | None = None
+        self.document: Document = {}
+        self.since = 0.0
+        self.retry_at = 0.0
+        self.looked_at = 0.0
+
+
+_held = _Holder()
+
+
+def current_snapshot() -> Snapshot:
+    """Return the policy in force; the first call in a process queries the database.
+
+    Where the database cannot be read, the policy held before stays in force, and the empty
+    one where there was none.
+    """
+    snapshot = _held.snapshot if _held.override is None else _held.override
+    if snapshot is None or (snapshot.valid_until and snapshot.valid_until <= time.time()):
+        return _renew()
+    return snapshot
+
+
+def is_loaded() -> bool:
+    """Whether ``current_snapshot()`` would answer without a query."""
+    return _held.snapshot is not None or _held.override is not None
+
+
+def in_force_since() -> float:
+    """When this process took up its policy, in epoch seconds; 0 if it has none."""
+    return _held.since
+
+
+def adopt(document: Document, announcement: Announcement) -> None:
+    """Put a document in force in this process, unless a newer one of its lineage is."""
+    with _held.lock:
+        held = _held.snapshot.announcement if _held.snapshot else None
+        if held is None or announcement.supersedes(held):
+            _install(document, announcement)
+
+
+def catch_up(announced: str | None) -> Snapshot:
+    """Bring this process to the policy that the store announces, or to one newer still.
+
+    Where the store announces nothing, or another lineage, or something older, the database
+    decides and what it says is announced.
+
+    Returns:
+        The policy to decide with; the one held where nothing newer is to be had in time.
+    """
+    if not _held.lock.acquire(timeout=WAIT_S):
+        return current_snapshot()
+    try:
+        held = _held.snapshot
+        if held is None or held.stamp != announced:
+            _load()
+            _restore(announced)
+    finally:
+        _held.lock.release()
+    return current_snapshot()
+
+
+def look() -> None:
+    """See whether another policy is announced; the heartbeat calls this each second."""
+    interval = LOOK_DATABASE_BESIDE_REDIS_S
+    try:
+        found = store.read()
+    except StoreUnavailable:
+        interval = LOOK_DATABASE_S
+    else:
+        held = _held.snapshot.announcement if _held.snapshot else None
+        if held is None or found != held:
+            catch_up(None if found is None else str(found))
+    now = time.monotonic()
+    if now - _held.looked_at >= interval:
+        _held.looked_at = now
+        look_at_database()
+
+
+def look_at_database() -> None:
+    """Take up what the database has and nobody announced."""
+    using = router.db_for_write(PolicyState)
+    try:
+        state = PolicyState.objects.using(using).filter(pk=1).first()
+    except DatabaseError as error:
+        logger.warning("The policy in the database cannot be looked at: %s", error)
+        return
+    if state is None:
+        return
+    found = announcement_of(state)
+    if _held.snapshot is None or _held.snapshot.announcement != found:
+        catch_up(str(found))
+
+
+def announcement_of(state: PolicyState) -> Announcement:
+    """Name the revision that a state row tells of."""
+    return Announcement(str(state.lineage), state.revision, state.key_epoch)
+
+
+@contextmanager
+def overridden(document: Document) -> Iterator[Snapshot]:
+    """Put a document in force in this process alone, for as long as the block lasts."""
+    before = _held.override
+    _held.override = snapshot = compile_document(document, None, time.time())
+    try:
+        yield snapshot
+    finally:
+        _held.override = before
+
+
+def forget() -> None:
+    """Hold nothing, as a process that has just started."""
+    with _held.lock:
+        _held.snapshot = None
+        _held.document = {}
+        _held.retry_at = _held.since = _held.looked_at = 0.0
+
+
+def _renew() -> Snapshot:
+    """Load the first policy, or compile the held one anew as a policy starts or ends."""
+    if not _held.lock.acquire(timeout=WAIT_S):
+        return _held.override or _held.snapshot or NOTHING
+    try:
+        if _held.override is not None:
+            return _held.override
+        held = _held.snapshot
+        if held is None:
+            _load()
+        elif held.announcement and held.valid_until and held.valid_until <= time.time():
+            _install(_held.document, held.announcement)
+    finally:
+        _held.lock.release()
+    return _held.snapshot or NOTHING
+
+
+def _load() -> None:
+    """Read the newest revision and put it in force; keep the old one if that fails."""
+    if time.monotonic() < _held.retry_at:
+        return
+    using = router.db_for_write(PolicyState)
+    try:
+        state = PolicyState.objects.using(using).filter(pk=1).first()
+        if state is None:
+            _held.retry_at = time.monotonic() + RETRY_S
+            return
+        announcement = announcement_of(state)
+        if _held.snapshot is None or _held.snapshot.announcement != announcement:
+            revisions = PolicyRevision.objects.using(using).filter(number=state.revision)
+            document = revisions.values_list("document", flat=True).first()
+            _install(document or {}, announcement)
+    except (DatabaseError, PulseError) as error:
+        _held.retry_at = time.monotonic() + RETRY_S
+        logger.error("The policy cannot be loaded; the one held stays in force: %s", error)
+
+
+def _install(document: Document, announcement: Announcement) -> None:
+    _held.snapshot = compile_document(document, announcement, time.time())
+    _held.document = document
+    _held.since = time.time()
+    logger.info("Policy revision %d is in force", announcement.revision)
+
+
+def _restore(announced: str | None) -> None:
+    """Announce what the database says, where the store knows nothing of it or less."""
+    held = _held.snapshot
+    if held is None or held.announcement is None or held.stamp == announced:
+        return
+    found = Announcement.parse(announced)
+    if found is not None and not held.announcement.supersedes(found):
+        return
+    try:
+        store.announce(held.announcement)
+    except StoreUnavailable:
+        logger.debug("Revision %d could not be announced", held.announcement.revision)
+
+
+def _forget_on_change(*, setting: str, **kwargs: object) -> None:
+    if setting == "DATABASES":
+        forget()
+
+
+setting_changed.connect(_forget_on_change, dispatch_uid="pulse.policies.current")

@@ -1,0 +1,315 @@
+"""The kinds of policy: how each stands in the document, and how it becomes rows.
+
+A room registers its kinds in ``ready()``; export, apply, difference and compiler walk the registry
+in its order, in which what is named comes before what names it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
+from django.db.models import Model
+from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext as _
+
+from pulse.core.quotas import Algorithm
+from pulse.exceptions import InvalidQuota
+from pulse.policies.models import (
+    MAX_LIMITS,
+    EndpointLimit,
+    Exemption,
+    Limit,
+    Policy,
+    RateTier,
+    TierAssignment,
+    TrustedProxy,
+    check_limits,
+)
+
+Item = Mapping[str, Any]
+Errors = dict[str, list[str]]
+
+SHARED: Final = ("mode", "percent", "description", "starts_at", "ends_at")
+TIMES: Final = ("starts_at", "ends_at")
+LIMIT_FIELDS: Final = ("rate", "burst", "algorithm")
+
+
+@dataclass(frozen=True)
+class Named:
+    """A field that names a row of another model by its natural key."""
+
+    model: type[Model]
+    by: str
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One list of the document.
+
+    Attributes:
+        name: Its key in the document.
+        model: Its rows.
+        key: The fields that name an item.
+        fields: The fields of its own, in the order of the document; the shared ones follow.
+        names: Those fields that name other rows.
+        limits: Items have a list ``limits``.
+        short: The field that a bare string stands for.
+        singles: Fields that may be one text where the rows keep a list.
+    """
+
+    name: str
+    model: type[Policy]
+    key: tuple[str, ...]
+    fields: tuple[str, ...]
+    names: Mapping[str, Named] = field(default_factory=dict)
+    limits: bool = False
+    short: tuple[str, ...] = ()
+    singles: tuple[str, ...] = ()
+
+    @property
+    def all_fields(self) -> tuple[str, ...]:
+        """Every field that an item may have."""
+        return (*self.fields, *(("limits",) if self.limits else ()), *SHARED)
+
+    def rows(self, using: str | None = None) -> list[Policy]:
+        """Read every row with what it names, in a fixed number of queries."""
+        rows = self.model._default_manager.using(using).select_related(*self.names)
+        if self.limits:
+            rows = rows.prefetch_related("limits")
+        return list(rows)
+
+    def to_item(self, row: Any) -> dict[str, Any]:
+        """Write a row as an item, defaults written out, unset choices left out."""
+        item: dict[str, Any] = {}
+        for name in self.fields:
+            value = getattr(row, name)
+            if name in self.names:
+                value = None if value is None else getattr(value, self.names[name].by)
+            elif name in self.singles and len(value) == 1:
+                value = value[0]
+            if value is None or value == "":
+                continue
+            item[name] = list(value) if isinstance(value, list) else value
+        if self.limits:
+            item["limits"] = [limit_to_item(limit) for limit in row.limits.all()]
+        for name in SHARED:
+            value = getattr(row, name)
+            item[name] = time_to_text(value) if name in TIMES else value
+        return item
+
+    def values(self, item: Item, errors: Errors, place: str) -> dict[str, Any]:
+        """Read an item as the values of a row; what cannot be read is told by its place.
+
+        Named rows come back as the texts that name them.
+        """
+        values: dict[str, Any] = {}
+        for name, value in item.items():
+            if name == "limits" and self.limits:
+                continue
+            if name not in self.all_fields:
+                known = ", ".join(self.all_fields)
+                add_error(errors, f"{place}.{name}", _("Unknown field. Known are: %s.") % known)
+            elif name in TIMES:
+                values[name] = _time(value, errors, f"{place}.{name}")
+            elif name in self.singles and isinstance(value, str):
+                values[name] = [value]
+            else:
+                values[name] = self._checked(name, value, errors, f"{place}.{name}")
+        return values
+
+    def _checked(self, name: str, value: Any, errors: Errors, place: str) -> Any:
+        """Refuse what JSON has and the column has not: Django would turn it into text."""
+        if name in self.names:
+            if value is not None and not isinstance(value, str):
+                add_error(errors, place, _("Write a name."))
+                return None
+            return value
+        column = self.model._meta.get_field(name)
+        if value is None:
+            if column.null or column.has_default() or getattr(column, "blank", False):
+                return column.get_default()
+            add_error(errors, place, _("This is required."))
+            return ""
+        expected: dict[str, tuple[type, str]] = {
+            "CharField": (str, _("Write a text.")),
+            "TextField": (str, _("Write a text.")),
+            "BooleanField": (bool, _("Write true or false.")),
+            "PositiveIntegerField": (int, _("Write a whole number.")),
+            "PositiveSmallIntegerField": (int, _("Write a whole number.")),
+            "SmallIntegerField": (int, _("Write a whole number.")),
+        }
+        kind = expected.get(column.get_internal_type())
+        if kind and (not isinstance(value, kind[0]) or (kind[0] is int and value is True)):
+            add_error(errors, place, kind[1])
+            return column.get_default()
+        return value
+
+
+def limit_to_item(limit: Limit) -> dict[str, Any]:
+    """Write a limit, its burst written out."""
+    try:
+        burst = limit.quota.capacity
+    except InvalidQuota:  # Written past the validators; the compiler will name it.
+        burst = limit.burst or 0
+    return {"rate": limit.rate, "burst": burst, "algorithm": limit.algorithm}
+
+
+def read_limits(
+    model: type[Limit], items: Any, errors: Errors, place: str, cost: int = 1
+) -> list[Limit]:
+    """Read a list of limits as unsaved rows, each validated, and together possible."""
+    if not isinstance(items, list):
+        add_error(errors, place, _("Write a list of limits, such as [{rate: 10/s}]."))
+        return []
+    if len(items) > MAX_LIMITS:
+        add_error(errors, place, _("At most %d limits.") % MAX_LIMITS)
+        return []
+    limits = []
+    for number, item in enumerate(items):
+        here = f"{place}.{number}"
+        if isinstance(item, str):
+            item = {"rate": item}
+        if not isinstance(item, Mapping):
+            add_error(errors, here, _("Write a limit, such as {rate: 10/s, burst: 20}."))
+            continue
+        for name in item.keys() - set(LIMIT_FIELDS):
+            known = ", ".join(LIMIT_FIELDS)
+            add_error(errors, f"{here}.{name}", _("Unknown field. Known are: %s.") % known)
+        limits.append(_read_limit(model, item, errors, here))
+    for number, name, text in check_limits(limits, cost):
+        add_error(errors, f"{place}.{number}.{name}", text)
+    return limits
+
+
+def _read_limit(model: type[Limit], item: Item, errors: Errors, place: str) -> Limit:
+    rate, burst = item.get("rate"), item.get("burst")
+    algorithm = item.get("algorithm", Algorithm.TOKEN_BUCKET.value)
+    if not isinstance(rate, str):
+        add_error(errors, f"{place}.rate", _("Write a count and a unit, such as 10/s."))
+        rate = ""
+    if burst is not None and (not isinstance(burst, int) or isinstance(burst, bool)):
+        add_error(errors, f"{place}.burst", _("Write a whole number."))
+        burst = None
+    limit = model(rate=rate.strip(), burst=burst, algorithm=algorithm)
+    if algorithm == Algorithm.FIXED_WINDOW and burst is not None:
+        # Written out by export: the count again. Anything else means a token bucket.
+        limit.burst = None
+        try:
+            if limit.quota.count != burst:
+                add_error(errors, f"{place}.burst", _("A fixed window has no burst."))
+        except InvalidQuota:
+            pass
+    collect_errors(limit, ["id", "tier", "endpoint_limit"], errors, place)
+    return limit
+
+
+def time_to_text(value: datetime | None) -> str | None:
+    """Write a time as RFC 3339 in UTC."""
+    if value is None:
+        return None
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _time(value: Any, errors: Errors, place: str) -> datetime | None:
+    if value is None:
+        return None
+    moment = value
+    if isinstance(value, str):
+        try:
+            moment = parse_datetime(value)
+        except ValueError:
+            moment = None
+    if not isinstance(moment, datetime):
+        add_error(errors, place, _("Write a time such as 2027-01-01T00:00:00Z."))
+        return None
+    if moment.tzinfo is None:
+        add_error(errors, place, _("Name the time zone: end it with Z or an offset."))
+        return None
+    return moment
+
+
+def collect_errors(row: Model, exclude: Iterable[str], errors: Errors, place: str) -> None:
+    """Run a row's validators, and put what they say in its place."""
+    try:
+        row.full_clean(
+            exclude=[name for name in exclude if _has(row, name)],
+            validate_unique=False,
+            validate_constraints=False,
+        )
+    except ValidationError as error:
+        for name, texts in error.message_dict.items():
+            where = place if name == "__all__" else f"{place}.{name}"
+            if where not in errors:
+                errors[where] = list(texts)
+
+
+def _has(row: Model, name: str) -> bool:
+    return any(field.name == name for field in row._meta.get_fields())
+
+
+def add_error(errors: Errors, place: str, text: str) -> None:
+    """Put a text in its place."""
+    errors.setdefault(place, []).append(str(text))
+
+
+_registry: dict[str, Kind] = {}
+
+
+def register(*kinds: Kind) -> None:
+    """Make kinds part of the document, after those registered before."""
+    for kind in kinds:
+        _registry[kind.name] = kind
+
+
+def all_kinds() -> Sequence[Kind]:
+    """Return every kind, what is named before what names it."""
+    return list(_registry.values())
+
+
+def find_kind(name: str) -> Kind | None:
+    """Return a kind by its key in the document."""
+    return _registry.get(name)
+
+
+def kind_of(model: type[Model]) -> Kind | None:
+    """Return the kind whose rows a model holds."""
+    return next((kind for kind in _registry.values() if kind.model is model), None)
+
+
+def keys() -> dict[str, tuple[str, ...]]:
+    """Return the natural key of every kind."""
+    return {kind.name: kind.key for kind in _registry.values()}
+
+
+def register_own() -> None:
+    """Register the kinds of this room."""
+    user = get_user_model()
+    tier = Named(RateTier, "name")
+    register(
+        Kind("rate_tiers", RateTier, ("name",), ("name", "default", "address_ceiling"), limits=True),
+        Kind(
+            "tier_assignments",
+            TierAssignment,
+            ("user", "group", "network", "header", "tier"),
+            ("user", "group", "network", "header", "tier", "priority"),
+            names={"user": Named(user, user.USERNAME_FIELD), "group": Named(Group, "name"), "tier": tier},
+        ),
+        Kind(
+            "endpoint_limits",
+            EndpointLimit,
+            ("name",),
+            (
+                "name", "route", "url_name", "view", "path", "methods", "key", "tier",
+                "replaces_tier", "cost", "on_store_error",
+            ),
+            names={"tier": tier},
+            limits=True,
+            singles=("key",),
+        ),
+        Kind("exemptions", Exemption, ("path", "network"), ("path", "network"), short=("path", "network")),
+        Kind("trusted_proxies", TrustedProxy, ("network",), ("network",), short=("network",)),
+    )

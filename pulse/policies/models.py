@@ -1,0 +1,607 @@
+"""What operators decide, and the record of it.
+
+Policy rows are what the next revision is made of; no request reads them. Run state lives elsewhere.
+"""
+
+import uuid
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from typing import Any, ClassVar, Final
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models, transaction
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from pulse.core.claims import OnStoreError
+from pulse.core.quotas import Algorithm, Quota, make_quota
+from pulse.core.snapshot import DEFAULT_CEILING, Mode
+from pulse.exceptions import InvalidQuota
+from pulse.policies import routes
+from pulse.policies.querysets import PolicyQuerySet
+from pulse.policies.validators import (
+    validate_header,
+    validate_key,
+    validate_methods,
+    validate_name,
+    validate_network,
+    validate_path,
+    validate_rate,
+)
+
+MAX_LIMITS: Final = 8
+
+
+def count_by_client() -> list[str]:
+    """Return the default of ``EndpointLimit.key``."""
+    return ["client"]
+
+
+class ModeChoices(models.TextChoices):
+    """``Mode``, in words for people."""
+
+    ENFORCE = Mode.ENFORCE.value, _("Enforce")
+    SHADOW = Mode.SHADOW.value, _("Shadow")
+    OFF = Mode.OFF.value, _("Off")
+
+
+class AlgorithmChoices(models.TextChoices):
+    """``Algorithm``, in words for people."""
+
+    TOKEN_BUCKET = Algorithm.TOKEN_BUCKET.value, _("Token bucket")
+    FIXED_WINDOW = Algorithm.FIXED_WINDOW.value, _("Fixed window")
+
+
+class OnStoreErrorChoices(models.TextChoices):
+    """``OnStoreError``, in words for people."""
+
+    LOCAL = OnStoreError.LOCAL.value, _("Count in each process")
+    OPEN = OnStoreError.OPEN.value, _("Let everything through")
+    CLOSED = OnStoreError.CLOSED.value, _("Refuse everything")
+
+
+class AnnouncedModel(models.Model):
+    """A row that is part of the policy document; its changes are saved in one transaction
+    with the mark that they make.
+    """
+
+    objects = PolicyQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save the row and the mark of it, or neither."""
+        with transaction.atomic(using=kwargs.get("using")):
+            super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete the row and leave the mark of it, or neither."""
+        with transaction.atomic(using=kwargs.get("using")):
+            return super().delete(*args, **kwargs)
+
+
+class Policy(AnnouncedModel):
+    """The shared part of every policy."""
+
+    mode = models.CharField(
+        _("mode"),
+        max_length=8,
+        choices=ModeChoices,
+        default=ModeChoices.ENFORCE,
+        help_text=_("Shadow decides, counts and reports, but never acts. Off does nothing."),
+    )
+    percent = models.PositiveSmallIntegerField(
+        _("percent of clients"),
+        default=100,
+        validators=[MaxValueValidator(100)],
+        help_text=_(
+            "The share of clients for whom it is enforced; for the rest it is in shadow. "
+            "A client that is in stays in as the share grows."
+        ),
+    )
+    description = models.TextField(
+        _("description"), blank=True, help_text=_("Why it is there, for the next person.")
+    )
+    starts_at = models.DateTimeField(
+        _("starts at"), null=True, blank=True, help_text=_("Not in force before. Empty: at once.")
+    )
+    ends_at = models.DateTimeField(
+        _("ends at"), null=True, blank=True, help_text=_("Not in force from then on. Empty: never.")
+    )
+    version = models.PositiveIntegerField(_("version"), default=1, editable=False)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save the row as its next version."""
+        if not self._state.adding:
+            self.version += 1
+            if kwargs.get("update_fields") is not None:
+                kwargs["update_fields"] = {*kwargs["update_fields"], "version", "updated_at"}
+        super().save(*args, **kwargs)
+
+    def clean(self) -> None:
+        """Refuse a time that ends before it starts."""
+        if self.starts_at and self.ends_at and self.ends_at <= self.starts_at:
+            raise ValidationError({"ends_at": _("It ends before it starts.")})
+
+
+class Limit(AnnouncedModel):
+    """One quota among the limits of a tier or an endpoint limit."""
+
+    rate = models.CharField(
+        _("rate"),
+        max_length=40,
+        validators=[validate_rate],
+        help_text=_("A count and a unit: 10/s, 1000/h, 5/10m."),
+    )
+    burst = models.PositiveIntegerField(
+        _("burst"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("How many at once, for a token bucket. Empty: the rate's count."),
+    )
+    algorithm = models.CharField(
+        _("algorithm"),
+        max_length=16,
+        choices=AlgorithmChoices,
+        default=AlgorithmChoices.TOKEN_BUCKET,
+        help_text=_(
+            "A token bucket refills all the time. A fixed window opens with a client's first "
+            "request and forgets at its end; twice the count can pass across that edge."
+        ),
+    )
+
+    class Meta:
+        abstract = True
+        ordering: ClassVar[Sequence[str]] = ["pk"]
+
+    def __str__(self) -> str:
+        return self.rate if self.burst is None else f"{self.rate}, {self.burst} at once"
+
+    def clean(self) -> None:
+        """Refuse what would be read two ways."""
+        self.rate = self.rate.strip()
+        if self.algorithm == Algorithm.FIXED_WINDOW and self.burst is not None:
+            raise ValidationError(
+                {"burst": _("A fixed window has no burst. Leave it empty, or take a token bucket.")}
+            )
+
+    @property
+    def quota(self) -> Quota:
+        """The limit as the counters read it.
+
+        Raises:
+            InvalidQuota: The row was never validated.
+        """
+        return make_quota(self.rate, self.burst, self.algorithm)
+
+
+class RateTier(Policy):
+    """How much a client may do in all; every client has one tier."""
+
+    name = models.CharField(
+        _("name"), max_length=64, unique=True, validators=[validate_name], help_text=_("As in URLs.")
+    )
+    default = models.BooleanField(
+        _("default"),
+        default=False,
+        help_text=_("The tier of every client that no assignment names. At most one is."),
+    )
+    address_ceiling = models.PositiveSmallIntegerField(
+        _("address ceiling"),
+        default=DEFAULT_CEILING,
+        validators=[MinValueValidator(1), MaxValueValidator(1000)],
+        help_text=_(
+            "Clients that only a header names can be invented, so all of one address together "
+            "may take this many times the tier."
+        ),
+    )
+
+    class Meta:
+        verbose_name = _("rate tier")
+        ordering: ClassVar[Sequence[str]] = ["-default", "name"]
+        constraints: ClassVar[Sequence[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["default"],
+                condition=Q(default=True),
+                name="pulse_one_default_tier",
+                violation_error_message=_("Another tier is the default. Unmark that one first."),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class TierLimit(Limit):
+    """One of a tier's limits; all of them must pass."""
+
+    tier = models.ForeignKey(RateTier, on_delete=models.CASCADE, related_name="limits")
+
+    class Meta(Limit.Meta):
+        verbose_name = _("limit")
+
+
+class TierAssignment(Policy):
+    """Who has another tier than the default."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("user"),
+    )
+    group = models.ForeignKey(
+        "auth.Group",
+        on_delete=models.CASCADE,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("group"),
+    )
+    network = models.CharField(
+        _("network"),
+        max_length=64,
+        blank=True,
+        default="",
+        validators=[validate_network],
+        help_text=_("An address or a CIDR, such as 198.51.100.0/24."),
+    )
+    header = models.CharField(
+        _("header"),
+        max_length=330,
+        blank=True,
+        default="",
+        validators=[validate_header],
+        help_text=_("Name and value, such as X-Plan: gold. Believed only from a trusted proxy."),
+    )
+    tier = models.ForeignKey(
+        RateTier, on_delete=models.PROTECT, related_name="assignments", verbose_name=_("tier")
+    )
+    priority = models.SmallIntegerField(
+        _("priority"), default=0, help_text=_("Of several that match, the highest holds.")
+    )
+
+    WHO: ClassVar[tuple[str, ...]] = ("user", "group", "network", "header")
+
+    class Meta:
+        verbose_name = _("tier assignment")
+        ordering: ClassVar[Sequence[str]] = ["-priority", "pk"]
+        constraints: ClassVar[Sequence[models.BaseConstraint]] = [
+            *(
+                models.UniqueConstraint(
+                    fields=[who, "tier"],
+                    condition=condition,
+                    name=f"pulse_one_assignment_by_{who}",
+                    violation_error_message=_("This assignment is there already."),
+                )
+                for who, condition in (
+                    ("user", Q(user__isnull=False)),
+                    ("group", Q(group__isnull=False)),
+                    ("network", ~Q(network="")),
+                    ("header", ~Q(header="")),
+                )
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.who} → {self.tier}"
+
+    @property
+    def who(self) -> str:
+        """In words who is given the tier."""
+        return next((f"{name} {getattr(self, name)}" for name in self._named()), "nobody")
+
+    def clean(self) -> None:
+        """Refuse to name nobody, or two."""
+        super().clean()
+        named = self._named()
+        if len(named) == 1:
+            return
+        if not named:
+            raise ValidationError(_("Say who: a user, a group, a network or a header."))
+        raise ValidationError(
+            {named[1]: _("Name only one: a %(first)s is named already.") % {"first": named[0]}}
+        )
+
+    def _named(self) -> list[str]:
+        values = {"user": self.user_id, "group": self.group_id}
+        return [
+            name
+            for name in self.WHO
+            if values.get(name) is not None or (name not in values and getattr(self, name))
+        ]
+
+
+class EndpointLimit(Policy):
+    """A limit of its own for some endpoints, beside every client's tier."""
+
+    name = models.CharField(
+        _("name"), max_length=64, unique=True, validators=[validate_name], help_text=_("As in URLs.")
+    )
+    route = models.CharField(
+        _("route"),
+        max_length=255,
+        blank=True,
+        default="",
+        help_text=_("The URL pattern whole, such as api/products/<int:pk>/."),
+    )
+    url_name = models.CharField(
+        _("URL name"),
+        max_length=255,
+        blank=True,
+        default="",
+        help_text=_("As in reverse(), with namespaces, such as shop:product."),
+    )
+    view = models.CharField(
+        _("view"),
+        max_length=255,
+        blank=True,
+        default="",
+        help_text=_("The dotted path of the view, such as shop.views.ProductList."),
+    )
+    path = models.CharField(
+        _("path prefix"),
+        max_length=255,
+        blank=True,
+        default="",
+        validators=[validate_path],
+        help_text=_("Matches on whole segments: /api/ holds for all that lies under it."),
+    )
+    methods = models.JSONField(
+        _("methods"),
+        default=list,
+        blank=True,
+        validators=[validate_methods],
+        help_text=_("None: all of them. GET includes HEAD."),
+    )
+    key = models.JSONField(
+        _("counted by"),
+        default=count_by_client,
+        validators=[validate_key],
+        help_text=_(
+            "client (as its tier), ip, user, header:NAME or global; several, by commas, count "
+            "each combination."
+        ),
+    )
+    tier = models.ForeignKey(
+        RateTier,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="endpoint_limits",
+        verbose_name=_("limits of tier"),
+        help_text=_("Take the numbers of a tier instead of limits of its own. Counted apart."),
+    )
+    replaces_tier = models.BooleanField(
+        _("replaces the tier"),
+        default=False,
+        help_text=_("Requests that match are not charged to their client's tier."),
+    )
+    cost = models.PositiveIntegerField(
+        _("cost"),
+        default=1,
+        validators=[MinValueValidator(1)],
+        help_text=_("What one request takes from each limit."),
+    )
+    on_store_error = models.CharField(
+        _("without the shared counters"),
+        max_length=8,
+        choices=OnStoreErrorChoices,
+        default=OnStoreErrorChoices.LOCAL,
+        help_text=_("What holds while Redis cannot be reached. Choose refuse for logins."),
+    )
+
+    MATCHERS: ClassVar[tuple[str, ...]] = ("route", "url_name", "view", "path")
+
+    class Meta:
+        verbose_name = _("endpoint limit")
+        ordering: ClassVar[Sequence[str]] = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def matches_by(self) -> str:
+        """Which of the matchers is set; empty if none is."""
+        return next((name for name in self.MATCHERS if getattr(self, name)), "")
+
+    @property
+    def target(self) -> str:
+        """The value of that matcher."""
+        return getattr(self, self.matches_by) if self.matches_by else ""
+
+    def clean(self) -> None:
+        """Refuse a rule that matches nothing, or in two ways."""
+        super().clean()
+        named = [name for name in self.MATCHERS if getattr(self, name)]
+        if not named:
+            raise ValidationError(
+                _("Say which endpoints: a route, a URL name, a view or a path prefix.")
+            )
+        if len(named) > 1:
+            raise ValidationError(
+                {named[1]: _("Name endpoints in one way only: %(first)s is set already.")
+                 % {"first": self._meta.get_field(named[0]).verbose_name}}
+            )
+        problem = routes.problem(named[0], getattr(self, named[0]))
+        if problem:
+            raise ValidationError({named[0]: problem})
+
+
+class OwnLimit(Limit):
+    """One of an endpoint limit's own limits; all of them must pass."""
+
+    endpoint_limit = models.ForeignKey(
+        EndpointLimit, on_delete=models.CASCADE, related_name="limits"
+    )
+
+    class Meta(Limit.Meta):
+        verbose_name = _("limit")
+
+
+class Exemption(Policy):
+    """What no limit touches."""
+
+    path = models.CharField(
+        _("path"),
+        max_length=255,
+        blank=True,
+        default="",
+        validators=[validate_path],
+        help_text=_("Whole, or on a segment boundary: /healthz holds for /healthz/ too."),
+    )
+    network = models.CharField(
+        _("network"),
+        max_length=64,
+        blank=True,
+        default="",
+        validators=[validate_network],
+        help_text=_("An address or a CIDR, such as 10.0.0.0/8."),
+    )
+
+    class Meta:
+        verbose_name = _("exemption")
+        ordering: ClassVar[Sequence[str]] = ["path", "network"]
+        constraints: ClassVar[Sequence[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["path", "network"],
+                name="pulse_one_exemption",
+                violation_error_message=_("This exemption is there already."),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.path or self.network
+
+    def clean(self) -> None:
+        """Refuse to name nothing, or two."""
+        super().clean()
+        if bool(self.path) == bool(self.network):
+            raise ValidationError(_("Name either a path or a network."))
+
+
+class TrustedProxy(Policy):
+    """Whose forwarding headers count."""
+
+    network = models.CharField(
+        _("network"),
+        max_length=64,
+        unique=True,
+        validators=[validate_network],
+        help_text=_("The address or CIDR of your own proxies, such as 10.0.0.0/8; never of clients."),
+    )
+
+    class Meta:
+        verbose_name = _("trusted proxy")
+        verbose_name_plural = _("trusted proxies")
+        ordering: ClassVar[Sequence[str]] = ["network"]
+
+    def __str__(self) -> str:
+        return self.network
+
+
+class PolicyState(models.Model):
+    """The one row that orders edits: who changes policies locks it first.
+
+    Attributes:
+        lineage: Names this database's history; a restored copy keeps it.
+        revision: The number of the newest revision, 0 before the first.
+        key_epoch: Counted up when an API key is revoked.
+        dirty: Rows were changed and are not yet in a revision.
+    """
+
+    lineage = models.UUIDField(default=uuid.uuid4, editable=False)
+    revision = models.PositiveIntegerField(default=0, editable=False)
+    key_epoch = models.PositiveIntegerField(default=0, editable=False)
+    dirty = models.BooleanField(default=False, editable=False)
+    locked_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        verbose_name = _("policy state")
+
+    def __str__(self) -> str:
+        return f"revision {self.revision}"
+
+
+class PolicyRevision(models.Model):
+    """One published policy: the whole document, who made it and why. Never changed.
+
+    Revisions form a chain: each carries the hash of the one before.
+    """
+
+    number = models.PositiveIntegerField(_("number"), unique=True)
+    created_at = models.DateTimeField(_("created at"))
+    actor_type = models.CharField(_("actor type"), max_length=16)
+    actor_name = models.CharField(_("actor"), max_length=150, blank=True)
+    source = models.CharField(_("source"), max_length=16)
+    reason = models.TextField(_("reason"), blank=True)
+    request_id = models.CharField(_("request id"), max_length=128, blank=True)
+    document = models.JSONField(_("document"))
+    changes = models.JSONField(_("changes"))
+    previous_hash = models.CharField(_("previous hash"), max_length=64, blank=True)
+    hash = models.CharField(_("hash"), max_length=64)
+
+    class Meta:
+        verbose_name = _("policy revision")
+        ordering: ClassVar[Sequence[str]] = ["-number"]
+
+    def __str__(self) -> str:
+        return f"revision {self.number}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Insert the revision; one that exists is never changed."""
+        if not self._state.adding:
+            raise ValidationError(_("A revision is never changed. Roll back, which makes a new one."))
+        super().save(*args, **kwargs)
+
+
+def check_limits(limits: Iterable[Limit], cost: int = 1) -> list[tuple[int, str, str]]:
+    """Find what makes the limits of one rule impossible together.
+
+    Rows that are no quota by themselves are left out: their own field says so.
+
+    Returns:
+        The place among the limits, the field and the text of each error.
+    """
+    quotas: list[tuple[int, Quota]] = []
+    for place, limit in enumerate(limits):
+        try:
+            quotas.append((place, limit.quota))
+        except InvalidQuota:
+            continue
+    errors = [
+        (
+            place,
+            "rate",
+            _("One request costs %(cost)d and this limit never holds more than %(most)d: "
+              "nothing would ever pass.") % {"cost": cost, "most": quota.capacity},
+        )
+        for place, quota in quotas
+        if cost > quota.capacity
+    ]
+    for (__, one), (__, other) in combinations(quotas, 2):
+        short, long = sorted((one, other), key=lambda quota: quota.period_us)
+        if short.period_us < long.period_us and long.count < short.count:
+            place = next(place for place, quota in quotas if quota is long)
+            errors.append((
+                place,
+                "rate",
+                _("%(long)s allows less than %(short)s in a longer time, so %(short)s could "
+                  "never be used up.") % {"long": long.rate, "short": short.rate},
+            ))
+    seen: dict[tuple[str, int, int], int] = {}
+    for place, quota in quotas:
+        if seen.setdefault((quota.algorithm, quota.count, quota.period_us), place) != place:
+            errors.append((place, "rate", _("This limit is there already.")))
+    return errors

@@ -1,0 +1,248 @@
+"""The edit road: rows become a document, a document a revision, in one transaction.
+
+An edit locks the one state row first, so that edits are ordered; at its end the rows are compiled
+and the revision is inserted. What saves policies without ``edit()`` (a shell, a fixture, a host's
+own code) leaves a mark in its transaction, and is compiled after commit.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.db import DatabaseError, router, transaction
+from django.db.models import Model
+from django.utils import timezone
+
+from pulse.conf import conf
+from pulse.core.announcement import Announcement
+from pulse.core.document import VERSION, Document, canonical, chain_hash, difference, key_of
+from pulse.exceptions import PulseError, StoreUnavailable
+from pulse.policies import current, kinds
+from pulse.policies.compiler import compile_document
+from pulse.policies.models import PolicyRevision, PolicyState
+from pulse.policies.signals import revision_published
+from pulse.store import announcement as store
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who makes an edit: a ``user``, an ``api_key``, a ``command`` or the ``system``."""
+
+    type: str
+    name: str = ""
+
+
+SYSTEM: Final = Actor("system")
+
+
+@dataclass(slots=True)
+class Edit:
+    """An edit under way.
+
+    Attributes:
+        source: By which door: ``admin api document command save schedule rollback guard``.
+        reason: Why, in the actor's words.
+        revision: The revision that came of it; None until the end, and where nothing changed.
+        publish: Whether the end makes a revision, or leaves a draft.
+    """
+
+    actor: Actor
+    source: str
+    reason: str = ""
+    request_id: str = ""
+    publish: bool = True
+    revision: PolicyRevision | None = None
+
+
+_editing: ContextVar[Edit | None] = ContextVar("pulse_editing", default=None)
+
+
+@contextmanager
+def edit(
+    actor: Actor, *, source: str, reason: str = "", request_id: str = ""
+) -> Iterator[Edit]:
+    """Make every change of policies within the block one revision, or none of them.
+
+    An edit within an edit is part of it. With ``PULSE["PUBLISH"] = "manual"`` the rows are
+    saved as a draft and no revision is made.
+
+    Raises:
+        InvalidDocument: The rows make no policy; everything is rolled back.
+    """
+    outer = _editing.get()
+    if outer is not None:
+        yield outer
+        return
+    using = database()
+    here = Edit(actor, source, reason, request_id, publish=conf.PUBLISH == "auto")
+    with transaction.atomic(using=using):
+        state = lock(using)
+        token = _editing.set(here)
+        try:
+            yield here
+        finally:
+            _editing.reset(token)
+        _finish(state, here, using)
+
+
+def publish(actor: Actor, *, reason: str = "", request_id: str = "") -> PolicyRevision | None:
+    """Publish the draft that ``manual`` publishing kept; None if nothing differs."""
+    using = database()
+    here = Edit(actor, "document", reason, request_id)
+    with transaction.atomic(using=using):
+        _finish(lock(using), here, using)
+    return here.revision
+
+
+def publish_pending(using: str | None = None) -> None:
+    """Publish what was saved without ``edit()``, if a mark says that something was.
+
+    Never raises: who saved the rows has done so. What cannot be published stays marked, and
+    is logged.
+    """
+    using = using or database()
+    try:
+        with transaction.atomic(using=using):
+            state = lock(using)
+            if state.dirty and conf.PUBLISH == "auto":
+                _finish(state, Edit(SYSTEM, "save"), using)
+    except (PulseError, DatabaseError) as error:
+        logger.error("Saved policies cannot be published; the last revision stays: %s", error)
+
+
+def finish_leftovers() -> None:
+    """Publish what a process saved and did not live to publish; the heartbeat calls this."""
+    using = database()
+    try:
+        left = conf.PUBLISH == "auto" and PolicyState.objects.using(using).filter(dirty=True).exists()
+    except DatabaseError:
+        return
+    if left:
+        publish_pending(using)
+
+
+def draft_changes() -> list[dict[str, Any]]:
+    """List what publishing the rows would change."""
+    using = database()
+    return difference(newest_document(using), document_of_rows(using), kinds.keys())
+
+
+def document_of_rows(using: str | None = None) -> Document:
+    """Write every policy row as one canonical document, whatever is published."""
+    document: dict[str, Any] = {"version": VERSION}
+    for kind in kinds.all_kinds():
+        items = [kind.to_item(row) for row in kind.rows(using or database())]
+        document[kind.name] = sorted(items, key=lambda item: canonical(key_of(item, kind.key)))
+    return document
+
+
+def newest_document(using: str | None = None) -> Document:
+    """Return the document of the newest revision; the empty one before the first."""
+    revisions = PolicyRevision.objects.using(using or database()).order_by("-number")
+    document: Document | None = revisions.values_list("document", flat=True).first()
+    return document or {"version": VERSION}
+
+
+def database() -> str:
+    """Return the alias of the database that policies are written to."""
+    return router.db_for_write(PolicyState) or "default"
+
+
+def lock(using: str) -> PolicyState:
+    """Lock the state row, making it where it is missing, until the transaction ends.
+
+    Begins with an UPDATE: on SQLite a read that later turns into a write fails at once.
+    """
+    states = PolicyState.objects.using(using)
+    if not states.filter(pk=1).update(locked_at=timezone.now()):
+        states.get_or_create(pk=1)
+    return states.select_for_update().get(pk=1)
+
+
+def mark_changed(sender: type[Model], using: str | None = None, **kwargs: object) -> None:
+    """Note that a policy row was changed; receives the signals of models and querysets.
+
+    The callback is registered on every change, as a savepoint that is rolled back takes its
+    own with it, and deduplicated when it runs.
+    """
+    if _editing.get() is not None:
+        return
+    using = using or database()
+    PolicyState.objects.using(using).filter(pk=1).update(dirty=True)
+    # A function of its own, not a partial: Django reports failures by their __qualname__.
+    transaction.on_commit(lambda: publish_pending(using), using=using, robust=True)
+
+
+def _finish(state: PolicyState, here: Edit, using: str) -> None:
+    """Compile the rows; insert the revision they make, if any; announce it after commit."""
+    document = document_of_rows(using)
+    announcement = Announcement(str(state.lineage), state.revision + 1, state.key_epoch)
+    compile_document(document, announcement, timezone.now().timestamp())
+    previous = PolicyRevision.objects.using(using).filter(number=state.revision).first()
+    before: Document = previous.document if previous else {"version": VERSION}
+    changes = difference(before, document, kinds.keys())
+    if not here.publish:
+        state.dirty = bool(changes)
+        state.save(using=using)
+        return
+    state.dirty = False
+    if changes or previous is None:
+        state.revision += 1
+        made = here.revision = _insert(state.revision, document, changes, previous, here, using)
+        transaction.on_commit(lambda: _announce(made, announcement), using=using, robust=True)
+    state.save(using=using)
+
+
+def _insert(
+    number: int,
+    document: Document,
+    changes: list[dict[str, Any]],
+    previous: PolicyRevision | None,
+    here: Edit,
+    using: str,
+) -> PolicyRevision:
+    revision = PolicyRevision(
+        number=number,
+        created_at=timezone.now(),
+        actor_type=here.actor.type,
+        actor_name=here.actor.name[:150],
+        source=here.source,
+        reason=here.reason,
+        request_id=here.request_id[:128],
+        document=document,
+        changes=changes,
+        previous_hash=previous.hash if previous else "",
+    )
+    revision.hash = chain_hash(revision.previous_hash, sealed(revision))
+    revision.save(using=using)
+    return revision
+
+
+def sealed(revision: PolicyRevision) -> dict[str, object]:
+    """Return what a revision's hash is taken of."""
+    return {
+        "number": revision.number,
+        "created_at": kinds.time_to_text(revision.created_at),
+        "actor": [revision.actor_type, revision.actor_name],
+        "source": revision.source,
+        "reason": revision.reason,
+        "document": revision.document,
+    }
+
+
+def _announce(revision: PolicyRevision, announcement: Announcement) -> None:
+    logger.info(
+        "Policy revision %d published by %s %s: %d changes",
+        revision.number, revision.actor_type, revision.actor_name, len(revision.changes),
+    )
+    try:
+        store.announce(announcement)
+    except StoreUnavailable as error:
+        logger.info("Revision %d is not announced, others will look for it: %s", revision.number, error)
+    current.adopt(revision.document, announcement)
+    revision_published.send_robust(sender=PolicyRevision, number=revision.number)

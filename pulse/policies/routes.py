@@ -1,0 +1,81 @@
+"""The routes of this site, as policies name them."""
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import Any
+
+from django.conf import settings
+from django.core.signals import setting_changed
+from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils.translation import gettext as _
+
+from pulse.core.endpoints import Match
+
+
+def problem(matcher: str, value: str) -> str | None:
+    """Say in words why no request could ever match, None if one can.
+
+    A path prefix is always possible: views may answer any path.
+
+    Args:
+        matcher: ``route``, ``url_name``, ``view`` or ``path``.
+        value: What the operator wrote.
+    """
+    if matcher == "path":
+        return None
+    known = known_values(settings.ROOT_URLCONF)[matcher]
+    if value in known:
+        return None
+    close = get_close_matches(value, known, n=1)
+    hint = _(" Did you mean %s?") % close[0] if close else ""
+    return _("No route of this site has it.") + hint
+
+
+@lru_cache(maxsize=8)
+def known_values(urlconf: str) -> dict[str, frozenset[str]]:
+    """Return every route, URL name and view of a URLconf."""
+    matches = list(walk(get_resolver(urlconf)))
+    return {
+        "route": frozenset(match.route for match in matches),
+        "url_name": frozenset(match.url_name for match in matches if match.url_name),
+        "view": frozenset(match.view for match in matches),
+    }
+
+
+def walk(
+    resolver: URLResolver, route: str = "", namespaces: tuple[str, ...] = ()
+) -> Iterator[Match]:
+    """Yield the match of every URL pattern, as ``request.resolver_match`` would tell it."""
+    for entry in resolver.url_patterns:
+        here = _join(route, str(entry.pattern))
+        if isinstance(entry, URLResolver):
+            inner = (*namespaces, entry.namespace) if entry.namespace else namespaces
+            yield from walk(entry, here, inner)
+        else:
+            name = ":".join((*namespaces, entry.name)) if entry.name else ""
+            yield Match(here, name, view_path(entry))
+
+
+def view_path(pattern: URLPattern) -> str:
+    """Return the dotted path of a pattern's view, as ``ResolverMatch`` has it."""
+    view: Any = pattern.callback
+    view = getattr(view, "view_class", view)
+    if not hasattr(view, "__name__"):
+        return f"{type(view).__module__}.{type(view).__name__}"
+    return f"{view.__module__}.{view.__name__}"
+
+
+def _join(route: str, pattern: str) -> str:
+    # As URLResolver._join_route: the anchor of a nested regular expression goes.
+    if route and pattern.startswith("^"):
+        pattern = pattern[1:]
+    return route + pattern
+
+
+def _forget(*, setting: str, **kwargs: object) -> None:
+    if setting == "ROOT_URLCONF":
+        known_values.cache_clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="pulse.policies.routes")

@@ -1,0 +1,10 @@
+"""What the policies say to the rest of the house, and to hosts."""
+
+from django.dispatch import Signal
+
+#: Policy rows were changed by a bulk operation, which sends no ``post_save``.
+#: Arguments: ``sender`` (the model), ``using`` (the database alias).
+policies_changed = Signal()
+
+#: A revision was committed and announced. Arguments: ``sender`` (PolicyRevision), ``number``.
+revision_published = Signal()
