@@ -1,0 +1,5 @@
+"""The door to the middleware."""
+
+from pulse.middleware.stack import PulseMiddleware
+
+__all__ = ["PulseMiddleware"]

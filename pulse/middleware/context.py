@@ -1,0 +1,183 @@
+"""What pulse knows of a request, on ``request.pulse``."""
+
+import hashlib
+import logging
+import time
+from functools import lru_cache, partial
+from typing import Any, Final
+from uuid import uuid4
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.urls import ResolverMatch
+from django.utils.functional import LazyObject
+
+from pulse.conf import conf
+from pulse.core.charging import Charge, Facts
+from pulse.core.claims import Decision
+from pulse.core.clients import ClientAddress, User, resolve_address
+from pulse.core.endpoints import Match
+from pulse.core.snapshot import Snapshot
+
+logger = logging.getLogger(__name__)
+
+#: How long the groups of a user are remembered, in seconds, and of how many users.
+GROUPS_S: Final = 60.0
+MAX_USERS: Final = 10_000
+
+
+class Context:
+    """What pulse found out about one request; ``request.pulse`` in views and templates.
+
+    Attributes:
+        request_id: Names the request in every answer and log line.
+        client: Where the request came from, and how that was found.
+        snapshot: The policy that decided.
+        charges: What the request was charged to, in the order of the decision's outcomes.
+        decision: The verdict; None while undecided, and where nothing was asked.
+        settled: Limits have had their say, also where none applies.
+        exempt_by: The exemption that kept limits away.
+    """
+
+    __slots__ = (
+        "charges", "client", "decision", "exempt_by", "request_id", "settled", "snapshot",
+    )
+
+    def __init__(self) -> None:
+        self.request_id = str(uuid4())
+        self.client: ClientAddress | None = None
+        self.snapshot: Snapshot | None = None
+        self.charges: list[Charge] = []
+        self.decision: Decision | None = None
+        self.settled = False
+        self.exempt_by: str | None = None
+
+    @property
+    def client_address(self) -> str:
+        """The client's address as pulse resolves it; ``unknown`` where it has none."""
+        return "unknown" if self.client is None else str(self.client)
+
+
+def locate(snapshot: Snapshot, request: HttpRequest) -> ClientAddress:
+    """Resolve the client's address of a request."""
+    meta = request.META
+    peer = meta.get("REMOTE_ADDR", "")
+    address = resolve_address(
+        peer, meta.get("HTTP_X_FORWARDED_FOR", ""), snapshot.trusted_proxies
+    )
+    if address.address is None:
+        logger.warning("A request came from no address; it is counted as unknown")
+    return address
+
+
+def facts_of(
+    snapshot: Snapshot, request: HttpRequest, address: ClientAddress, user: User | None
+) -> Facts:
+    """Gather what the policy needs to know of a request, as plain values."""
+    resolved = request.resolver_match
+    return Facts(
+        method=request.method or "",
+        path=request.path_info,
+        match=None if resolved is None else match_of(resolved),
+        address=address,
+        header=partial(_header, request.META),
+        sources=conf.CLIENT_IDENTITY,
+        secret=_secret(settings.SECRET_KEY),
+        user=user,
+    )
+
+
+def match_of(resolved: ResolverMatch) -> Match:
+    """Translate Django's match."""
+    return Match(resolved.route or "", resolved.view_name or "", resolved._func_path)  # type: ignore[attr-defined]
+
+
+def user_of(snapshot: Snapshot, request: HttpRequest) -> User | None:
+    """Return the authenticated user, where a policy asks for one; may query the session."""
+    if not _may_have_user(snapshot, request):
+        return None
+    user = request.user
+    if not user.is_authenticated:
+        return None
+    groups: frozenset[str] = frozenset()
+    if snapshot.wants_groups:
+        known = _groups.get(user.pk)
+        groups = _remember(user.pk, _group_names(user)) if known is None else known
+    return User(str(user.pk), user.get_username(), groups)
+
+
+async def auser_of(snapshot: Snapshot, request: HttpRequest) -> User | None:
+    """Return what ``user_of`` returns, without blocking the event loop."""
+    if not _may_have_user(snapshot, request):
+        return None
+    user = await request.auser() if hasattr(request, "auser") else request.user
+    if not user.is_authenticated:
+        return None
+    groups: frozenset[str] = frozenset()
+    if snapshot.wants_groups:
+        known = _groups.get(user.pk)
+        if known is None:
+            names = [name async for name in _group_names(user)]
+            known = _remember(user.pk, names)
+        groups = known
+    return User(str(user.pk), user.get_username(), groups)
+
+
+class _Groups:
+    """The groups of users seen lately, so that steady state makes no query."""
+
+    def __init__(self) -> None:
+        self._known: dict[object, tuple[float, frozenset[str]]] = {}
+
+    def get(self, pk: object) -> frozenset[str] | None:
+        expires, names = self._known.get(pk, (0.0, frozenset()))
+        return names if expires > time.monotonic() else None
+
+    def put(self, pk: object, names: frozenset[str]) -> None:
+        if len(self._known) >= MAX_USERS:
+            self._known.clear()
+        self._known[pk] = (time.monotonic() + GROUPS_S, names)
+
+
+_groups = _Groups()
+
+
+def _remember(pk: object, names: Any) -> frozenset[str]:
+    found = frozenset(names)
+    _groups.put(pk, found)
+    return found
+
+
+def _group_names(user: Any) -> Any:
+    return user.groups.values_list("name", flat=True) if hasattr(user, "groups") else ()
+
+
+def _may_have_user(snapshot: Snapshot, request: HttpRequest) -> bool:
+    """Whether it is worth touching ``request.user``.
+
+    Touching Django's lazy user loads the session and makes the response vary by cookie; where
+    no session cookie came there is nobody to find.
+    """
+    if not snapshot.wants_user:
+        return False
+    user = request.__dict__.get("user")
+    if user is None:
+        return False
+    return not isinstance(user, LazyObject) or settings.SESSION_COOKIE_NAME in request.COOKIES
+
+
+def _header(meta: dict[str, Any], name: str) -> str | None:
+    value: str | None = meta.get(_meta_name(name))
+    return value
+
+
+@lru_cache(maxsize=1024)
+def _meta_name(name: str) -> str:
+    upper = name.upper().replace("-", "_")
+    return upper if upper in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{upper}"
+
+
+@lru_cache(maxsize=4)
+def _secret(key: str | bytes) -> bytes:
+    raw = key if isinstance(key, bytes) else key.encode()
+    return hashlib.blake2b(raw, person=b"pulse.client", digest_size=32).digest()
