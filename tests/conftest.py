@@ -1,0 +1,71 @@
+"""What every test stands on: a process that has just started, and servers where one is asked for."""
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers import mortal_redis, redis_server
+
+__all__ = ["mortal_redis", "redis_server"]
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+#: Started as root, the PostgreSQL wheel makes a user of the system's: only where that is asked for.
+POSTGRES = bool(os.environ.get("CI") or os.environ.get("PULSE_TEST_POSTGRES"))
+MISSING = {
+    "browser": (bool(CHROMIUM), "no Chromium: install it, or name it in CHROMIUM"),
+    "postgres": (POSTGRES, "set PULSE_TEST_POSTGRES=1 to start a PostgreSQL from its wheel"),
+}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, aloud, what cannot run here; in CI that is an error."""
+    for item in items:
+        for marker, (present, reason) in MISSING.items():
+            if item.get_closest_marker(marker) and not present:
+                if os.environ.get("CI"):
+                    raise pytest.UsageError(f"{item.nodeid}: {reason}")
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(autouse=True)
+def fresh_process() -> Iterator[None]:
+    """Nothing is left in this process of what the test before did."""
+    from pulse.middleware import context
+    from pulse.policies import current
+    from pulse.store import buckets, heartbeat
+    from pulse.store.memory import memory
+
+    def forget() -> None:
+        heartbeat.stop()
+        current.forget()
+        memory.clear()
+        buckets.forget()
+        context.forget_groups()
+
+    forget()
+    yield
+    forget()
+
+
+@pytest.fixture
+def redis_cache(settings, redis_server):
+    """The default cache is a real Redis, and empty."""
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django_redis.cache.RedisCache",
+            "LOCATION": redis_server.url,
+            "KEY_PREFIX": "test",
+        }
+    }
+    with redis_server.client() as client:
+        client.flushdb()
+    return redis_server
+
+
+@pytest.fixture
+def chromium() -> str:
+    """The browser's path; tests that ask for it carry the marker ``browser``."""
+    assert CHROMIUM is not None
+    return CHROMIUM
