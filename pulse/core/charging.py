@@ -108,15 +108,14 @@ def tiers(snapshot: Snapshot, facts: Facts) -> Iterator[tuple[Rule, bool, str]]:
     """Yield the tier of a client, and the tiers that it has in shadow.
 
     The assignment of the highest priority holds; among equals, user goes before group,
-    header and network, and the more specific network before the wider.
+    header and network, and the more specific network before the wider. One whose tier is not
+    enforced for this client takes nobody's place: shadow never acts.
     """
     held: Assignment | None = None
     shadows: list[Assignment] = []
     if snapshot.assignments:
         for assignment in _assigned(snapshot, facts):
-            if assignment.mode is Mode.SHADOW or not in_percent(
-                assignment.who, facts.address.prefix, assignment.percent, facts.secret
-            ):
+            if not _assigns(assignment, facts):
                 shadows.append(assignment)
             elif held is None or assignment.priority > held.priority:
                 held = assignment
@@ -144,6 +143,15 @@ def _assigned(snapshot: Snapshot, facts: Facts) -> Iterator[Assignment]:
         yield from assignments.networks.find(address.address)
 
 
+def _assigns(assignment: Assignment, facts: Facts) -> bool:
+    """Whether an assignment takes the default tier's place for this client."""
+    return (
+        assignment.mode is Mode.ENFORCE
+        and in_percent(assignment.who, facts.address.prefix, assignment.percent, facts.secret)
+        and _acts(assignment.tier, facts)
+    )
+
+
 def _charge(
     found: list[Charge],
     rule: Rule,
@@ -153,6 +161,8 @@ def _charge(
     *,
     enforced: bool = True,
 ) -> None:
+    if not rule.allowance.quotas:
+        return  # It only takes requests off their client's tier.
     enforced = enforced and _acts(rule, facts)
     holding = _holding(rule, client, facts)
     prefix = rule.prefix if enforced else f"shadow:{rule.prefix}"

@@ -134,6 +134,16 @@ class Decision:
     store: Store
     unavailable: bool = False
 
+    def followed_by(self, other: "Decision") -> "Decision":
+        """What this decision and a later one on other claims of the request are together."""
+        return Decision(
+            self.allowed and other.allowed,
+            (*self.outcomes, *other.outcomes),
+            other.now_us,
+            other.store,
+            other.unavailable,
+        )
+
     @property
     def refusing(self) -> Outcome | None:
         """The enforced outcome that makes the client wait longest, None when allowed."""

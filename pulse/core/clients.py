@@ -12,6 +12,8 @@ from pulse.core.networks import Address, NetworkIndex, client_prefix, parse_addr
 UNKNOWN: Final = "unknown"
 #: A forwarding chain longer than this is not read further: no real one is.
 MAX_HOPS: Final = 32
+#: The hashes of longer values are not remembered: clients choose them, and could fill memory.
+MAX_REMEMBERED: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +138,19 @@ def by_header(name: str, value: str, secret: bytes) -> Identity:
     return Identity("header", f"{name.lower()}:{digest(value, secret)}", verified=False)
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=4)
+def client_secret(site_secret: str | bytes) -> bytes:
+    """Derive the key under which clients are hashed from the site's secret."""
+    raw = site_secret if isinstance(site_secret, bytes) else site_secret.encode()
+    return hashlib.blake2b(raw, person=b"pulse.client", digest_size=32).digest()
+
+
 def digest(value: str, secret: bytes) -> str:
     """Hash a value under a key: 96 bits as hexadecimal digits."""
+    return _remembered(value, secret) if len(value) <= MAX_REMEMBERED else _digest(value, secret)
+
+
+def _digest(value: str, secret: bytes) -> str:
     text = value.encode("utf-8", "surrogatepass")
     return hashlib.blake2b(text, key=secret[:64], digest_size=12).hexdigest()
 
@@ -151,3 +163,6 @@ def in_percent(rule: str, client: str, percent: int, secret: bytes) -> bool:
     if percent >= 100:
         return True
     return int(digest(f"{rule}\n{client}", secret)[:8], 16) * 100 < percent << 32
+
+
+_remembered = lru_cache(maxsize=8192)(_digest)

@@ -54,7 +54,7 @@ class Matcher:
 class EndpointIndex(Generic[T]):
     """Values by what they match; a look-up costs the same with ten rules and ten thousand."""
 
-    __slots__ = ("_paths", "_remembered", "_routes", "_url_names", "_views")
+    __slots__ = ("_longest", "_paths", "_remembered", "_routes", "_url_names", "_views")
 
     def __init__(self, items: Iterable[tuple[Matcher, T]] = ()) -> None:
         self._routes: dict[str, list[tuple[Matcher, T]]] = {}
@@ -65,6 +65,7 @@ class EndpointIndex(Generic[T]):
         for matcher, value in items:
             table, key = self._place(matcher)
             table.setdefault(key, []).append((matcher, value))
+        self._longest = max(map(len, self._paths), default=0)
 
     def find(self, match: Match, path: str, method: str) -> tuple[T, ...]:
         """Return every value for a request: by route, URL name, view, then longest prefix."""
@@ -84,7 +85,7 @@ class EndpointIndex(Generic[T]):
             return found
         return found + tuple(
             value
-            for prefix in prefixes(path)
+            for prefix in prefixes(path, self._longest)
             for matcher, value in self._paths.get(prefix, ())
             if matcher.accepts(method)
         )
@@ -102,27 +103,34 @@ class EndpointIndex(Generic[T]):
 class PathSet:
     """Path prefixes; a look-up costs the depth of the path."""
 
-    __slots__ = ("_prefixes",)
+    __slots__ = ("_longest", "_prefixes")
 
     def __init__(self, paths: Iterable[str] = ()) -> None:
         self._prefixes = frozenset(paths)
+        self._longest = max(map(len, self._prefixes), default=0)
 
     def find(self, path: str) -> str | None:
         """Return the longest prefix of a path that is in the set, None if there is none."""
         if not self._prefixes:
             return None
-        return next((prefix for prefix in prefixes(path) if prefix in self._prefixes), None)
+        found = prefixes(path, self._longest)
+        return next((prefix for prefix in found if prefix in self._prefixes), None)
 
 
-def prefixes(path: str) -> Iterator[str]:
+def prefixes(path: str, longest: int) -> Iterator[str]:
     """Yield what a path lies under, longest first: itself, then at each segment boundary.
 
     ``/a/b`` lies under ``/a/b``, ``/a/``, ``/a`` and ``/``, and never under ``/a/bc``.
+
+    Args:
+        path: A request's path, of any length: a client wrote it.
+        longest: Nothing longer is yielded, so that a path of slashes costs no more than others.
     """
-    yield path
-    end = len(path)
+    if len(path) <= longest:
+        yield path
+    end = min(len(path), longest + 1)
     while (end := path.rfind("/", 0, end)) >= 0:
-        if end + 1 != len(path):
+        if end + 1 != len(path) and end < longest:
             yield path[: end + 1]
         if end:
             yield path[:end]

@@ -5,7 +5,7 @@ script and the tests agree to the last digit. ``store/scripts/decide.lua`` is th
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final, TypeAlias
 
@@ -41,24 +41,30 @@ class Algorithm(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """``count`` requests for each ``period_us`` microseconds, up to ``burst`` at once."""
+    """``count`` requests for each ``period_us`` microseconds, up to ``burst`` at once.
+
+    Attributes:
+        spacing_us: The time in which one request is earned back.
+        capacity: The most that one client may ever take at one instant.
+        tolerance_us: The time in which the whole capacity is earned back.
+    """
 
     count: int
     period_us: int
     burst: int
     algorithm: Algorithm = Algorithm.TOKEN_BUCKET
+    spacing_us: int = field(init=False, compare=False, repr=False)
+    capacity: int = field(init=False, compare=False, repr=False)
+    tolerance_us: int = field(init=False, compare=False, repr=False)
 
-    @property
-    def spacing_us(self) -> int:
-        """The time in which one request is earned back."""
-        return self.period_us // self.count
-
-    @property
-    def capacity(self) -> int:
-        """The most that one client may ever take at one instant."""
+    def __post_init__(self) -> None:
+        spacing = self.period_us // self.count
+        capacity = self.count
         if self.algorithm is Algorithm.TOKEN_BUCKET:
-            return min(self.burst, MAX_FULL_US // self.spacing_us)
-        return self.count
+            capacity = min(self.burst, MAX_FULL_US // spacing)
+        object.__setattr__(self, "spacing_us", spacing)
+        object.__setattr__(self, "capacity", capacity)
+        object.__setattr__(self, "tolerance_us", capacity * spacing)
 
     @property
     def rate(self) -> str:
@@ -130,29 +136,26 @@ def gcra(
     Source: ITU-T I.371 (GCRA, virtual scheduling form).
     """
     spacing = quota.spacing_us
-    tolerance = quota.capacity * spacing
+    tolerance = quota.tolerance_us
     owed = owed_us(quota, arrival_us, now_us, spacing_us)
     wait = owed + cost * spacing - tolerance
     if wait > 0:
         remaining = (tolerance - owed) // spacing
-        return Verdict(
-            allowed=False, remaining=remaining, retry_after_us=wait, reset_after_us=owed
-        ), now_us + owed
+        return _refused(remaining, wait, owed), now_us + owed
     owed += cost * spacing
-    return Verdict(
-        allowed=True, remaining=(tolerance - owed) // spacing, retry_after_us=0, reset_after_us=owed
-    ), now_us + owed
+    return _passed((tolerance - owed) // spacing, owed), now_us + owed
 
 
 def owed_us(quota: Quota, arrival_us: int, now_us: int, spacing_us: int | None = None) -> int:
     """How long the client would have to rest until its whole capacity is free."""
-    spacing = quota.spacing_us
-    owed = max(arrival_us - now_us, 0)
-    if spacing_us and spacing_us != spacing:
+    owed = arrival_us - now_us
+    if owed <= 0:
+        return 0
+    if spacing_us and spacing_us != quota.spacing_us:
         # In doubles as the script has them: the product may need more than 64 bits, and both
         # must round it alike.
-        owed = int(owed * float(spacing) / spacing_us)
-    return min(owed, quota.capacity * spacing)
+        owed = int(owed * float(quota.spacing_us) / spacing_us)
+    return min(owed, quota.tolerance_us)
 
 
 def fixed_window(
@@ -179,22 +182,9 @@ def fixed_window(
     ends_us = min(ends_us, now_us + quota.period_us)
     left = ends_us - now_us
     if used + cost > quota.count:
-        return (
-            Verdict(
-                allowed=False,
-                remaining=max(quota.count - used, 0),
-                retry_after_us=left,
-                reset_after_us=left,
-            ),
-            ends_us,
-            used,
-        )
+        return _refused(max(quota.count - used, 0), left, left), ends_us, used
     used += cost
-    return (
-        Verdict(allowed=True, remaining=quota.count - used, retry_after_us=0, reset_after_us=left),
-        ends_us,
-        used,
-    )
+    return _passed(quota.count - used, left), ends_us, used
 
 
 def judge(quota: Quota, state: State | None, now_us: int, cost: int) -> tuple[Verdict, State]:
@@ -219,14 +209,12 @@ def standing(quota: Quota, state: State | None, now_us: int) -> Verdict:
     first, second = state or (0, 0)
     if quota.algorithm is Algorithm.TOKEN_BUCKET:
         owed = owed_us(quota, first, now_us, second)
-        remaining = (quota.capacity * quota.spacing_us - owed) // quota.spacing_us
-        return Verdict(allowed=True, remaining=remaining, retry_after_us=0, reset_after_us=owed)
+        remaining = (quota.tolerance_us - owed) // quota.spacing_us
+        return _passed(remaining, owed)
     if first <= now_us or not second:
-        return Verdict(allowed=True, remaining=quota.count, retry_after_us=0, reset_after_us=0)
+        return _passed(quota.count, 0)
     left = min(first - now_us, quota.period_us)
-    return Verdict(
-        allowed=True, remaining=max(quota.count - second, 0), retry_after_us=0, reset_after_us=left
-    )
+    return _passed(max(quota.count - second, 0), left)
 
 
 def mend(quota: Quota, state: State | None, now_us: int) -> State | None:
@@ -299,3 +287,11 @@ def make_quota(
     if quota.algorithm is Algorithm.TOKEN_BUCKET and quota.capacity < burst:
         raise InvalidQuota(str(burst), "is a burst that takes more than a century to earn back.")
     return quota
+
+
+def _passed(remaining: int, reset_after_us: int) -> Verdict:
+    return Verdict(True, remaining, 0, reset_after_us)  # noqa: FBT003 - the first field
+
+
+def _refused(remaining: int, retry_after_us: int, reset_after_us: int) -> Verdict:
+    return Verdict(False, remaining, retry_after_us, reset_after_us)  # noqa: FBT003 - as above

@@ -1,6 +1,5 @@
 """What pulse knows of a request, on ``request.pulse``."""
 
-import hashlib
 import logging
 import time
 from functools import lru_cache, partial
@@ -8,14 +7,14 @@ from typing import Any, Final
 from uuid import uuid4
 
 from django.conf import settings
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import ResolverMatch
 from django.utils.functional import LazyObject
 
 from pulse.conf import conf
 from pulse.core.charging import Charge, Facts
 from pulse.core.claims import Decision
-from pulse.core.clients import ClientAddress, User, resolve_address
+from pulse.core.clients import ClientAddress, User, client_secret, resolve_address
 from pulse.core.endpoints import Match
 from pulse.core.snapshot import Snapshot
 
@@ -37,10 +36,13 @@ class Context:
         decision: The verdict; None while undecided, and where nothing was asked.
         settled: Limits have had their say, also where none applies.
         exempt_by: The exemption that kept limits away.
+        deferred: Limits by user wait until the view has found out who it is.
+        refused: The refusal that takes the place of the view's answer.
     """
 
     __slots__ = (
-        "charges", "client", "decision", "exempt_by", "request_id", "settled", "snapshot",
+        "charges", "client", "decision", "deferred", "exempt_by", "refused", "request_id",
+        "settled", "snapshot",
     )
 
     def __init__(self) -> None:
@@ -51,6 +53,8 @@ class Context:
         self.decision: Decision | None = None
         self.settled = False
         self.exempt_by: str | None = None
+        self.deferred = False
+        self.refused: HttpResponse | None = None
 
     @property
     def client_address(self) -> str:
@@ -82,7 +86,7 @@ def facts_of(
         address=address,
         header=partial(_header, request.META),
         sources=conf.CLIENT_IDENTITY,
-        secret=_secret(settings.SECRET_KEY),
+        secret=client_secret(settings.SECRET_KEY),
         user=user,
     )
 
@@ -123,6 +127,11 @@ async def auser_of(snapshot: Snapshot, request: HttpRequest) -> User | None:
     return User(str(user.pk), user.get_username(), groups)
 
 
+def forget_groups() -> None:
+    """Ask for the groups of every user anew."""
+    _groups.clear()
+
+
 class _Groups:
     """The groups of users seen lately, so that steady state makes no query."""
 
@@ -132,6 +141,9 @@ class _Groups:
     def get(self, pk: object) -> frozenset[str] | None:
         expires, names = self._known.get(pk, (0.0, frozenset()))
         return names if expires > time.monotonic() else None
+
+    def clear(self) -> None:
+        self._known = {}
 
     def put(self, pk: object, names: frozenset[str]) -> None:
         if len(self._known) >= MAX_USERS:
@@ -175,9 +187,3 @@ def _header(meta: dict[str, Any], name: str) -> str | None:
 def _meta_name(name: str) -> str:
     upper = name.upper().replace("-", "_")
     return upper if upper in {"CONTENT_TYPE", "CONTENT_LENGTH"} else f"HTTP_{upper}"
-
-
-@lru_cache(maxsize=4)
-def _secret(key: str | bytes) -> bytes:
-    raw = key if isinstance(key, bytes) else key.encode()
-    return hashlib.blake2b(raw, person=b"pulse.client", digest_size=32).digest()

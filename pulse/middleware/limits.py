@@ -1,51 +1,129 @@
 """The limits: one decision a request, and what it puts into the answer."""
 
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.utils.translation import gettext as _
 
 from pulse.conf import conf
+from pulse.core.answers import rate_limit_headers, refusing, retry_after_s
 from pulse.core.charging import Charge, Facts, charges, exempt_by
 from pulse.core.claims import Decision, Outcome
-from pulse.core.clients import digest
-from pulse.core.quotas import SECOND_US, Quota, Verdict
-from pulse.core.snapshot import Snapshot
-from pulse.middleware.context import Context
-from pulse.middleware.responses import Refusal, refuse, too_many_requests
+from pulse.core.clients import User, digest
+from pulse.core.snapshot import TIERS, Snapshot
+from pulse.exceptions import StaleAnnouncement
+from pulse.middleware.context import Context, facts_of, locate, user_of
+from pulse.middleware.responses import Refusal, refuse
+from pulse.policies import current
 from pulse.policies.decisions import SealedDecision, seal
+from pulse.policies.texts import too_many_requests, unavailable
 from pulse.store import buckets, limits
 
 #: Seconds after which a client may try again while a ``closed`` limit has no store.
 STORE_RETRY_S: Final = 5
 
 
-def decide(snapshot: Snapshot, facts: Facts, context: Context, announcement: str | None) -> None:
+def decide(
+    snapshot: Snapshot,
+    facts: Facts,
+    context: Context,
+    announcement: str | None,
+    *,
+    defers: bool = False,
+) -> None:
     """Charge a request to every limit that applies, and note the verdict on its context.
+
+    Args:
+        snapshot: The policy.
+        facts: The request.
+        context: Takes the verdict.
+        announcement: The policy's name, to be compared with what the store announces.
+        defers: Leave what depends on the user for ``settle``.
 
     Raises:
         StaleAnnouncement: Another revision is announced; nothing was charged.
     """
     context.snapshot, context.client = snapshot, facts.address
     context.exempt_by = exempt_by(snapshot, facts)
-    context.charges = [] if context.exempt_by else charges(snapshot, facts)
+    found = [] if context.exempt_by else charges(snapshot, facts)
+    context.charges = found
+    if defers:
+        context.charges = [charge for charge in found if not _is_by_user(snapshot, charge)]
     context.decision = None
     if context.charges:
         claims = [charge.claim for charge in context.charges]
         context.decision = limits.decide(claims, announcement)
+    context.deferred = len(context.charges) < len(found)
     context.settled = True
 
 
 def refusal(request: HttpRequest, facts: Facts, context: Context) -> HttpResponse | None:
     """Count the verdict, and return the refusal that follows from it, if one does."""
+    if context.decision is None:
+        return None
+    _count(context.charges, context.decision)
+    if context.decision.allowed:
+        return None
+    context.deferred = False
+    return _refuse(request, facts, context)
+
+
+def is_deferred(snapshot: Snapshot, request: HttpRequest, user: User | None) -> bool:
+    """Whether limits by user wait, as the view authenticates and has a throttle to settle them."""
+    if user is not None or not snapshot.wants_user or request.resolver_match is None:
+        return False
+    view: Any = request.resolver_match.func
+    own = getattr(getattr(view, "cls", None), "throttle_classes", ())
+    throttles = getattr(view, "initkwargs", {}).get("throttle_classes", own)
+    return any(getattr(throttle, "settles_limits", False) for throttle in throttles)
+
+
+def settle(request: HttpRequest, *, refuses: bool = True) -> HttpResponse | None:
+    """Charge what ``decide`` left, now that the request's user is known; once.
+
+    Where ``decide`` asked nothing, the announcement is compared here, and another policy decides
+    the request from the start.
+
+    Args:
+        request: Its ``user`` is whom the view found, and nobody where it found nobody.
+        refuses: False for a request that was served already: it is charged if it can be.
+
+    Returns:
+        The refusal that follows, if one does.
+    """
+    context: Context = request.pulse  # type: ignore[attr-defined]
+    snapshot, address, context.deferred = context.snapshot, context.client, False
+    if snapshot is None or address is None:
+        return None
+    facts = facts_of(snapshot, request, address, user_of(snapshot, request))
+    left = [charge for charge in charges(snapshot, facts) if _is_by_user(snapshot, charge)]
+    before = context.decision
+    try:
+        claims = [charge.claim for charge in left]
+        decision = limits.decide(claims, snapshot.stamp if before is None else None)
+    except StaleAnnouncement as stale:
+        snapshot = current.catch_up(stale.announced)
+        facts = facts_of(snapshot, request, locate(snapshot, request), user_of(snapshot, request))
+        decide(snapshot, facts, context, None)
+        answer = refusal(request, facts, context)
+        return answer if refuses else None
+    _count(left, decision)
+    context.charges += left
+    context.decision = decision if before is None else before.followed_by(decision)
+    return _refuse(request, facts, context) if refuses and not decision.allowed else None
+
+
+def _is_by_user(snapshot: Snapshot, charge: Charge) -> bool:
+    """Whether a charge could be another if another user were found."""
+    if charge.rule.kind == TIERS:
+        return bool(snapshot.assignments.users or snapshot.assignments.groups)
+    return charge.rule.by_user
+
+
+def _refuse(request: HttpRequest, facts: Facts, context: Context) -> HttpResponse:
     decision = context.decision
-    if decision is None:
-        return None
-    _count(context.charges, decision)
-    if decision.allowed:
-        return None
-    charge, outcome = _refusing(context.charges, decision)
+    assert decision is not None  # noqa: S101 - there was one, and it refused
+    charge, outcome = refusing(context.charges, decision)
     fields = {"decision": seal(_sealed(context, facts, charge, outcome, decision))}
     rule = charge.rule.prefix.rstrip(":")
     if decision.unavailable:
@@ -54,13 +132,13 @@ def refusal(request: HttpRequest, facts: Facts, context: Context) -> HttpRespons
             Refusal(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "unavailable",
-                _("Service temporarily unavailable. Please try again later."),
+                unavailable(),
                 rule,
                 STORE_RETRY_S,
                 fields,
             ),
         )
-    seconds = max(1, _ceil_s(outcome.retry_after_us))
+    seconds = retry_after_s(outcome)
     return refuse(
         request,
         Refusal(
@@ -76,68 +154,11 @@ def refusal(request: HttpRequest, facts: Facts, context: Context) -> HttpRespons
 
 def add_headers(context: Context, response: HttpResponseBase) -> None:
     """Tell the client where it stands with the tightest limit that is enforced on it."""
-    form = conf.RATE_LIMIT_HEADERS
-    if context.decision is None or form == "off":
+    if context.decision is None:
         return
-    tightest = _tightest(context.charges, context.decision)
-    if tightest is None:
-        return
-    name, quota, verdict = tightest
-    now_us = context.decision.now_us
-    after_us = verdict.retry_after_us or verdict.reset_after_us
-    headers = response.headers
-    if form in {"both", "legacy"}:
-        headers["X-RateLimit-Limit"] = str(quota.capacity)
-        headers["X-RateLimit-Remaining"] = str(verdict.remaining)
-        headers["X-RateLimit-Reset"] = str(_ceil_s(now_us + after_us))
-    if form in {"both", "ietf"}:
-        headers["RateLimit-Policy"] = ", ".join(_policies(context.charges))
-        headers["RateLimit"] = f'"{name}";r={verdict.remaining};t={_ceil_s(after_us)}'
-
-
-def _refusing(found: list[Charge], decision: Decision) -> tuple[Charge, Outcome]:
-    """Return the enforced claim that makes the client wait longest."""
-    refused = [
-        (charge, outcome)
-        for charge, outcome in zip(found, decision.outcomes, strict=True)
-        if outcome.claim.enforced and not outcome.passed
-    ]
-    return max(refused, key=lambda pair: pair[1].retry_after_us)
-
-
-def _tightest(found: list[Charge], decision: Decision) -> tuple[str, Quota, Verdict] | None:
-    """Return the quota with the longest wait, or the least remaining, and its policy's name."""
-    best: tuple[tuple[int, int, int], str, Quota, Verdict] | None = None
-    for charge, outcome in zip(found, decision.outcomes, strict=True):
-        if not outcome.claim.enforced:
-            continue
-        quotas = outcome.claim.allowance.quotas
-        for place, verdict in enumerate(outcome.verdicts):
-            rank = (-verdict.retry_after_us, verdict.remaining, -verdict.reset_after_us)
-            if best is None or rank < best[0]:
-                best = (rank, _policy_name(charge, place), quotas[place], verdict)
-    return None if best is None else best[1:]
-
-
-def _policies(found: list[Charge]) -> list[str]:
-    """Write every enforced quota as the IETF draft has it: its most at once, and the time to refill."""
-    return [
-        f'"{_policy_name(charge, place)}";q={quota.capacity};w={_refill_s(quota)}'
-        for charge in found
-        if charge.claim.enforced
-        for place, quota in enumerate(charge.claim.allowance.quotas)
-    ]
-
-
-def _policy_name(charge: Charge, place: int) -> str:
-    name = f"{charge.rule.name}-address" if charge.ceiling else charge.rule.name
-    return f"{name}-{place + 1}" if place else name
-
-
-def _refill_s(quota: Quota) -> int:
-    if quota.capacity == quota.count:
-        return _ceil_s(quota.period_us)
-    return max(1, _ceil_s(quota.burst * quota.spacing_us))
+    fields = rate_limit_headers(context.charges, context.decision, conf.RATE_LIMIT_HEADERS)
+    for name, value in fields.items():
+        response.headers[name] = value
 
 
 def _count(found: list[Charge], decision: Decision) -> None:
@@ -167,7 +188,3 @@ def _sealed(
         route=facts.match.route if facts.match else "",
         at_us=decision.now_us,
     )
-
-
-def _ceil_s(time_us: int) -> int:
-    return -(-time_us // SECOND_US)

@@ -5,19 +5,21 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.template import TemplateDoesNotExist
 from django.template.loader import render_to_string
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
-
-from pulse.conf import conf
+from django.utils.encoding import escape_uri_path
 
 logger = logging.getLogger(__name__)
 
 JSON: Final = "application/json"
 HTML: Final = "text/html"
 PROBLEM: Final = "application/problem+json"
+#: Header fields that say something of the content they came with.
+DESCRIBING: Final = (
+    "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Range", "ETag",
+    "Last-Modified",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,11 @@ def refuse(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     context = request.pulse  # type: ignore[attr-defined]
     logger.info(
         "Refused %s %s from %s by %s: %d",
-        request.method, request.path_info, context.client_address, refusal.rule, refusal.status,
+        request.method,
+        escape_uri_path(request.path_info),
+        context.client_address,
+        refusal.rule,
+        refusal.status,
         extra={"request_id": context.request_id, "rule": refusal.rule, "status": int(refusal.status)},
     )
     body: dict[str, Any] = {"detail": refusal.detail}
@@ -59,19 +65,26 @@ def refuse(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     return response
 
 
-def too_many_requests(seconds: int) -> str:
-    """Return the text of a 429: with the seconds where details are shown, else without."""
-    if not conf.DETAILED_ERRORS:
-        return _("Too many requests. Please try again later.")
-    return ngettext(
-        "Rate limit exceeded. Try again in %(seconds)d second",
-        "Rate limit exceeded. Try again in %(seconds)d seconds",
-        seconds,
-    ) % {"seconds": seconds}
+def put_over(response: HttpResponseBase, refusal: HttpResponse) -> HttpResponseBase:
+    """Write a refusal over the answer that a view gave, keeping what others put beside it.
+
+    Middlewares have had the answer already: their cookies, CORS and security headers stay.
+    """
+    if not isinstance(response, HttpResponse):
+        return refusal
+    for name in DESCRIBING:
+        response.headers.pop(name, None)
+    response.status_code = refusal.status_code
+    response.content = refusal.content
+    for name, value in refusal.headers.items():
+        response.headers[name] = value
+    if response.has_header("Content-Length"):
+        response.headers["Content-Length"] = str(len(response.content))
+    return response
 
 
 def _write(request: HttpRequest, refusal: Refusal, body: dict[str, Any]) -> HttpResponse:
-    preferred = request.get_preferred_type([JSON, HTML, PROBLEM])
+    preferred = _preferred(request)
     if preferred == HTML:
         page = _page(request, refusal, body)
         if page is not None:
@@ -86,6 +99,14 @@ def _write(request: HttpRequest, refusal: Refusal, body: dict[str, Any]) -> Http
         }
         return JsonResponse(problem, status=refusal.status, content_type=PROBLEM)
     return JsonResponse(body, status=refusal.status)
+
+
+def _preferred(request: HttpRequest) -> str | None:
+    try:
+        return request.get_preferred_type([JSON, HTML, PROBLEM])
+    except ValueError:
+        # Accept cannot be read: that must not spare the client its refusal.
+        return None
 
 
 def _page(request: HttpRequest, refusal: Refusal, body: dict[str, Any]) -> str | None:

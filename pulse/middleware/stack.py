@@ -14,6 +14,7 @@ from pulse.core.snapshot import Snapshot
 from pulse.exceptions import StaleAnnouncement
 from pulse.middleware import limits
 from pulse.middleware.context import Context, auser_of, facts_of, locate, user_of
+from pulse.middleware.responses import put_over
 from pulse.policies import current
 from pulse.store import heartbeat
 
@@ -59,6 +60,8 @@ class PulseMiddleware:
         response = self.get_response(request)
         if not request.pulse.settled:  # type: ignore[attr-defined]
             response = self._process_view(request) or response
+        if request.pulse.deferred:  # type: ignore[attr-defined]
+            self._settle(request, response)
         return self._finish(request, response)
 
     async def _answer_async(self, request: HttpRequest) -> Response:
@@ -67,6 +70,8 @@ class PulseMiddleware:
         )
         if not request.pulse.settled:  # type: ignore[attr-defined]
             response = await self._process_view_async(request) or response
+        if request.pulse.deferred:  # type: ignore[attr-defined]
+            await sync_to_async(self._settle)(request, response)
         return self._finish(request, response)
 
     def _process_view(self, request: HttpRequest, *view: object) -> HttpResponse | None:
@@ -80,7 +85,8 @@ class PulseMiddleware:
             for reloads in range(MAX_RELOADS + 1):
                 facts = _facts(snapshot, request, user_of(snapshot, request))
                 try:
-                    limits.decide(snapshot, facts, context, announcement)
+                    defers = limits.is_deferred(snapshot, request, facts.user)
+                    limits.decide(snapshot, facts, context, announcement, defers=defers)
                 except StaleAnnouncement as stale:
                     snapshot = current.catch_up(stale.announced)
                     announcement = snapshot.stamp if reloads + 1 < MAX_RELOADS else None
@@ -104,7 +110,8 @@ class PulseMiddleware:
             for reloads in range(MAX_RELOADS + 1):
                 facts = _facts(snapshot, request, await auser_of(snapshot, request))
                 try:
-                    limits.decide(snapshot, facts, context, announcement)
+                    defers = limits.is_deferred(snapshot, request, facts.user)
+                    limits.decide(snapshot, facts, context, announcement, defers=defers)
                 except StaleAnnouncement as stale:
                     snapshot = await sync_to_async(current.catch_up)(stale.announced)
                     announcement = snapshot.stamp if reloads + 1 < MAX_RELOADS else None
@@ -114,9 +121,21 @@ class PulseMiddleware:
             _swallow(context)
         return None
 
+    def _settle(self, request: HttpRequest, response: Response) -> None:
+        """Charge what no throttle came to: authentication or permissions answered before it."""
+        context: Context = request.pulse  # type: ignore[attr-defined]
+        try:
+            # What a view has done is not answered as if it had not.
+            is_client_error = 400 <= response.status_code < 500
+            context.refused = limits.settle(request, refuses=is_client_error)
+        except Exception:
+            _swallow(context)
+
     def _finish(self, request: HttpRequest, response: Response) -> Response:
         """Put into the answer what the client may know."""
         context: Context = request.pulse  # type: ignore[attr-defined]
+        if context.refused is not None:
+            response = put_over(response, context.refused)
         response.headers["X-Request-ID"] = context.request_id
         try:
             limits.add_headers(context, response)

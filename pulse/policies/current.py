@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from typing import Final
 
 from django.core.signals import setting_changed
-from django.db import DatabaseError, router
+from django.db import Error as DatabaseError
+from django.db import connections, router
 
 from pulse.core.announcement import Announcement
 from pulse.core.document import Document
 from pulse.core.snapshot import Snapshot
-from pulse.exceptions import PulseError, StoreUnavailable
+from pulse.exceptions import InvalidDocument, PulseError, StoreUnavailable
 from pulse.policies.compiler import compile_document
 from pulse.policies.models import PolicyRevision, PolicyState
 from pulse.store import announcement as store
@@ -46,6 +47,8 @@ class _Holder:
         self.since = 0.0
         self.retry_at = 0.0
         self.looked_at = 0.0
+        #: What was announced and nobody has, and until when the database is not asked for it again.
+        self.missed: tuple[str | None, float] = (None, 0.0)
 
 
 _held = _Holder()
@@ -66,6 +69,11 @@ def current_snapshot() -> Snapshot:
 def is_loaded() -> bool:
     """Whether ``current_snapshot()`` would answer without a query."""
     return _held.snapshot is not None or _held.override is not None
+
+
+def document_in_force() -> Document:
+    """Return the document that the policy in force was compiled from."""
+    return _held.document
 
 
 def in_force_since() -> float:
@@ -94,7 +102,7 @@ def catch_up(announced: str | None) -> Snapshot:
         return current_snapshot()
     try:
         held = _held.snapshot
-        if held is None or held.stamp != announced:
+        if held is None or (held.stamp != announced and not _is_missed(announced)):
             _load()
             _restore(announced)
     finally:
@@ -124,14 +132,16 @@ def look_at_database() -> None:
     using = router.db_for_write(PolicyState)
     try:
         state = PolicyState.objects.using(using).filter(pk=1).first()
+        if state is None:
+            return
+        found = announcement_of(state)
+        if _held.snapshot is None or _held.snapshot.announcement != found:
+            catch_up(str(found))
     except DatabaseError as error:
         logger.warning("The policy in the database cannot be looked at: %s", error)
-        return
-    if state is None:
-        return
-    found = announcement_of(state)
-    if _held.snapshot is None or _held.snapshot.announcement != found:
-        catch_up(str(found))
+    finally:
+        # No request ends here, with which Django would look after its connection.
+        connections[using].close_if_unusable_or_obsolete()
 
 
 def announcement_of(state: PolicyState) -> Announcement:
@@ -156,6 +166,7 @@ def forget() -> None:
         _held.snapshot = None
         _held.document = {}
         _held.retry_at = _held.since = _held.looked_at = 0.0
+        _held.missed = (None, 0.0)
 
 
 def _renew() -> Snapshot:
@@ -189,10 +200,17 @@ def _load() -> None:
         if _held.snapshot is None or _held.snapshot.announcement != announcement:
             revisions = PolicyRevision.objects.using(using).filter(number=state.revision)
             document = revisions.values_list("document", flat=True).first()
+            if document is None and state.revision:
+                raise InvalidDocument({"document": [f"Revision {state.revision} is missing."]})
             _install(document or {}, announcement)
     except (DatabaseError, PulseError) as error:
         _held.retry_at = time.monotonic() + RETRY_S
         logger.error("The policy cannot be loaded; the one held stays in force: %s", error)
+
+
+def _is_missed(announced: str | None) -> bool:
+    missed, until = _held.missed
+    return missed == announced and time.monotonic() < until
 
 
 def _install(document: Document, announcement: Announcement) -> None:
@@ -209,6 +227,8 @@ def _restore(announced: str | None) -> None:
         return
     found = Announcement.parse(announced)
     if found is not None and not held.announcement.supersedes(found):
+        # A database restored from an earlier day, most likely: it will catch up with itself.
+        _held.missed = (announced, time.monotonic() + RETRY_S)
         return
     try:
         store.announce(held.announcement)

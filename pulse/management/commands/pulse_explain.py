@@ -1,0 +1,125 @@
+"""``manage.py pulse_explain``."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from pulse.management.output import PolicyCommand
+from pulse.policies.decisions import SealedDecision, unseal
+from pulse.policies.explain import MAX_COUNT, Explanation, Question, UnknownUser, explain, parse
+
+MARKS = {
+    "passed": "✓", "refused": "✗", "would_refuse": "!", "not_matched": "·", "exempt": "·", "off": "·",
+}
+
+
+class Command(PolicyCommand):
+    """Explains what would become of a request, or what became of a refused one."""
+
+    help = (
+        "Tell what would become of a request now, by which rules and why; nothing is charged. "
+        "Or paste the decision id of a refusal."
+    )
+    example = """examples:
+  manage.py pulse_explain "GET /api/search/ as anonymous from 203.0.113.9"
+  manage.py pulse_explain "POST /accounts/login/ from 203.0.113.9" --count 6 --counters fresh
+  manage.py pulse_explain "/api/echo/ from 10.0.0.7" --header "X-Forwarded-For: 203.0.113.9"
+  manage.py pulse_explain --decision WzIsInJhdGVfdGllcnMi..."""
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Say what to explain."""
+        what = parser.add_mutually_exclusive_group(required=True)
+        what.add_argument("request", nargs="?", metavar="REQUEST", help="METHOD PATH as USER from ADDRESS")
+        what.add_argument("--decision", metavar="ID", help="the decision id of a refusal")
+        parser.add_argument(
+            "--header", action="append", default=[], metavar="NAME:VALUE", help="a header of the request; repeatable"
+        )
+        parser.add_argument("--count", type=int, default=1, help="so many requests at one instant")
+        parser.add_argument(
+            "--counters", choices=("live", "fresh"), default="live", help="as they are, or all full"
+        )
+        super().add_arguments(parser)
+
+    def handle(self, **options: Any) -> None:
+        """Explain."""
+        if options["decision"]:
+            self._print_decision(_unseal(options["decision"]), options["format"])
+            return
+        question = _question(options)
+        try:
+            explanation = explain(question)
+        except UnknownUser as error:
+            raise CommandError(f"There is no user {error}.") from error
+        if options["format"] == "json":
+            self.print_json(explanation.answer)
+        else:
+            self.stdout.write("\n".join(_lines(question, explanation)))
+
+    def _print_decision(self, decision: SealedDecision, form: str) -> None:
+        at = datetime.fromtimestamp(decision.at_us / 1_000_000, UTC)
+        if form == "json":
+            fields = {name: getattr(decision, name) for name in decision.__slots__}
+            self.print_json(fields | {"at": at.isoformat().replace("+00:00", "Z")})
+            return
+        self.stdout.write(
+            f"{decision.method} {decision.route or '(no route)'} was refused at {at:%Y-%m-%d %H:%M:%S} UTC\n"
+            f"by {decision.kind} {decision.name} ({decision.limit}), revision {decision.revision}.\n"
+            f"Counted for the client {decision.client}."
+        )
+
+
+def _question(options: Mapping[str, Any]) -> Question:
+    question = parse(options["request"])
+    if question is None:
+        raise CommandError(
+            f"Cannot read \"{options['request']}\". "
+            'Write it like "GET /api/search/ as anonymous from 203.0.113.9".'
+        )
+    if not 1 <= options["count"] <= MAX_COUNT:
+        raise CommandError(f"--count is from 1 to {MAX_COUNT}.")
+    headers = {}
+    for header in options["header"]:
+        name, colon, value = header.partition(":")
+        if not colon or not name.strip():
+            raise CommandError(f"Cannot read the header \"{header}\". Write it like \"X-Plan: gold\".")
+        headers[name.strip()] = value.strip()
+    return replace(question, headers=headers, count=options["count"], counters=options["counters"])
+
+
+def _unseal(text: str) -> SealedDecision:
+    decision = unseal(text)
+    if decision is None:
+        raise CommandError("That is no decision id of this site.")
+    return decision
+
+
+def _lines(question: Question, explanation: Explanation) -> Iterator[str]:
+    answer = explanation.answer
+    times = "" if question.count == 1 else f" ({answer['allowed']} of {question.count} pass)"
+    yield f"{answer['status']} {answer['verdict']}{times} under revision {answer['revision']}"
+    yield ""
+    yield f"Address   {explanation.address}"
+    for step in explanation.address.steps:
+        yield f"          {step}"
+    client = answer["client"]
+    yield f"Client    counted by {client['kind'] or 'nothing'}, tier {client['tier'] or 'none'}"
+    yield f"Route     {answer['route'] if answer['route'] is not None else 'none: the path resolves to nothing'}"
+    if answer["exempt_by"]:
+        yield f"Exempt    by {answer['exempt_by']}"
+    yield ""
+    for row in answer["rules"]:
+        name = next(iter(row["key"].values()))
+        counted = f", counted by {row['counted_by']}" if row["counted_by"] else ""
+        yield f"{MARKS[row['outcome']]} {row['outcome']:<12} {row['kind']} {name} ({row['mode']}): {row['why']}{counted}"
+        for limit in row["limits"]:
+            wait = f", again in {limit['retry_after']} s" if limit["retry_after"] else ""
+            yield f"      {limit['rate']} {limit['algorithm']}: {limit['remaining']} of {limit['limit']} left{wait}"
+    yield ""
+    for name, value in answer["headers"].items():
+        yield f"{name}: {value}"
+    if answer["body"]:
+        yield json.dumps(answer["body"], ensure_ascii=False)

@@ -1,0 +1,81 @@
+"""What the commands share: help with examples, and policy changes on a terminal."""
+
+import json
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from pulse.exceptions import InvalidDocument
+from pulse.policies.document import Applied
+
+#: The exit code of a dry run that found a difference.
+DIFFERS = 2
+MARKS = {"create": "+", "update": "~", "delete": "-"}
+
+
+class PolicyCommand(BaseCommand):
+    """A command with an example in its help and ``--format``."""
+
+    example = ""
+    formats: tuple[str, ...] = ("text", "json")
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """Add the example below the options, its lines as they are."""
+        parser = super().create_parser(prog_name, subcommand, epilog=self.example, **kwargs)
+        parser.formatter_class = _formatter(parser)
+        return parser
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add ``--format``."""
+        parser.add_argument(
+            "--format",
+            choices=self.formats,
+            default=self.formats[0],
+            help=f"how to print: {', '.join(self.formats)} (default: {self.formats[0]})",
+        )
+
+    def print_json(self, value: object) -> None:
+        """Print a value as indented JSON."""
+        self.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+    def print_applied(self, applied: Applied, form: str) -> None:
+        """Print what applying a document did, or would do."""
+        if form == "json":
+            self.print_json(applied.as_dict())
+            return
+        for line in change_lines(applied.changes):
+            self.stdout.write(line)
+        count = len(applied.changes)
+        changes = f"{count} change{'' if count == 1 else 's'}"
+        if not applied.changed:
+            self.stdout.write(f"Nothing differs from revision {applied.revision}.")
+        elif applied.dry_run:
+            self.stdout.write(f"Dry run: {changes} to revision {applied.revision}, nothing saved.")
+        else:
+            self.stdout.write(self.style.SUCCESS(f"{changes}, revision {applied.revision}."))
+
+
+def change_lines(changes: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+    """Write changes as lines: what, then the fields that differ."""
+    for change in changes:
+        key = ", ".join(str(value) for value in change["key"].values())
+        yield f"{MARKS[change['action']]} {change['kind']} {key}"
+        if change["action"] == "update":
+            for name, values in change["fields"].items():
+                before, after = (json.dumps(values[side]) for side in ("before", "after"))
+                yield f"    {name}: {before} -> {after}"
+
+
+def document_error(error: InvalidDocument) -> CommandError:
+    """Turn the errors of a document into one that the terminal shows line by line."""
+    lines = [f"  {place}: {' '.join(texts)}" for place, texts in error.errors.items()]
+    return CommandError("\n".join(["The document cannot be applied; nothing was changed.", *lines]))
+
+
+def _formatter(parser: ArgumentParser) -> Any:
+    class Formatter(parser.formatter_class, RawDescriptionHelpFormatter):  # type: ignore[name-defined, misc]
+        """Django's order of options, with the example's lines kept."""
+
+    return Formatter

@@ -1,0 +1,303 @@
+"""Why a request is refused or let through: the enforcement's own code on a throw-away store."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
+from urllib.parse import unquote
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.urls import Resolver404, resolve
+from django.utils.translation import gettext as _
+
+from pulse.conf import conf
+from pulse.core.answers import ceil_s, rate_limit_headers, refusing, retry_after_s
+from pulse.core.charging import Charge, Facts, charges, exempt_by
+from pulse.core.claims import Decision, Outcome, settle
+from pulse.core.clients import ClientAddress, User, client_secret, resolve_address
+from pulse.core.endpoints import Match, prefixes
+from pulse.core.snapshot import ENDPOINTS, TIERS, Mode, Rule, Snapshot
+from pulse.policies import current, kinds, texts
+from pulse.store import limits
+
+#: ``GET /api/search/ as kim from 203.0.113.9``; all but the path may be left out.
+SENTENCE: Final = re.compile(
+    r"\s*(?:(?P<method>[A-Za-z]+)\s+)?(?P<path>/\S*)"
+    r"(?:\s+as\s+(?P<user>\S+))?(?:\s+from\s+(?P<address>\S+))?\s*"
+)
+ANONYMOUS: Final = "anonymous"
+MAX_COUNT: Final = 10_000
+#: Of ten thousand rules that do not match, this many are listed.
+MAX_NOT_MATCHED: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request to explain.
+
+    Attributes:
+        path: As in a URL: it may be percent-encoded and have a query.
+        address: The socket's peer; ``X-Forwarded-For`` among the headers counts as it would.
+        user: A user's name; None for nobody.
+        count: How many such requests are made at one instant; the last is told of.
+        counters: ``live``, or ``fresh`` for full buckets.
+    """
+
+    path: str
+    method: str = "GET"
+    address: str = "203.0.113.1"
+    user: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    count: int = 1
+    counters: Literal["live", "fresh"] = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What would become of a request.
+
+    Attributes:
+        answer: As the API and ``--format json`` write it.
+        address: How the client's address was found.
+    """
+
+    answer: dict[str, Any]
+    address: ClientAddress
+
+
+class UnknownUser(LookupError):
+    """No user has that name."""
+
+
+def parse(sentence: str) -> Question | None:
+    """Read ``GET /api/search/ as anonymous from 203.0.113.9``; None if it is not one."""
+    match = SENTENCE.fullmatch(sentence)
+    if match is None:
+        return None
+    question = Question(match["path"])
+    user = match["user"]
+    return replace(
+        question,
+        method=(match["method"] or question.method).upper(),
+        address=match["address"] or question.address,
+        user=None if user is None or user == ANONYMOUS else user,
+    )
+
+
+def explain(question: Question) -> Explanation:
+    """Tell what would become of a request now; nothing is charged.
+
+    Raises:
+        UnknownUser: The question names a user who is not there.
+    """
+    snapshot = current.current_snapshot()
+    facts = _facts(snapshot, question)
+    exemption = exempt_by(snapshot, facts)
+    found = [] if exemption else charges(snapshot, facts)
+    decision, refused = _decide(found, question)
+    status, headers, body = _response(found, decision)
+    match = facts.match
+    answer = {
+        "verdict": "allowed" if decision.allowed else "refused",
+        "status": status,
+        "allowed": question.count - refused,
+        "refused": refused,
+        "revision": snapshot.revision,
+        "route": match.route if match else None,
+        "url_name": match.url_name or None if match else None,
+        "exempt_by": exemption,
+        "client": {
+            "address": str(facts.address),
+            "kind": found[0].counted_by if found else None,
+            "tier": next((c.rule.name for c in found if c.rule.kind == TIERS and c.claim.enforced), None),
+        },
+        "rules": [
+            *_matched(found, decision),
+            *_not_matched(snapshot, facts, {charge.rule for charge in found}, exempt=bool(exemption)),
+            *_off(snapshot),
+        ],
+        "headers": headers,
+        "body": body,
+    }
+    return Explanation(answer, facts.address)
+
+
+def _facts(snapshot: Snapshot, question: Question) -> Facts:
+    headers = {name.lower(): value for name, value in question.headers.items()}
+    path = unquote(question.path.partition("?")[0])
+    return Facts(
+        method=question.method,
+        path=path,
+        match=_resolve(path),
+        address=resolve_address(
+            question.address,
+            headers.get("x-forwarded-for", ""),
+            snapshot.trusted_proxies,
+            explain=True,
+        ),
+        header=lambda name: headers.get(name.lower()),
+        sources=conf.CLIENT_IDENTITY,
+        secret=client_secret(settings.SECRET_KEY),
+        user=_user(question.user) if question.user and snapshot.wants_user else None,
+    )
+
+
+def _resolve(path: str) -> Match | None:
+    try:
+        found = resolve(path)
+    except Resolver404:
+        return None
+    return Match(found.route or "", found.view_name or "", found._func_path)  # type: ignore[attr-defined]
+
+
+def _user(name: str) -> User:
+    model = get_user_model()
+    try:
+        user: Any = model._default_manager.get_by_natural_key(name)  # type: ignore[attr-defined]
+    except model.DoesNotExist:
+        raise UnknownUser(name) from None
+    groups = user.groups.values_list("name", flat=True) if hasattr(user, "groups") else ()
+    return User(str(user.pk), name, frozenset(groups))
+
+
+def _decide(found: Sequence[Charge], question: Question) -> tuple[Decision, int]:
+    """Judge the requests one after another at one instant, on copies of the counters."""
+    claims = [charge.claim for charge in found]
+    reading = limits.read(claims)
+    now_us, states = reading.now_us, reading.states
+    if question.counters == "fresh":
+        states = [None] * len(states)
+    refused = 0
+    decision = Decision(True, (), now_us, reading.store)
+    for _number in range(question.count):
+        outcomes, kept = settle(claims, states, now_us, parts=reading.parts)
+        states = [old if new is None else new for old, new in zip(states, kept, strict=True)]
+        allowed = all(outcome.passed for outcome in outcomes if outcome.claim.enforced)
+        decision = Decision(allowed, outcomes, now_us, reading.store)
+        refused += not allowed
+    return decision, refused
+
+
+def _response(
+    found: Sequence[Charge], decision: Decision
+) -> tuple[int, dict[str, str], dict[str, Any] | None]:
+    headers = rate_limit_headers(found, decision, conf.RATE_LIMIT_HEADERS)
+    if decision.allowed:
+        return 200, headers, None
+    seconds = retry_after_s(refusing(found, decision)[1])
+    body = {"detail": texts.too_many_requests(seconds), "retry_after": seconds}
+    return 429, {"Retry-After": str(seconds), **headers}, body
+
+
+def _matched(found: Sequence[Charge], decision: Decision) -> list[dict[str, Any]]:
+    return [
+        _row(
+            charge.rule,
+            matched=True,
+            why=charge.why,
+            outcome=_outcome(outcome),
+            counted_by=charge.counted_by,
+            limits=[
+                {
+                    "rate": quota.rate,
+                    "algorithm": str(quota.algorithm),
+                    "limit": quota.capacity,
+                    "remaining": verdict.remaining,
+                    "retry_after": ceil_s(verdict.retry_after_us),
+                    "passed": verdict.allowed,
+                }
+                for quota, verdict in zip(
+                    charge.claim.allowance.quotas, outcome.verdicts, strict=False
+                )
+            ],
+        )
+        for charge, outcome in zip(found, decision.outcomes, strict=True)
+    ]
+
+
+def _outcome(outcome: Outcome) -> str:
+    if outcome.passed:
+        return "passed"
+    return "refused" if outcome.claim.enforced else "would_refuse"
+
+
+def _not_matched(
+    snapshot: Snapshot, facts: Facts, matched: set[Rule], *, exempt: bool
+) -> list[dict[str, Any]]:
+    others = [rule for rule in snapshot.rules if rule not in matched][:MAX_NOT_MATCHED]
+    return [
+        _row(
+            rule,
+            matched=False,
+            why=_("an exemption holds") if exempt else _why_not(rule, facts),
+            outcome="exempt" if exempt else "not_matched",
+        )
+        for rule in others
+    ]
+
+
+def _why_not(rule: Rule, facts: Facts) -> str:
+    matcher = rule.matcher
+    if matcher is None:
+        return _("another tier holds for this client")
+    if facts.match is None:
+        return _("the path resolves to nothing")
+    here = {
+        "route": facts.match.route,
+        "url_name": facts.match.url_name,
+        "view": facts.match.view,
+    }
+    for name, value in here.items():
+        wanted = getattr(matcher, name)
+        if wanted is not None and wanted != value:
+            return _("it is for another endpoint: %s") % wanted
+    if matcher.path is not None and matcher.path not in prefixes(
+        facts.path, len(matcher.path)
+    ):
+        return _("it is for another path: %s") % matcher.path
+    return _("it is for other methods: %s") % ", ".join(sorted(matcher.methods or ()))
+
+
+def _off(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """Tell of the rules that the policy names and that are not in force."""
+    in_force = {(rule.kind, rule.name) for rule in snapshot.rules}
+    rows = []
+    for kind in (TIERS, ENDPOINTS):
+        for item in current.document_in_force().get(kind, ()):
+            if (kind, item["name"]) in in_force:
+                continue
+            off = item["mode"] == Mode.OFF
+            rows.append({
+                "kind": kind,
+                "key": {"name": item["name"]},
+                "mode": item["mode"],
+                "matched": False,
+                "why": _("its mode is off") if off else _("not in its time, or without limits"),
+                "counted_by": None,
+                "outcome": "off",
+                "limits": [],
+            })
+    return rows[:MAX_NOT_MATCHED]
+
+
+def _row(
+    rule: Rule,
+    *,
+    matched: bool,
+    why: str,
+    outcome: str,
+    counted_by: str | None = None,
+    limits: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    kind = kinds.find_kind(rule.kind)
+    return {
+        "kind": rule.kind,
+        "key": {kind.key[0] if kind else "name": rule.name},
+        "mode": str(rule.mode),
+        "matched": matched,
+        "why": why,
+        "counted_by": counted_by,
+        "outcome": outcome,
+        "limits": list(limits),
+    }

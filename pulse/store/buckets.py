@@ -1,0 +1,98 @@
+"""What each rule refused, by hour: gathered in each process, added up by the heartbeat.
+
+A request adds to a dictionary. What a process gathered and could not add is kept for the next
+time; what was sent and not answered is not sent again, so that nothing counts twice.
+"""
+
+import threading
+import time
+from collections import Counter
+from typing import Final
+
+from pulse.exceptions import StoreUnavailable
+from pulse.store import heartbeat
+from pulse.store.connection import Script, current_backend
+
+ADD: Final = Script("add")
+HOUR_S: Final = 3600
+HOURS: Final = 24
+KEPT_S: Final = (HOURS + 2) * HOUR_S
+FLUSH_S: Final = 1.0
+#: Rules are bounded by the policy; this bounds what a policy edited in a loop leaves behind.
+MAX_FIELDS: Final = 50_000
+
+REFUSED: Final = "refused"
+WOULD_REFUSE: Final = "would_refuse"
+
+
+class _Gathered:
+    """Counts by hour and field that are not in Redis yet, or have no Redis to go to."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.counts: dict[int, Counter[str]] = {}
+
+
+_gathered = _Gathered()
+
+
+def add(verb: str, rule: str, amount: int = 1) -> None:
+    """Count something that a rule did, in this process."""
+    hour = int(time.time()) // HOUR_S
+    with _gathered.lock:
+        counts = _gathered.counts.setdefault(hour, Counter())
+        if len(counts) < MAX_FIELDS:
+            counts[f"{verb} {rule}"] += amount
+
+
+def forget() -> None:
+    """Drop what this process gathered and did not yet add."""
+    with _gathered.lock:
+        _gathered.counts = {}
+
+
+def flush() -> None:
+    """Add what this process gathered to what all did; without Redis it stays here."""
+    backend = current_backend()
+    with _gathered.lock:
+        oldest = int(time.time()) // HOUR_S - HOURS
+        for hour in [hour for hour in _gathered.counts if hour < oldest]:
+            del _gathered.counts[hour]
+        if backend is None or backend.guard.is_open:
+            return
+        sent, _gathered.counts = _gathered.counts, {}
+    for hour, counts in sent.items():
+        arguments = [KEPT_S, *(part for pair in counts.items() for part in pair)]
+        backend.run(ADD, (backend.keys.named(f"b:{hour}"),), arguments)
+
+
+def last_day() -> dict[str, Counter[str]]:
+    """Return what each rule did in the last 24 hours, by verb; of all processes with Redis.
+
+    Makes one call for each hour. Where Redis is away, what it holds is left out.
+    """
+    now = int(time.time()) // HOUR_S
+    totals: Counter[str] = Counter()
+    with _gathered.lock:
+        for counts in _gathered.counts.values():
+            totals.update(counts)
+    backend = current_backend()
+    if backend is not None:
+        try:
+            for hour in range(now - HOURS, now + 1):
+                reply = backend.call("HGETALL", backend.keys.named(f"b:{hour}"))
+                found: list[bytes] = reply if isinstance(reply, list) else []  # type: ignore[assignment]
+                totals.update({
+                    field.decode(): int(amount)
+                    for field, amount in zip(found[::2], found[1::2], strict=True)
+                })
+        except StoreUnavailable:
+            pass
+    by_verb: dict[str, Counter[str]] = {REFUSED: Counter(), WOULD_REFUSE: Counter()}
+    for field, amount in totals.items():
+        verb, _, rule = field.partition(" ")
+        by_verb.setdefault(verb, Counter())[rule] += amount
+    return by_verb
+
+
+heartbeat.register("refusals", FLUSH_S, flush)

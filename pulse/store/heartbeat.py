@@ -1,0 +1,175 @@
+"""The one background thread of a process: what must happen though no request comes."""
+
+import atexit
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Final
+
+from pulse.exceptions import StoreUnavailable
+from pulse.store.connection import Script, current_backend
+
+logger = logging.getLogger(__name__)
+
+BEAT: Final = Script("beat")
+BEAT_S: Final = 2.0
+#: A process not heard of for so long is not alive.
+SILENCE_S: Final = 10
+TRIAL_S: Final = 0.25
+
+
+class _Task:
+    """One thing to do now and then."""
+
+    def __init__(self, name: str, seconds: float, function: Callable[[], object]) -> None:
+        self.name = name
+        self.seconds = seconds
+        self.function = function
+        self.due = time.monotonic()
+        self.is_failing = False
+
+    def run(self) -> None:
+        """Call the function; whatever it raises is told once until it works again."""
+        try:
+            self.function()
+        except Exception as error:
+            if not self.is_failing:
+                logger.warning("The heartbeat's %s fails: %s", self.name, error, exc_info=True)
+            self.is_failing = True
+        else:
+            self.is_failing = False
+        self.due = time.monotonic() + self.seconds
+
+
+class Heartbeat:
+    """A daemon thread that starts when first needed and never outlives its process."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, _Task] = {}
+        self._suspended = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the thread, as a forked child must."""
+        self.is_running = False
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+
+    def register(self, name: str, seconds: float, function: Callable[[], object]) -> None:
+        """Call a function every so many seconds; a name registered before is replaced."""
+        with self._lock:
+            self._tasks = {**self._tasks, name: _Task(name, seconds, function)}
+        self._wake.set()
+
+    def start(self) -> None:
+        """Start the thread unless it runs."""
+        with self._lock:
+            if self.is_running or self._suspended:
+                return
+            wake = self._wake = threading.Event()
+            thread = threading.Thread(target=self._run, args=(wake,), name="pulse", daemon=True)
+            self.is_running = True
+            try:
+                thread.start()
+            except RuntimeError:
+                # No thread can be had here, or the interpreter is going: requests do without.
+                logger.warning("The heartbeat cannot start", exc_info=True)
+            else:
+                self._thread = thread
+
+    def stop(self, timeout_s: float = 1.0) -> None:
+        """End the thread and wait for it."""
+        with self._lock:
+            thread, self._thread = self._thread, None
+            ended, self._wake = self._wake, threading.Event()
+            self.is_running = False
+        ended.set()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout_s)
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """End the thread, and start none while the block lasts."""
+        with self._lock:
+            self._suspended += 1
+        try:
+            self.stop()
+            yield
+        finally:
+            with self._lock:
+                self._suspended -= 1
+
+    def _run(self, wake: threading.Event) -> None:
+        # The event is the thread's own: another one in its place means that this one is over.
+        while self._wake is wake:
+            wake.clear()
+            for task in self._tasks.values():
+                if task.due <= time.monotonic() and self._wake is wake:
+                    task.run()
+            due = min((task.due for task in self._tasks.values()), default=time.monotonic() + 1)
+            if self._wake is wake:
+                wake.wait(max(due - time.monotonic(), 0.001))
+
+
+def ensure() -> None:
+    """See that the thread of this process runs. Called on every request."""
+    if not _heartbeat.is_running:
+        _heartbeat.start()
+
+
+def register(name: str, seconds: float, function: Callable[[], object]) -> None:
+    """Have a function called every so many seconds; a name registered before is replaced."""
+    _heartbeat.register(name, seconds, function)
+
+
+def stop() -> None:
+    """End the thread; the next ``ensure()`` starts another."""
+    _heartbeat.stop()
+
+
+def suspended() -> AbstractContextManager[None]:
+    """Have no background thread while the block lasts, as where tests want to be alone."""
+    return _heartbeat.suspended()
+
+
+def live_processes() -> int:
+    """How many processes share the counters, as last heard; this one at least.
+
+    What was heard last stays in force while Redis is away.
+    """
+    return _live["processes"]
+
+
+def _beat() -> None:
+    backend = current_backend()
+    if backend is None:
+        _live["processes"] = 1
+        return
+    member = f"{socket.gethostname()}:{os.getpid()}"
+    try:
+        count = backend.run(BEAT, (backend.keys.processes,), (member, SILENCE_S))
+    except StoreUnavailable:
+        return
+    if isinstance(count, int):
+        _live["processes"] = max(count, 1)
+
+
+def _try_redis() -> None:
+    backend = current_backend()
+    if backend is not None and backend.guard.is_open:
+        backend.attempt_recovery()
+
+
+_live: Final = {"processes": 1}
+_heartbeat: Final = Heartbeat()
+
+register("processes", BEAT_S, _beat)
+register("recovery", TRIAL_S, _try_redis)
+atexit.register(stop)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_heartbeat.reset)

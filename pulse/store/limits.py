@@ -1,0 +1,181 @@
+"""The door of the counters: may this request pass?"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from pulse.conf import conf
+from pulse.core.claims import Claim, Decision, OnStoreError, Outcome, Store, settle
+from pulse.core.quotas import State, Verdict
+from pulse.exceptions import StaleAnnouncement, StoreUnavailable
+from pulse.store import heartbeat
+from pulse.store.connection import Argument, Backend, Script, current_backend
+from pulse.store.memory import MemoryStore, memory
+
+DECIDE: Final = Script("decide")
+READ: Final = Script("read")
+#: The highest number that a shadow claim may have; those beyond share it, and pass together.
+MAX_GROUP: Final = 255
+
+
+def decide(claims: Sequence[Claim], announcement: str | None = None) -> Decision:
+    """Charge every claim of one request, or none.
+
+    One command to Redis. Never waits for longer than the store's time budget, and for no lock;
+    called as it is from an event loop, because it is shorter than the way to a thread.
+
+    Args:
+        claims: What the request asks; different keys.
+        announcement: The policy that the claims were made by, None not to compare.
+
+    Raises:
+        StaleAnnouncement: Another policy is announced; nothing was charged.
+    """
+    heartbeat.ensure()
+    if not claims:
+        return Decision(allowed=True, outcomes=(), now_us=_wall_us(), store=Store.NONE)
+    if _instead.store is not None:
+        return _instead.store.decide(claims, max_keys=conf.LOCAL_MAX_KEYS)
+    backend = current_backend()
+    if backend is None:
+        return memory.decide(claims, max_keys=conf.LOCAL_MAX_KEYS)
+    try:
+        return _decide_shared(backend, claims, announcement)
+    except StoreUnavailable:
+        return _decide_alone(claims)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Counters as they stand, for ``core.claims.settle`` to judge on.
+
+    Attributes:
+        states: What each quota of each claim keeps, in order.
+        parts: Into how many parts each allowance is cut while Redis is away.
+    """
+
+    now_us: int
+    states: list[State | None]
+    store: Store
+    parts: int = 1
+
+
+def read(claims: Sequence[Claim]) -> Reading:
+    """Read the counters that ``decide`` would judge by at this instant; nothing is charged."""
+    if _instead.store is not None:
+        return Reading(*_instead.store.read(claims), Store.LOCAL)
+    backend = current_backend()
+    if backend is None:
+        return Reading(*memory.read(claims), Store.LOCAL)
+    keys = [
+        key for claim in claims for key in backend.keys.limits(claim.key, claim.allowance.slots)
+    ]
+    try:
+        reply = backend.run(READ, keys, ())
+    except StoreUnavailable:
+        return Reading(*memory.read(claims), Store.LOCAL, heartbeat.live_processes())
+    now_us, *states = cast("list[Any]", reply)
+    return Reading(now_us, [_state(text) for text in states], Store.REDIS)
+
+
+def peek(claims: Sequence[Claim]) -> Decision:
+    """What ``decide`` would answer at this instant; nothing is charged."""
+    reading = read(claims)
+    outcomes, _ = settle(claims, reading.states, reading.now_us, parts=reading.parts)
+    allowed = all(outcome.passed for outcome in outcomes if outcome.claim.enforced)
+    return Decision(allowed, outcomes, reading.now_us, reading.store)
+
+
+@contextmanager
+def using_memory(store: MemoryStore) -> Iterator[None]:
+    """Count in this in-process store and nowhere else, in every thread, while the block lasts."""
+    before, _instead.store = _instead.store, store
+    try:
+        yield
+    finally:
+        _instead.store = before
+
+
+class _Instead:
+    """The counters that stand in for the shared ones."""
+
+    store: MemoryStore | None = None
+
+
+_instead: Final = _Instead()
+
+
+def _decide_shared(
+    backend: Backend, claims: Sequence[Claim], announcement: str | None
+) -> Decision:
+    keys = [backend.keys.announcement]
+    wire = b""
+    groups = b""
+    shadows = 0
+    for claim in claims:
+        allowance = claim.allowance
+        keys += backend.keys.limits(claim.key, allowance.slots)
+        wire += allowance.wire
+        group = 0
+        if not claim.enforced:
+            shadows += 1
+            group = min(shadows, MAX_GROUP)
+        groups += bytes((group,)) * len(allowance.slots)
+    arguments: tuple[Argument, ...] = (announcement or "", wire, groups)
+    reply = backend.run(DECIDE, keys, arguments)
+    if not isinstance(reply, list):
+        raise StaleAnnouncement(reply.decode() if isinstance(reply, bytes) else None)
+    return _read(claims, reply)
+
+
+def _read(claims: Sequence[Claim], reply: list[int]) -> Decision:
+    outcomes = []
+    at = 2
+    for claim in claims:
+        passed = True
+        verdicts = []
+        for _ in claim.allowance.slots:
+            allowed = reply[at] == 1
+            passed = passed and allowed
+            verdicts.append(Verdict(allowed, reply[at + 1], reply[at + 2], reply[at + 3]))
+            at += 4
+        outcomes.append(Outcome(claim, passed, tuple(verdicts)))
+    return Decision(reply[1] == 1, tuple(outcomes), reply[0], Store.REDIS)
+
+
+def _decide_alone(claims: Sequence[Claim]) -> Decision:
+    """Decide without the shared counters, each claim as its rule says."""
+    if any(claim.enforced and claim.on_store_error is OnStoreError.CLOSED for claim in claims):
+        outcomes = tuple(
+            Outcome(claim, claim.on_store_error is not OnStoreError.CLOSED, ()) for claim in claims
+        )
+        return Decision(
+            allowed=False,
+            outcomes=outcomes,
+            now_us=_wall_us(),
+            store=Store.NONE,
+            unavailable=True,
+        )
+    local = [claim for claim in claims if claim.on_store_error is OnStoreError.LOCAL]
+    parts = heartbeat.live_processes()
+    decision = memory.decide(local, max_keys=conf.LOCAL_MAX_KEYS, parts=parts)
+    counted = iter(decision.outcomes)
+    outcomes = tuple(
+        next(counted)
+        if claim.on_store_error is OnStoreError.LOCAL
+        else Outcome(claim, claim.on_store_error is OnStoreError.OPEN, ())
+        for claim in claims
+    )
+    store = Store.LOCAL if local else Store.NONE
+    return Decision(decision.allowed, outcomes, decision.now_us, store)
+
+
+def _state(text: bytes | None) -> State | None:
+    first, colon, second = (text or b"").partition(b":")
+    return (int(first), int(second)) if colon else None
+
+
+def _wall_us() -> int:
+    return time.time_ns() // 1000
