@@ -60,7 +60,7 @@ def test_then_the_least_recently_used_goes() -> None:
     take(store, "spent", Allowance((Quota(100, 3600 * S, 100),)))
     take(store, "new", HOURLY, max_keys=2)
     _, states = store.read([Claim("idle", HOURLY)])
-    assert states != [None]
+    assert states == [None]
     assert not take(store, "spent", HOURLY, max_keys=2)
 
 

@@ -1,0 +1,172 @@
+"""The demonstration site served by real processes, for tests of what holds between them."""
+
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.servers import end_with_parent, free_port
+
+ROOT = Path(__file__).parents[1]
+PROXY = {"network": "127.0.0.0/8"}
+START_WITHIN_S = 60
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Site:
+    """One database, one Redis, some serving processes."""
+
+    def __init__(
+        self,
+        directory: Path,
+        redis_url: str,
+        *,
+        server: str = "wsgi",
+        processes: int = 4,
+        database_url: str = "",
+        **environment: str,
+    ) -> None:
+        self.server, self.processes, self.port = server, processes, free_port()
+        self.log = directory / "site.log"
+        self.environment = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "project.settings.test",
+            "DATABASE_URL": database_url or f"sqlite:///{directory / 'site.sqlite3'}",
+            "REDIS_URL": redis_url,
+            "PYTHONUNBUFFERED": "1",
+            **environment,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+        self.manage("migrate", "--verbosity", "0")
+
+    def manage(self, *words: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "manage.py", *words],
+            cwd=ROOT, env=self.environment, input=stdin, capture_output=True, text=True, timeout=120,
+        )
+        if check:
+            assert done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def python(self, source: str) -> str:
+        """Run a piece of the host's own code in a process of its own."""
+        prelude = "import django; django.setup()\n"
+        done = subprocess.run(
+            [sys.executable, "-c", prelude + source],
+            cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=120,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def apply(self, document: dict[str, Any], *, prune: bool = False) -> None:
+        document = {"trusted_proxies": [PROXY], **document}
+        self.manage("pulse_apply", "-", *(["--prune"] if prune else []), stdin=json.dumps(document))
+
+    def start(self) -> None:
+        bind = f"127.0.0.1:{self.port}"
+        if self.server == "wsgi":
+            command = [
+                "gunicorn", "project.wsgi:application", "--bind", bind, "--workers", str(self.processes),
+                "--threads", "8", "--log-level", "warning",
+            ]
+        else:
+            command = [
+                "uvicorn", "project.asgi:application", "--host", "127.0.0.1", "--port", str(self.port),
+                "--workers", str(self.processes), "--log-level", "warning", "--no-access-log",
+                "--timeout-graceful-shutdown", "1",
+            ]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", *command], cwd=ROOT, env=self.environment,
+                stdout=log, stderr=log, preexec_fn=end_with_parent, start_new_session=True,
+            )
+        wait_until(self._answers, START_WITHIN_S)
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self.log.read_text()
+        try:
+            return self.get("/healthz").status == 200
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._process = None
+
+    def get(self, path: str, client: str = "203.0.113.1", **headers: str) -> Answer:
+        return self.request("GET", path, client, **headers)
+
+    def request(
+        self, method: str, path: str, client: str = "203.0.113.1", body: bytes | None = None, **headers: str
+    ) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, body, {"X-Forwarded-For": client, **named})
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+        finally:
+            connection.close()
+
+    def together(self, count: int, path: str, client: str = "203.0.113.1", **headers: str) -> list[Answer]:
+        """Make so many requests at once."""
+        barrier = threading.Barrier(count)
+
+        def one(_: int) -> Answer:
+            barrier.wait()
+            return self.get(path, client, **headers)
+
+        with ThreadPoolExecutor(count) as pool:
+            return list(pool.map(one, range(count)))
+
+    def logged(self) -> str:
+        return self.log.read_text()
+
+
+def statuses(answers: Sequence[Answer]) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for answer in answers:
+        found[answer.status] = found.get(answer.status, 0) + 1
+    return found
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.02)
+
+
+def running(site: Site) -> Iterator[Site]:
+    """Start a site and stop it whatever happens."""
+    try:
+        site.start()
+        yield site
+    finally:
+        site.stop()
