@@ -6,14 +6,38 @@ never becomes an exception on a request.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from django.conf import settings
 
+from pulse.core.quotas import MAX_COUNT, SECOND_US
+
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A whole number within bounds."""
+
+    least: int
+    most: int
+    default: int
+
 
 IDENTITY_SOURCES: Final = ("user", "address")
 HEADER_SOURCE: Final = "header:"
+NUMBERS: Final = {
+    "STORE_TIMEOUT_MS": Number(1, 5000, 50),
+    "LOCAL_MAX_KEYS": Number(1000, MAX_COUNT, 100_000),
+    "RATE_LIMIT_REQUESTS_PER_SECOND": Number(1, SECOND_US, 10),
+    "RATE_LIMIT_BURST": Number(1, MAX_COUNT, 20),
+}
+#: What a setting may be; the first is its default.
+CHOICES: Final = {
+    "RATE_LIMIT_HEADERS": ("both", "legacy", "ietf", "off"),
+    "PUBLISH": ("auto", "manual"),
+}
 
 
 class Conf:
@@ -22,7 +46,7 @@ class Conf:
     @property
     def ENABLED(self) -> bool:
         """Whether pulse acts at all; False counts, refuses and adds nothing."""
-        return self._get("ENABLED", True, bool)
+        return self._get("ENABLED", default=True, kind=bool)
 
     @property
     def CACHE(self) -> str:
@@ -37,7 +61,9 @@ class Conf:
         """
         default = ("user", "header:X-Track-ID", "header:Authorization", "address")
         value = self._entries().get("CLIENT_IDENTITY", default)
-        return tuple(value) if isinstance(value, list | tuple) else default
+        if isinstance(value, list | tuple) and all(isinstance(source, str) for source in value):
+            return tuple(value)
+        return default
 
     @property
     def DETAILED_ERRORS(self) -> bool:
@@ -46,35 +72,33 @@ class Conf:
 
     @property
     def RATE_LIMIT_HEADERS(self) -> str:
-        """``both``, ``legacy`` (X-RateLimit-*), ``ietf`` (RateLimit, RateLimit-Policy) or ``off``."""
-        value = self._get("RATE_LIMIT_HEADERS", "both", str)
-        return value if value in {"both", "legacy", "ietf", "off"} else "both"
+        """``both``, ``legacy`` (X-RateLimit-*), ``ietf`` (RateLimit and its policy) or ``off``."""
+        return self._choice("RATE_LIMIT_HEADERS")
 
     @property
     def PUBLISH(self) -> str:
         """``auto``: an edit is in force at once; ``manual``: it is a draft until published."""
-        value = self._get("PUBLISH", "auto", str)
-        return value if value in {"auto", "manual"} else "auto"
+        return self._choice("PUBLISH")
 
     @property
     def STORE_TIMEOUT_MS(self) -> int:
         """How long a request waits for Redis, to connect and to read each, in milliseconds."""
-        return self._get("STORE_TIMEOUT_MS", 50, int)
+        return self._number("STORE_TIMEOUT_MS")
 
     @property
     def LOCAL_MAX_KEYS(self) -> int:
         """How many counters the in-process store keeps before the one nearest to full goes."""
-        return self._get("LOCAL_MAX_KEYS", 100_000, int)
+        return self._number("LOCAL_MAX_KEYS")
 
     @property
     def RATE_LIMIT_REQUESTS_PER_SECOND(self) -> int:
         """Rate of the tier ``default`` as ``migrate`` seeds it."""
-        return self._get("RATE_LIMIT_REQUESTS_PER_SECOND", 10, int)
+        return self._number("RATE_LIMIT_REQUESTS_PER_SECOND")
 
     @property
     def RATE_LIMIT_BURST(self) -> int:
         """Burst of the tier ``default`` as ``migrate`` seeds it."""
-        return self._get("RATE_LIMIT_BURST", 20, int)
+        return self._number("RATE_LIMIT_BURST")
 
     @classmethod
     def names(cls) -> frozenset[str]:
@@ -84,6 +108,19 @@ class Conf:
     def _get(self, name: str, default: T, kind: type[T]) -> T:
         value = self._entries().get(name, default)
         return value if isinstance(value, kind) else default
+
+    def _choice(self, name: str) -> str:
+        choices = CHOICES[name]
+        value = self._get(name, choices[0], str)
+        return value if value in choices else choices[0]
+
+    def _number(self, name: str) -> int:
+        number = NUMBERS[name]
+        value = self._entries().get(name, number.default)
+        # True is an int to Python; nobody who writes it means one millisecond.
+        if not isinstance(value, int) or isinstance(value, bool):
+            return number.default
+        return value if number.least <= value <= number.most else number.default
 
     def _entries(self) -> Mapping[str, Any]:
         value = getattr(settings, "PULSE", {})

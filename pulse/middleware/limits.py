@@ -73,8 +73,12 @@ def is_deferred(snapshot: Snapshot, request: HttpRequest, user: User | None) -> 
     if user is not None or not snapshot.wants_user or request.resolver_match is None:
         return False
     view: Any = request.resolver_match.func
-    own = getattr(getattr(view, "cls", None), "throttle_classes", ())
-    throttles = getattr(view, "initkwargs", {}).get("throttle_classes", own)
+    throttles = getattr(getattr(view, "cls", None), "throttle_classes", ())
+    given = getattr(view, "initkwargs", None)
+    if isinstance(given, dict):
+        throttles = given.get("throttle_classes", throttles)
+    if not isinstance(throttles, list | tuple):  # A property, say: who knows what it will be.
+        return False
     return any(getattr(throttle, "settles_limits", False) for throttle in throttles)
 
 

@@ -1,0 +1,108 @@
+"""Whether the published policy does what it seems to.
+
+Asks the database, so only where ``check --database`` or ``migrate`` allows it.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
+from typing import Any, Final
+
+from django.core.checks import CheckMessage
+from django.db import DatabaseError, connections
+
+from pulse.checks.findings import found, one_of
+from pulse.core.document import Document, Item
+from pulse.core.networks import Network, parse_network
+from pulse.core.snapshot import TIERS, Mode
+from pulse.exceptions import InvalidNetwork
+from pulse.policies import publisher
+from pulse.policies.models import PolicyRevision
+
+#: The shortest prefix of a public network that a provider of proxies still publishes as one.
+LEAST_PREFIX: Final = {4: 12, 6: 24}
+#: Networks whose addresses nobody has on the Internet (RFC 1918, 6598, 3927, 1122; 4193, 4291).
+PRIVATE: Final = tuple(
+    parse_network(text)
+    for text in (
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"),
+        *("169.254.0.0/16", "127.0.0.0/8", "fc00::/7", "fe80::/10", "::1/128"),
+    )
+)
+
+
+def check_policy(databases: frozenset[str]) -> Iterator[CheckMessage]:
+    """Look at what is in force. Silent before the first ``migrate``, and without the database."""
+    alias = publisher.database()
+    if alias not in databases:
+        return
+    document = _published(alias)
+    yield from _check_proxies(document)
+    yield from _check_default_tier(document)
+
+
+def _published(alias: str) -> Document:
+    """Read the newest revision; the empty document where none can be read. Two queries."""
+    try:
+        # Asking a table that is not there would break a transaction that is open around us.
+        if PolicyRevision._meta.db_table not in connections[alias].introspection.table_names():
+            return {}
+        return publisher.newest_document(alias)
+    except DatabaseError:
+        return {}
+
+
+def _check_proxies(document: Document) -> Iterator[CheckMessage]:
+    trusted = list(_trusted(document))
+    everyone = _covering_everyone(trusted)
+    if everyone:
+        yield found("E040", networks=one_of(everyone))
+    for network in trusted:
+        if network not in everyone and _is_wide(network):
+            yield found("W040", network=network, addresses=f"{network.num_addresses:,}")
+
+
+def _check_default_tier(document: Document) -> Iterator[CheckMessage]:
+    for item in _items(document, TIERS):
+        if item.get("default") and item.get("mode") == Mode.SHADOW:
+            yield found("W041", name=item.get("name"))
+
+
+def _trusted(document: Document) -> Iterator[Network]:
+    for item in _items(document, "trusted_proxies"):
+        # A proxy in shadow is not believed.
+        if item.get("mode", Mode.ENFORCE) == Mode.ENFORCE:
+            try:
+                yield parse_network(str(item.get("network")))
+            except InvalidNetwork:
+                continue
+
+
+def _covering_everyone(networks: Iterable[Network]) -> list[Network]:
+    """Return the networks that together leave no address of their family out."""
+    four = [network for network in networks if isinstance(network, IPv4Network)]
+    six = [network for network in networks if isinstance(network, IPv6Network)]
+    everyone: list[Network] = []
+    if any(network.prefixlen == 0 for network in collapse_addresses(four)):
+        everyone += four
+    if any(network.prefixlen == 0 for network in collapse_addresses(six)):
+        everyone += six
+    return everyone
+
+
+def _is_wide(network: Network) -> bool:
+    if any(_is_within(network, private) for private in PRIVATE):
+        return False
+    return network.prefixlen < LEAST_PREFIX[network.version]
+
+
+def _is_within(network: Network, other: Network) -> bool:
+    return (
+        network.version == other.version
+        and network.network_address in other
+        and network.broadcast_address in other
+    )
+
+
+def _items(document: Document, kind: str) -> Sequence[Item]:
+    items: Any = document.get(kind, ())
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else ()

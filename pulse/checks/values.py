@@ -1,0 +1,138 @@
+"""Whether every key of ``settings.PULSE`` is known, and its value one that can be."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, Final
+
+from django.conf import settings
+from django.core.checks import CheckMessage
+
+from pulse.checks.findings import did_you_mean, found, one_of
+from pulse.conf import CHOICES, HEADER_SOURCE, IDENTITY_SOURCES, NUMBERS, Number, conf
+from pulse.policies.validators import HEADER_NAME
+
+FLAGS: Final = ("ENABLED", "DETAILED_ERRORS")
+TEXTS: Final = {"CACHE": "default"}
+LISTS: Final = ("CLIENT_IDENTITY",)
+
+
+def check_values() -> Iterator[CheckMessage]:
+    """Look at every key and value of ``PULSE``; at what is not set, never."""
+    entries: Any = getattr(settings, "PULSE", {})
+    if not isinstance(entries, Mapping):
+        yield found("E001", found=type(entries).__name__)
+        return
+    for key, value in entries.items():
+        if key not in conf.names():
+            yield _unknown(key)
+        elif key in FLAGS:
+            yield from _check_flag(key, value)
+        elif key in TEXTS:
+            yield from _check_text(key, value)
+        elif key in NUMBERS:
+            yield from _check_number(key, value, NUMBERS[key])
+        elif key in CHOICES:
+            yield from _check_choice(key, value, CHOICES[key])
+        elif key in LISTS:
+            yield from _check_identity(key, value)
+
+
+def _unknown(key: object) -> CheckMessage:
+    close = get_close_matches(str(key).upper(), conf.names(), n=1)
+    return found(
+        "E002",
+        key=key,
+        close=did_you_mean(close[0] if close else None),
+        known=one_of(sorted(conf.names())),
+    )
+
+
+def _check_flag(key: str, value: Any) -> Iterator[CheckMessage]:
+    if not isinstance(value, bool):
+        yield _wrong_type(key, value, "True or False", "True")
+
+
+def _check_text(key: str, value: Any) -> Iterator[CheckMessage]:
+    if not isinstance(value, str):
+        yield _wrong_type(key, value, "a text", f'"{TEXTS[key]}"')
+
+
+def _check_number(key: str, value: Any, number: Number) -> Iterator[CheckMessage]:
+    # True is an int to Python; nobody who writes it means one millisecond.
+    if not isinstance(value, int) or isinstance(value, bool):
+        yield _wrong_type(key, value, "a whole number", number.default)
+    elif not number.least <= value <= number.most:
+        yield found(
+            "E004",
+            key=key,
+            value=value,
+            least=f"{number.least:,}",
+            most=f"{number.most:,}",
+            example=number.default,
+        )
+
+
+def _check_choice(key: str, value: Any, choices: Sequence[str]) -> Iterator[CheckMessage]:
+    if not isinstance(value, str):
+        yield _wrong_type(key, value, "a text", f'"{choices[0]}"')
+    elif value not in choices:
+        close = get_close_matches(value.lower(), choices, n=1)
+        yield found(
+            "E005",
+            key=key,
+            value=value,
+            close=did_you_mean(close[0] if close else None),
+            example=close[0] if close else choices[0],
+            choices=one_of(choices),
+        )
+
+
+def _check_identity(key: str, value: Any) -> Iterator[CheckMessage]:
+    if not isinstance(value, list | tuple):
+        yield _wrong_type(key, value, "a list", '["user", "address"]')
+        return
+    if not value:
+        yield found("E006")
+        return
+    unknown = [source for source in value if not _is_source(source)]
+    for source in unknown:
+        yield found("E007", source=repr(source), close=did_you_mean(_closest_source(source)))
+    if unknown:
+        return
+    unique = list(dict.fromkeys(value))
+    for source in unique:
+        if value.count(source) > 1:
+            yield found("W002", source=source, corrected=_listed(unique))
+    late = unique[unique.index("address") + 1 :] if "address" in unique else []
+    if late:
+        corrected = [*(source for source in unique if source != "address"), "address"]
+        yield found("W001", sources=one_of(late), corrected=_listed(corrected))
+
+
+def _is_source(source: Any) -> bool:
+    if not isinstance(source, str):
+        return False
+    if source.startswith(HEADER_SOURCE):
+        return HEADER_NAME.fullmatch(source.removeprefix(HEADER_SOURCE)) is not None
+    return source in IDENTITY_SOURCES
+
+
+def _closest_source(source: Any) -> str | None:
+    """Guess what was meant: a source misspelt, or a header named without saying so."""
+    if not isinstance(source, str):
+        return None
+    close = get_close_matches(source.lower(), (*IDENTITY_SOURCES, "header"), n=1)
+    if close and close[0] != "header":
+        return close[0]
+    name = source.partition(":")[2].strip() if ":" in source else source
+    return f"{HEADER_SOURCE}{name}" if HEADER_NAME.fullmatch(name) and "-" in name else None
+
+
+def _listed(sources: Sequence[str]) -> str:
+    return "[" + ", ".join(f'"{source}"' for source in sources) + "]"
+
+
+def _wrong_type(key: str, value: Any, wanted: str, example: object) -> CheckMessage:
+    # The type alone: a value in the wrong place may be a secret.
+    kind = "None" if value is None else f"of the type {type(value).__name__}"
+    return found("E003", key=key, found=kind, wanted=wanted, example=example)
