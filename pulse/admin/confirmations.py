@@ -1,0 +1,74 @@
+"""A page that shows what an action would do, and asks."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from django import forms
+from django.http import HttpRequest, HttpResponseBase
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext_lazy as _
+
+from pulse.admin.differences import differences
+from pulse.admin.errands import MAX_REASON, errand_of
+from pulse.admin.stock import ModelAdmin, TextInput
+
+
+class ConfirmForm(forms.Form):
+    """Why; and, where one was warned, that one means it."""
+
+    reason = forms.CharField(
+        label=_("Reason"),
+        required=False,
+        max_length=MAX_REASON,
+        widget=TextInput,
+        help_text=_("Kept with the revision."),
+    )
+
+
+def confirm(
+    admin: ModelAdmin,
+    request: HttpRequest,
+    carry: Callable[[], HttpResponseBase | None],
+    *,
+    title: str,
+    lead: str,
+    button: str,
+    back: str,
+    changes: Sequence[Mapping[str, Any]] | None,
+    problems: Sequence[str] = (),
+) -> HttpResponseBase:
+    """Show what would be done; do it when it is confirmed.
+
+    Args:
+        admin: Whose screens these are.
+        request: A GET shows the page; a POST confirms.
+        carry: Does it, and returns the response; None if it could not, as the errand tells.
+        title: The heading.
+        lead: What stands under it.
+        button: What is pressed.
+        back: The address that leads away from it.
+        changes: What would change; None where that is told in the lead.
+        problems: Why it cannot be done; then there is no button.
+    """
+    form = ConfirmForm(request.POST if request.method == "POST" else None)
+    errand = errand_of(request)
+    if request.method == "POST" and not problems and form.is_valid():
+        response = carry()
+        if response is not None:
+            return response
+    context = {
+        **admin.admin_site.each_context(request),
+        "title": title,
+        "opts": admin.opts,
+        "media": admin.media,
+        "lead": lead,
+        "button": button,
+        "back": back,
+        "form": form,
+        "shows_changes": changes is not None,
+        "differences": differences(changes or ()),
+        "problems": [] if errand.threats else [*problems, *errand.problems],
+        "threats": errand.threats,
+        "possible": not problems and (changes is None or bool(changes)),
+    }
+    return TemplateResponse(request, "admin/pulse/confirm.html", context)

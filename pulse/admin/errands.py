@@ -1,0 +1,223 @@
+"""A writing request of the admin: one revision of it, or none and the reason why."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from django.contrib import messages
+from django.contrib.auth.models import AbstractBaseUser
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError
+from django.db.models import ProtectedError
+from django.http import HttpRequest, HttpResponseBase
+from django.urls import NoReverseMatch, Resolver404, resolve, reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+
+from pulse.conf import conf
+from pulse.core.clients import User
+from pulse.core.endpoints import Match
+from pulse.exceptions import InvalidDocument
+from pulse.policies import publisher
+from pulse.policies.lockout import LOGIN, WORK, Author, Need, Threat, Visit, new_threats
+from pulse.policies.models import PolicyRevision
+from pulse.policies.publisher import Actor
+
+REASON: Final = "reason"
+SAVE_ANYWAY: Final = "save_anyway"
+MAX_REASON: Final = 500
+
+#: The pages that an operator needs to take an edit back, and how they are asked for.
+WORK_PAGES: Final = (
+    ("index", ("GET",)),
+    ("pulse_ratetier_changelist", ("GET", "POST")),
+    ("pulse_endpointlimit_changelist", ("GET", "POST")),
+    ("pulse_exemption_changelist", ("GET", "POST")),
+    ("pulse_ratetier_change", ("GET", "POST")),
+    ("pulse_endpointlimit_change", ("GET", "POST")),
+    ("pulse_policyrevision_changelist", ("GET",)),
+    ("pulse_policyrevision_rollback", ("GET", "POST")),
+    ("jsi18n", ("GET",)),
+)
+
+
+class WouldLockOut(Exception):  # noqa: N818
+    """Leaves the transaction of an edit after which its author could not work."""
+
+    def __init__(self, threats: Sequence[Threat]) -> None:
+        super().__init__(", ".join(map(str, threats)))
+        self.threats = list(threats)
+
+
+@dataclass
+class Errand:
+    """What became of a writing request.
+
+    Attributes:
+        saved: Policy rows were written.
+        problems: Why all of it was rolled back, in words.
+        threats: Those of the reasons that the author may overrule.
+        messages: What is to be told once it is certain.
+    """
+
+    saved: bool = False
+    problems: list[str] = field(default_factory=list)
+    threats: list[Threat] = field(default_factory=list)
+    messages: list[tuple[Any, ...]] = field(default_factory=list)
+    under_way: bool = False
+
+
+def errand_of(request: HttpRequest) -> Errand:
+    """Return the errand of a request, which begins when it is first asked for."""
+    errand: Errand | None = request.__dict__.get("pulse_errand")
+    if errand is None:
+        errand = request.__dict__["pulse_errand"] = Errand()
+    return errand
+
+
+def carry_out(
+    request: HttpRequest,
+    act: Callable[[], HttpResponseBase],
+    *,
+    site: str = "admin",
+    source: str = "admin",
+    default_reason: str = "",
+) -> HttpResponseBase | None:
+    """Make what a view writes one revision, named in a message.
+
+    Returns:
+        The view's response; None if everything was rolled back: ``errand_of(request)`` says why.
+    """
+    errand = errand_of(request)
+    errand.under_way = True
+    try:
+        with publisher.edit(
+            actor_of(request),
+            source=source,
+            reason=reason_of(request) or default_reason,
+            request_id=request_id_of(request),
+        ) as edit:
+            response = act()
+            if errand.saved and not request.POST.get(SAVE_ANYWAY):
+                _guard(request, site)
+    except WouldLockOut as refusal:
+        errand.threats = refusal.threats
+        _roll_back(errand, [str(threat) for threat in refusal.threats])
+    except InvalidDocument as error:
+        _roll_back(errand, problems_of(error))
+    except ProtectedError as error:
+        named = ", ".join(sorted(str(row) for row in error.protected_objects))
+        _roll_back(errand, [_("It is still used by: %s.") % named])
+    except IntegrityError:
+        _roll_back(errand, [_("Someone saved the same at this moment. Look again.")])
+    except ValidationError as error:
+        _roll_back(errand, error.messages)
+    else:
+        for message in errand.messages:
+            messages.add_message(request, *message)
+        if errand.saved:
+            _tell(request, edit, site)
+        return response
+    finally:
+        errand.under_way = False
+    return None
+
+
+def lockout(request: HttpRequest, site: str) -> list[Threat]:
+    """List what the rows would do to the author, and the policy in force does not."""
+    return new_threats(
+        publisher.newest_document(),
+        publisher.document_of_rows(),
+        author_of(request),
+        visits(site),
+    )
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    """Name who is logged in."""
+    user = request.user
+    return Actor("user", user.get_username() if isinstance(user, AbstractBaseUser) else "")
+
+
+def reason_of(request: HttpRequest) -> str:
+    """Return what was given as the reason; no NUL, which a database may refuse."""
+    return request.POST.get(REASON, "").replace("\0", "").strip()[:MAX_REASON]
+
+
+def request_id_of(request: HttpRequest) -> str:
+    """Return the request's id; empty where pulse's middleware did not run."""
+    return getattr(getattr(request, "pulse", None), "request_id", "")
+
+
+def author_of(request: HttpRequest) -> Author:
+    """Describe the one who edits, as the middleware would see them."""
+    user: Any = request.user
+    groups = user.groups.values_list("name", flat=True) if hasattr(user, "groups") else ()
+    return Author(
+        peer=request.META.get("REMOTE_ADDR", ""),
+        forwarded_for=request.META.get("HTTP_X_FORWARDED_FOR", ""),
+        header=request.headers.get,
+        user=User(str(user.pk), user.get_username(), frozenset(groups)),
+    )
+
+
+def visits(site: str) -> list[Visit]:
+    """List the requests that using the admin site takes."""
+    found: list[Visit | None] = []
+    for name, methods in WORK_PAGES:
+        arguments = ["1"] if name.endswith(("_change", "_rollback")) else []
+        found += [_visit(site, name, method, arguments, WORK) for method in methods]
+    found += [_visit(site, "login", method, [], LOGIN) for method in ("GET", "POST")]
+    return [visit for visit in found if visit is not None]
+
+
+def problems_of(error: InvalidDocument) -> list[str]:
+    """Write what is wrong with a document, each with its place."""
+    return [f"{place}: {' '.join(texts)}" for place, texts in error.errors.items()]
+
+
+def tell_in_force(request: HttpRequest, revision: PolicyRevision, site: str) -> None:
+    """Tell the user which revision an edit made."""
+    link = revision_link(revision.number, revision.pk, site)
+    messages.success(request, format_html(_("{} is in force."), link))
+
+
+def revision_link(number: int, primary_key: int, site: str) -> str:
+    """Write a link to a revision's page."""
+    address = reverse("admin:pulse_policyrevision_change", args=[primary_key], current_app=site)
+    return format_html('<a href="{}">{}</a>', address, _("Revision %d") % number)
+
+
+def _visit(site: str, name: str, method: str, arguments: list[str], need: Need) -> Visit | None:
+    try:
+        path = reverse(f"admin:{name}", args=arguments, current_app=site)
+        found = resolve(path)
+    except (NoReverseMatch, Resolver404):
+        return None
+    match = Match(found.route or "", found.view_name or "", found._func_path)
+    return Visit(method, path, match, need)
+
+
+def _guard(request: HttpRequest, site: str) -> None:
+    found = lockout(request, site)
+    if found:
+        raise WouldLockOut(found)
+
+
+def _roll_back(errand: Errand, problems: list[str]) -> None:
+    errand.problems = problems
+    errand.messages = []
+    errand.saved = False
+
+
+def _tell(request: HttpRequest, edit: publisher.Edit, site: str) -> None:
+    if edit.revision is not None:
+        tell_in_force(request, edit.revision, site)
+    elif conf.PUBLISH == "manual":
+        address = reverse("admin:pulse_policyrevision_publish", current_app=site)
+        link = format_html('<a href="{}">{}</a>', address, _("Publish the draft"))
+        messages.warning(
+            request, format_html(_("Saved as a draft, which is not in force yet. {}"), link)
+        )
+    else:
+        messages.info(request, _("Nothing differs: the policy in force stays as it is."))

@@ -1,0 +1,244 @@
+"""The record of every policy that was in force: to read, to go back to, to publish a draft."""
+# ruff: noqa: ARG002 - the signatures are Django's
+
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponseBase, HttpResponseRedirect
+from django.urls import path, reverse
+from django.utils.formats import date_format
+from django.utils.timezone import localtime
+from django.utils.translation import gettext as __
+from django.utils.translation import gettext_lazy as _
+
+from pulse.admin.base import RecordedAdmin
+from pulse.admin.confirmations import confirm
+from pulse.admin.differences import differences
+from pulse.admin.errands import (
+    SAVE_ANYWAY,
+    actor_of,
+    carry_out,
+    errand_of,
+    lockout,
+    problems_of,
+    reason_of,
+    request_id_of,
+    tell_in_force,
+)
+from pulse.admin.switches import everything_to_shadow
+from pulse.conf import conf
+from pulse.exceptions import InvalidDocument
+from pulse.policies import history, kinds, publisher
+from pulse.policies.document import to_yaml
+from pulse.policies.models import PolicyRevision
+
+#: A document larger than this is for ``pulse_export``, not for a page.
+MAX_SHOWN = 200_000
+
+
+@admin.register(PolicyRevision)
+class PolicyRevisionAdmin(RecordedAdmin):
+    """Revisions are made by edits alone; nothing here adds, changes or deletes one."""
+
+    list_display: Any = (
+        "number_column",
+        "created_at",
+        "actor_column",
+        "source",
+        "reason",
+        "changes_column",
+    )
+    list_display_links: Any = ("number_column",)
+    list_filter: ClassVar[Any] = ("source", "actor_type", "created_at")
+    search_fields: ClassVar[Any] = ("=number", "actor_name", "reason", "request_id")
+    date_hierarchy = "created_at"
+    list_per_page = 50
+    actions: Any = None
+    fieldsets: ClassVar[Any] = (
+        (
+            None,
+            {
+                "fields": (
+                    "number",
+                    "created_at",
+                    "actor_column",
+                    "source",
+                    "reason",
+                    "request_id",
+                    "hash",
+                ),
+            },
+        ),
+    )
+    readonly_fields: ClassVar[Any] = (
+        "number",
+        "created_at",
+        "actor_column",
+        "source",
+        "reason",
+        "request_id",
+        "hash",
+    )
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Nobody adds a revision by hand."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody changes one."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody deletes one."""
+        return False
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Leave the documents where they are: a list needs none."""
+        return super().get_queryset(request).defer("document")
+
+    def get_urls(self) -> Any:
+        """Add the pages that act on the whole policy."""
+        wrap = self.admin_site.admin_view
+        return [
+            path("publish/", wrap(self.publish_view), name="pulse_policyrevision_publish"),
+            path(
+                "everything-to-shadow/",
+                wrap(lambda request: everything_to_shadow(self, request)),
+                name="pulse_everything_to_shadow",
+            ),
+            path(
+                "<int:pk>/rollback/", wrap(self.rollback_view), name="pulse_policyrevision_rollback"
+            ),
+            *super().get_urls(),
+        ]
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Show a revision with what it changed, and the way back to it."""
+        revision = self.get_object(request, object_id)
+        context = dict(extra_context or {})
+        if isinstance(revision, PolicyRevision):
+            text = to_yaml(revision.document)
+            context |= {
+                "differences": differences(revision.changes),
+                "document_text": text if len(text) <= MAX_SHOWN else "",
+            }
+            if _may_write_all(request):
+                context["rollback"] = self._address("rollback", revision.pk)
+        return super().change_view(request, object_id, form_url, context)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """Lead to the draft, where there can be one."""
+        tools = []
+        if conf.PUBLISH == "manual" and _may_write_all(request):
+            tools.append((_("Publish the draft"), self._address("publish")))
+        return super().changelist_view(request, {"pulse_tools": tools, **(extra_context or {})})
+
+    def rollback_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
+        """Show what going back would change, then go."""
+        if not _may_write_all(request):
+            raise PermissionDenied
+        revision = self.get_queryset(request).filter(pk=pk).first()
+        if revision is None:
+            raise Http404
+        changes, problems = [], []
+        try:
+            changes = history.rollback(revision.number, actor_of(request), dry_run=True).changes
+        except InvalidDocument as error:
+            problems = problems_of(error)
+        return confirm(
+            self,
+            request,
+            lambda: carry_out(
+                request,
+                lambda: self._roll_back(request, revision),
+                site=self.admin_site.name,
+                source="rollback",
+                default_reason=f"Roll back to revision {revision.number}",
+            ),
+            title=__("Roll back to revision %d") % revision.number,
+            lead=__("The policy becomes what it was on %(time)s, as a new revision.")
+            % {"time": date_format(localtime(revision.created_at), "DATETIME_FORMAT")},
+            button=__("Yes, roll back"),
+            back=self._address("change", revision.pk),
+            changes=changes,
+            problems=problems,
+        )
+
+    def publish_view(self, request: HttpRequest) -> HttpResponseBase:
+        """Show the draft, then put it in force."""
+        if not _may_write_all(request):
+            raise PermissionDenied
+        return confirm(
+            self,
+            request,
+            lambda: self._publish(request),
+            title=__("Publish the draft"),
+            lead=__("This was edited and is not in force yet."),
+            button=__("Yes, publish"),
+            back=self._address("changelist"),
+            changes=publisher.draft_changes(),
+        )
+
+    @admin.display(description=_("revision"), ordering="number")
+    def number_column(self, revision: PolicyRevision) -> str:
+        """Name the revision."""
+        return str(revision.number)
+
+    @admin.display(description=_("by"), ordering="actor_name")
+    def actor_column(self, revision: PolicyRevision) -> str:
+        """Say who made it."""
+        return f"{revision.actor_name or '-'} ({revision.actor_type})"
+
+    @admin.display(description=_("changes"))
+    def changes_column(self, revision: PolicyRevision) -> int:
+        """Count what it changed."""
+        return len(revision.changes)
+
+    def _roll_back(self, request: HttpRequest, revision: PolicyRevision) -> HttpResponseBase:
+        applied = history.rollback(revision.number, actor_of(request))
+        errand_of(request).saved = True
+        if applied.changed:
+            text = __("Rolled back to revision %d.") % revision.number
+            self.message_user(request, text, messages.SUCCESS)
+        return HttpResponseRedirect(self._address("changelist"))
+
+    def _publish(self, request: HttpRequest) -> HttpResponseBase | None:
+        errand, site = errand_of(request), self.admin_site.name
+        if not request.POST.get(SAVE_ANYWAY):
+            errand.threats = lockout(request, site)
+            if errand.threats:
+                return None
+        try:
+            revision = publisher.publish(
+                actor_of(request), reason=reason_of(request), request_id=request_id_of(request)
+            )
+        except InvalidDocument as error:
+            errand.problems = problems_of(error)
+            return None
+        if revision is not None:
+            tell_in_force(request, revision, site)
+        return HttpResponseRedirect(self._address("changelist"))
+
+    def _address(self, name: str, *arguments: Any) -> str:
+        return reverse(
+            f"admin:pulse_policyrevision_{name}", args=arguments, current_app=self.admin_site.name
+        )
+
+
+def _may_write_all(request: HttpRequest) -> bool:
+    """Whether a user may add, change and delete every kind: the whole policy does all three."""
+    user: Any = request.user
+    return all(
+        user.has_perm(f"{kind.model._meta.app_label}.{verb}_{kind.model._meta.model_name}")
+        for kind in kinds.all_kinds()
+        for verb in ("add", "change", "delete")
+    )

@@ -1,0 +1,22 @@
+"""The admin classes of the host: django-unfold's where it is installed, else Django's own."""
+
+from typing import TYPE_CHECKING, Any, Final
+
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.admin.widgets import AdminTextInputWidget
+
+IS_UNFOLD: Final = apps.is_installed("unfold")
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+    TabularInline = admin.TabularInline[Any, Any]
+    TextInput = AdminTextInputWidget
+elif IS_UNFOLD:
+    from unfold.admin import ModelAdmin, TabularInline
+    from unfold.widgets import UnfoldAdminTextInputWidget as TextInput
+else:
+    ModelAdmin, TabularInline = admin.ModelAdmin, admin.TabularInline
+    TextInput = AdminTextInputWidget
+
+__all__ = ["IS_UNFOLD", "ModelAdmin", "TabularInline", "TextInput"]

@@ -1,0 +1,41 @@
+"""Changing the mode of many rules in one edit."""
+
+from typing import Any, Final
+
+from pulse.policies import publisher
+from pulse.policies.models import EndpointLimit, ModeChoices, Policy, RateTier
+from pulse.policies.publisher import Actor, Edit
+from pulse.policies.querysets import PolicyQuerySet
+
+#: What can refuse a request.
+RULES: Final[tuple[type[Policy], ...]] = (RateTier, EndpointLimit)
+
+
+def enforced_rules() -> dict[type[Policy], int]:
+    """Count the rules that are enforced, by model."""
+    return {model: model.objects.filter(mode=ModeChoices.ENFORCE).count() for model in RULES}
+
+
+def everything_to_shadow(
+    actor: Actor, *, source: str, reason: str = "", request_id: str = ""
+) -> tuple[int, Edit]:
+    """Let every rule that is enforced count and report only, as one revision.
+
+    Returns:
+        How many rules were changed, and the edit.
+    """
+    with publisher.edit(actor, source=source, reason=reason, request_id=request_id) as edit:
+        changed = sum(
+            set_mode(model.objects.filter(mode=ModeChoices.ENFORCE), ModeChoices.SHADOW)
+            for model in RULES
+        )
+    return changed, edit
+
+
+def set_mode(rows: PolicyQuerySet[Any], mode: ModeChoices) -> int:
+    """Give rows a mode; those that have it already keep their version.
+
+    Returns:
+        How many were changed.
+    """
+    return rows.exclude(mode=mode).update(mode=mode)
