@@ -289,7 +289,7 @@ def test_complete_takes_what_it_has_written() -> None:
         (limit("5/m", path="api"), ["endpoint_limits.0.path"]),
         (
             {"endpoint_limits": [{"name": "a", "path": "/", "tier": "gone"}]},
-            ["endpoint_limits.0.tier", "endpoint_limits.0.limits"],
+            ["endpoint_limits.0.tier"],
         ),
         (
             {

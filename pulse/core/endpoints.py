@@ -132,7 +132,7 @@ def prefixes(path: str, longest: int) -> Iterator[str]:
     while (end := path.rfind("/", 0, end)) >= 0:
         if end + 1 != len(path) and end < longest:
             yield path[: end + 1]
-        if end:
+        if end and path[end - 1] != "/":
             yield path[:end]
 
 

@@ -1,5 +1,6 @@
 """The one way in which pulse refuses: logged, negotiated, and worded as asked for."""
 
+import contextlib
 import logging
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -102,11 +103,11 @@ def _write(request: HttpRequest, refusal: Refusal, body: dict[str, Any]) -> Http
 
 
 def _preferred(request: HttpRequest) -> str | None:
-    try:
+    # What the parsers of Django and Python raise on a broken Accept is anybody's guess
+    # (ValueError and TypeError so far), and must not spare the client its refusal.
+    with contextlib.suppress(Exception):
         return request.get_preferred_type([JSON, HTML, PROBLEM])
-    except ValueError:
-        # Accept cannot be read: that must not spare the client its refusal.
-        return None
+    return None
 
 
 def _page(request: HttpRequest, refusal: Refusal, body: dict[str, Any]) -> str | None:

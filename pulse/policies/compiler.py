@@ -36,7 +36,12 @@ def compile_document(
     Raises:
         InvalidDocument: A value was written past every validator.
     """
-    return _Compiler(document, now).snapshot(announcement)
+    try:
+        return _Compiler(document, now).snapshot(announcement)
+    except InvalidDocument:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InvalidDocument({"document": [f"It makes no policy: {error!r}"]}) from error
 
 
 class _Compiler:

@@ -102,8 +102,8 @@ def catch_up(announced: str | None) -> Snapshot:
         return current_snapshot()
     try:
         held = _held.snapshot
-        if held is None or (held.stamp != announced and not _is_missed(announced)):
-            _load()
+        is_behind = held is None or (held.stamp != announced and not _is_missed(announced))
+        if is_behind and _load():
             _restore(announced)
     finally:
         _held.lock.release()
@@ -186,26 +186,32 @@ def _renew() -> Snapshot:
     return _held.snapshot or NOTHING
 
 
-def _load() -> None:
-    """Read the newest revision and put it in force; keep the old one if that fails."""
+def _load() -> bool:
+    """Read the newest revision and put it in force; keep the old one if that fails.
+
+    Returns:
+        Whether what is held is what the database says.
+    """
     if time.monotonic() < _held.retry_at:
-        return
+        return False
     using = router.db_for_write(PolicyState)
     try:
         state = PolicyState.objects.using(using).filter(pk=1).first()
         if state is None:
             _held.retry_at = time.monotonic() + RETRY_S
-            return
+            return False
         announcement = announcement_of(state)
         if _held.snapshot is None or _held.snapshot.announcement != announcement:
             revisions = PolicyRevision.objects.using(using).filter(number=state.revision)
             document = revisions.values_list("document", flat=True).first()
             if document is None and state.revision:
                 raise InvalidDocument({"document": [f"Revision {state.revision} is missing."]})
-            _install(document or {}, announcement)
+            _install({} if document is None else document, announcement)
     except (DatabaseError, PulseError) as error:
         _held.retry_at = time.monotonic() + RETRY_S
         logger.error("The policy cannot be loaded; the one held stays in force: %s", error)
+        return False
+    return True
 
 
 def _is_missed(announced: str | None) -> bool:

@@ -16,7 +16,7 @@ from pulse.core.answers import ceil_s, rate_limit_headers, refusing, retry_after
 from pulse.core.charging import Charge, Facts, charges, exempt_by
 from pulse.core.claims import Decision, Outcome, settle
 from pulse.core.clients import ClientAddress, User, client_secret, resolve_address
-from pulse.core.endpoints import Match, prefixes
+from pulse.core.endpoints import EndpointIndex, Match, prefixes
 from pulse.core.snapshot import ENDPOINTS, TIERS, Mode, Rule, Snapshot
 from pulse.policies import current, kinds, texts
 from pulse.store import limits
@@ -125,6 +125,7 @@ def explain(question: Question) -> Explanation:
 
 def _facts(snapshot: Snapshot, question: Question) -> Facts:
     headers = {name.lower(): value for name, value in question.headers.items()}
+    user = _user(question.user) if question.user else None
     path = unquote(question.path.partition("?")[0])
     return Facts(
         method=question.method,
@@ -139,7 +140,7 @@ def _facts(snapshot: Snapshot, question: Question) -> Facts:
         header=lambda name: headers.get(name.lower()),
         sources=conf.CLIENT_IDENTITY,
         secret=client_secret(settings.SECRET_KEY),
-        user=_user(question.user) if question.user and snapshot.wants_user else None,
+        user=user if snapshot.wants_user else None,
     )
 
 
@@ -226,15 +227,22 @@ def _not_matched(
     snapshot: Snapshot, facts: Facts, matched: set[Rule], *, exempt: bool
 ) -> list[dict[str, Any]]:
     others = [rule for rule in snapshot.rules if rule not in matched][:MAX_NOT_MATCHED]
+    if exempt:
+        why = _("an exemption holds")
+        return [_row(rule, matched=False, why=why, outcome="exempt") for rule in others]
     return [
-        _row(
-            rule,
-            matched=False,
-            why=_("an exemption holds") if exempt else _why_not(rule, facts),
-            outcome="exempt" if exempt else "not_matched",
-        )
+        _row(rule, matched=True, why=_("has no limits of its own"), outcome="passed")
+        if _is_bare_match(rule, facts)
+        else _row(rule, matched=False, why=_why_not(rule, facts), outcome="not_matched")
         for rule in others
     ]
+
+
+def _is_bare_match(rule: Rule, facts: Facts) -> bool:
+    """Whether a rule is for the request, and does nothing but take it off its client's tier."""
+    if rule.matcher is None or facts.match is None or rule.allowance.quotas:
+        return False
+    return bool(EndpointIndex([(rule.matcher, rule)]).find(facts.match, facts.path, facts.method))
 
 
 def _why_not(rule: Rule, facts: Facts) -> str:

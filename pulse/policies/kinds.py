@@ -89,7 +89,7 @@ class Kind:
             value = getattr(row, name)
             if name in self.names:
                 value = None if value is None else getattr(value, self.names[name].by)
-            elif name in self.singles and len(value) == 1:
+            elif name in self.singles and isinstance(value, list) and len(value) == 1:
                 value = value[0]
             if value is None or value == "":
                 continue
@@ -143,7 +143,9 @@ class Kind:
             "SmallIntegerField": (int, _("Write a whole number.")),
         }
         kind = expected.get(column.get_internal_type())
-        if kind and (not isinstance(value, kind[0]) or (kind[0] is int and value is True)):
+        if kind and (
+            not isinstance(value, kind[0]) or (kind[0] is int and isinstance(value, bool))
+        ):
             add_error(errors, place, kind[1])
             return column.get_default()
         return value
@@ -229,7 +231,11 @@ def _time(value: Any, errors: Errors, place: str) -> datetime | None:
     if moment.tzinfo is None:
         add_error(errors, place, _("Name the time zone: end it with Z or an offset."))
         return None
-    return moment
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        add_error(errors, place, _("Write a time between the years 1 and 9999."))
+        return None
 
 
 def collect_errors(row: Model, exclude: Iterable[str], errors: Errors, place: str) -> None:

@@ -4,14 +4,14 @@ Policy rows are what the next revision is made of; no request reads them. Run st
 """
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any, ClassVar, Final
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models, transaction
+from django.db import models, router, transaction
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
@@ -74,13 +74,16 @@ class AnnouncedModel(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save the row and the mark of it, or neither."""
-        with transaction.atomic(using=kwargs.get("using")):
+        with transaction.atomic(using=self._written_to(kwargs)):
             super().save(*args, **kwargs)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         """Delete the row and leave the mark of it, or neither."""
-        with transaction.atomic(using=kwargs.get("using")):
+        with transaction.atomic(using=self._written_to(kwargs)):
             return super().delete(*args, **kwargs)
+
+    def _written_to(self, options: Mapping[str, Any]) -> str:
+        return options.get("using") or router.db_for_write(type(self), instance=self)
 
 
 class Policy(AnnouncedModel):
@@ -173,6 +176,18 @@ class Limit(AnnouncedModel):
             raise ValidationError(
                 {"burst": _("A fixed window has no burst. Leave it empty, or take a token bucket.")}
             )
+        if self.burst is not None:
+            self._check_burst()
+
+    def _check_burst(self) -> None:
+        try:
+            make_quota(self.rate, None, self.algorithm)
+        except InvalidQuota:
+            return  # What is wrong is said of the rate, or of the algorithm.
+        try:
+            make_quota(self.rate, self.burst, self.algorithm)
+        except InvalidQuota as error:
+            raise ValidationError({"burst": str(error)}) from error
 
     @property
     def quota(self) -> Quota:

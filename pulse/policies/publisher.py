@@ -12,8 +12,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
-from django.db import DatabaseError, router, transaction
-from django.db.models import Model
+from django.db import Error as DatabaseError
+from django.db import connections, router, transaction
+from django.db.models import Max, Model
 from django.utils import timezone
 
 from pulse.conf import conf
@@ -68,17 +69,18 @@ def edit(
 ) -> Iterator[Edit]:
     """Make every change of policies within the block one revision, or none of them.
 
-    An edit within an edit is part of it. With ``PULSE["PUBLISH"] = "manual"`` the rows are
-    saved as a draft and no revision is made.
+    An edit within an edit is part of it, and what fails in it is undone alone. With
+    ``PULSE["PUBLISH"] = "manual"`` the rows are saved as a draft and no revision is made.
 
     Raises:
         InvalidDocument: The rows make no policy; everything is rolled back.
     """
     outer = _editing.get()
-    if outer is not None:
-        yield outer
-        return
     using = database()
+    if outer is not None:
+        with transaction.atomic(using=using):
+            yield outer
+        return
     here = Edit(actor, source, reason, request_id, publish=conf.PUBLISH == "auto")
     with transaction.atomic(using=using):
         state = lock(using)
@@ -119,11 +121,13 @@ def finish_leftovers() -> None:
     """Publish what a process saved and did not live to publish; the heartbeat calls this."""
     using = database()
     try:
-        left = conf.PUBLISH == "auto" and PolicyState.objects.using(using).filter(dirty=True).exists()
+        if conf.PUBLISH == "auto" and PolicyState.objects.using(using).filter(dirty=True).exists():
+            publish_pending(using)
     except DatabaseError:
         return
-    if left:
-        publish_pending(using)
+    finally:
+        # No request ends here, with which Django would look after its connection.
+        connections[using].close_if_unusable_or_obsolete()
 
 
 def draft_changes() -> list[dict[str, Any]]:
@@ -160,7 +164,8 @@ def lock(using: str) -> PolicyState:
     """
     states = PolicyState.objects.using(using)
     if not states.filter(pk=1).update(locked_at=timezone.now()):
-        states.get_or_create(pk=1)
+        newest = PolicyRevision.objects.using(using).aggregate(newest=Max("number"))["newest"]
+        states.get_or_create(pk=1, defaults={"revision": newest or 0})
     return states.select_for_update().get(pk=1)
 
 
@@ -231,7 +236,9 @@ def sealed(revision: PolicyRevision) -> dict[str, object]:
         "actor": [revision.actor_type, revision.actor_name],
         "source": revision.source,
         "reason": revision.reason,
+        "request_id": revision.request_id,
         "document": revision.document,
+        "changes": revision.changes,
     }
 
 

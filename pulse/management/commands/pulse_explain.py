@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from pulse.core.networks import parse_address
 from pulse.management.output import PolicyCommand
 from pulse.policies.decisions import SealedDecision, unseal
 from pulse.policies.explain import MAX_COUNT, Explanation, Question, UnknownUser, explain, parse
@@ -79,6 +80,8 @@ def _question(options: Mapping[str, Any]) -> Question:
             f"Cannot read \"{options['request']}\". "
             'Write it like "GET /api/search/ as anonymous from 203.0.113.9".'
         )
+    if parse_address(question.address) is None:
+        raise CommandError(f"{question.address} is no address.")
     if not 1 <= options["count"] <= MAX_COUNT:
         raise CommandError(f"--count is from 1 to {MAX_COUNT}.")
     headers = {}

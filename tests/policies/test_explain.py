@@ -1,0 +1,279 @@
+"""An explanation is what enforcement does, told beforehand and free of charge."""
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.test import Client
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pulse.policies.explain import Question, UnknownUser, explain, parse
+from pulse.testing import override_policies
+from tests.factories import default_tier
+from tests.factories import document as doc
+
+ECHO = "/api/echo/"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "method", "path", "user", "address"),
+    [
+        ("GET /api/search/ as kim from 203.0.113.9", "GET", "/api/search/", "kim", "203.0.113.9"),
+        ("/api/search/", "GET", "/api/search/", None, "203.0.113.1"),
+        ("  post   /a?b=c   as  anonymous ", "POST", "/a?b=c", None, "203.0.113.1"),
+        ("DELETE /a from 2001:db8::1", "DELETE", "/a", None, "2001:db8::1"),
+        ("BREW /as/from/ as a@b.test", "BREW", "/as/from/", "a@b.test", "203.0.113.1"),
+        ("GET / as from from from", "GET", "/", "from", "from"),
+    ],
+)
+def test_sentences_are_read(sentence, method, path, user, address) -> None:
+    """All but the path may be left out."""
+    found = parse(sentence)
+    assert (found.method, found.path, found.user, found.address) == (method, path, user, address)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    ["", "GET", "GET api/", "as kim", "GET /a as", "GET /a from", "GET /a kim",
+     "GET /a from x as y z",
+     "GET /a /b", "https://a.test/", "G-T /a", "/a\nas", "GET /a from 1.2.3.4 as kim"],
+)  # fmt: skip
+def test_what_is_no_such_sentence_is_none(sentence: str) -> None:
+    """Nothing is guessed."""
+    assert parse(sentence) is None
+
+
+@given(st.text(max_size=60))
+def test_reading_a_sentence_never_raises(sentence: str) -> None:
+    """Whatever was typed."""
+    found = parse(sentence)
+    assert found is None or found.path.startswith("/")
+
+
+def ask(path: str = ECHO, **fields: Any) -> dict[str, Any]:
+    return explain(Question(path, **{"address": "127.0.0.1", **fields})).answer
+
+
+def test_an_answer_has_every_member_of_the_contract() -> None:
+    """API 4, to the letter."""
+    search = {"name": "search", "url_name": "search", "limits": ["1/s"]}
+    off = {"name": "off", "url_name": "echo", "limits": ["1/s"], "mode": "off"}
+    with override_policies(doc(rate_tiers=[default_tier("3/m")], endpoint_limits=[search, off])):
+        answer = ask(count=5)
+    assert answer == {
+        "verdict": "refused",
+        "status": 429,
+        "allowed": 3,
+        "refused": 2,
+        "revision": 0,
+        "route": "api/echo/",
+        "url_name": "echo",
+        "exempt_by": None,
+        "client": {"address": "127.0.0.1", "kind": "ip", "tier": "default"},
+        "rules": [
+            {
+                "kind": "rate_tiers",
+                "key": {"name": "default"},
+                "mode": "enforce",
+                "matched": True,
+                "why": "tier of every client",
+                "counted_by": "ip",
+                "outcome": "refused",
+                "limits": [
+                    {
+                        "rate": "3/m",
+                        "algorithm": "token_bucket",
+                        "limit": 3,
+                        "remaining": 0,
+                        "retry_after": 20,
+                        "passed": False,
+                    }
+                ],
+            },
+            {
+                "kind": "endpoint_limits",
+                "key": {"name": "search"},
+                "mode": "enforce",
+                "matched": False,
+                "why": "it is for another endpoint: search",
+                "counted_by": None,
+                "outcome": "not_matched",
+                "limits": [],
+            },
+            *answer["rules"][2:],
+        ],
+        "headers": answer["headers"],
+        "body": {"detail": "Too many requests. Please try again later.", "retry_after": 20},
+    }
+    assert answer["headers"]["Retry-After"] == "20"
+
+
+@pytest.mark.parametrize(
+    ("rule", "why"),
+    [
+        ({"route": "api/search/"}, "it is for another endpoint: api/search/"),
+        (
+            {"view": "project.shop.views.home"},
+            "it is for another endpoint: project.shop.views.home",
+        ),
+        ({"path": "/api/search"}, "it is for another path: /api/search"),
+        ({"path": "/api/", "methods": ["POST", "PUT"]}, "it is for other methods: POST, PUT"),
+    ],
+)
+def test_why_a_rule_does_not_match_is_told(rule, why: str) -> None:
+    """In words."""
+    with override_policies(doc(endpoint_limits=[{"name": "x", "limits": ["1/s"], **rule}])):
+        assert ask()["rules"][0]["why"] == why
+        assert ask("/nope/")["rules"][0]["why"] == "the path resolves to nothing"
+
+
+def test_an_exemption_is_named() -> None:
+    """No rule is asked then."""
+    with override_policies(doc(rate_tiers=[default_tier()], exemptions=["/api/"])):
+        answer = ask()
+    assert (answer["exempt_by"], answer["status"], answer["headers"]) == ("/api/", 200, {})
+    assert [(r["outcome"], r["why"]) for r in answer["rules"]] == [("exempt", "an exemption holds")]
+
+
+def test_shadow_tells_what_it_would_do() -> None:
+    """And the client passes."""
+    rule = {"name": "x", "url_name": "echo", "limits": ["1/h"], "mode": "shadow"}
+    with override_policies(doc(endpoint_limits=[rule])):
+        answer = ask(count=2)
+    assert (answer["verdict"], answer["rules"][0]["outcome"]) == ("allowed", "would_refuse")
+
+
+def test_a_rule_that_only_replaces_the_tier_is_told_to_match() -> None:
+    """It makes no claim, and still holds."""
+    rule = {"name": "free", "url_name": "echo", "replaces_tier": True}
+    with override_policies(doc(rate_tiers=[default_tier()], endpoint_limits=[rule])):
+        answer = ask()
+    told = {row["key"]["name"]: row for row in answer["rules"]}
+    assert (told["free"]["matched"], told["free"]["outcome"]) == (True, "passed")
+    assert not told["default"]["matched"]
+    assert answer["client"]["tier"] is None
+
+
+def test_nothing_is_charged_however_often_one_asks() -> None:
+    """Live counters are read, fresh ones imagined."""
+    with override_policies(doc(rate_tiers=[default_tier("2/h")])):
+        for _ in range(5):
+            assert ask()["rules"][0]["limits"][0]["remaining"] == 1
+        Client().get(ECHO)
+        assert ask()["rules"][0]["limits"][0]["remaining"] == 0
+        assert ask(counters="fresh")["rules"][0]["limits"][0]["remaining"] == 1
+        assert ask(count=2)["verdict"] == "refused"
+        assert Client().get(ECHO).status_code == 200
+
+
+@pytest.mark.django_db
+def test_a_user_is_found_by_name() -> None:
+    """With groups; one who is not there is told, whether a rule asks for users or not."""
+    kim = User.objects.create(username="kim")
+    kim.groups.add(Group.objects.create(name="paying"))
+    paid = {"name": "paid", "limits": ["100/s"]}
+    given_tier = {"group": "paying", "tier": "paid"}
+    with override_policies(doc(rate_tiers=[default_tier(), paid], tier_assignments=[given_tier])):
+        assert ask(user="kim")["client"] == {"address": "127.0.0.1", "kind": "user", "tier": "paid"}
+        assert ask()["client"]["tier"] == "default"
+    with override_policies(doc()), pytest.raises(UnknownUser):
+        ask(user="nobody")
+
+
+# Enforcement and explanation, beside each other
+
+_mode = st.sampled_from(["enforce", "enforce", "shadow", "off"])
+_percent = st.sampled_from([0, 50, 100, 100])
+_limits = st.lists(
+    st.builds(
+        lambda count, unit, algorithm: {"rate": f"{count}/{unit}", "algorithm": algorithm},
+        st.integers(1, 4),
+        st.sampled_from(["s", "m", "h"]),
+        st.sampled_from(["token_bucket", "fixed_window"]),
+    ),
+    min_size=1,
+    max_size=1,
+)
+_tier = st.fixed_dictionaries(
+    {"limits": _limits, "mode": _mode, "percent": _percent, "address_ceiling": st.integers(1, 3)}
+)
+_endpoint = st.fixed_dictionaries(
+    {
+        "mode": _mode,
+        "percent": _percent,
+        "key": st.lists(
+            st.sampled_from(["client", "ip", "global", "user", "header:X-Track-ID"]),
+            min_size=1,
+            max_size=2,
+            unique=True,
+        ),
+        "methods": st.sampled_from([[], ["GET"], ["POST"]]),
+        "replaces_tier": st.booleans(),
+        "limits": _limits,
+    }
+)
+_where = st.sampled_from(
+    [{"path": "/api/"}, {"url_name": "echo"}, {"route": "api/echo/"}, {"path": "/healthz"}]
+)
+_policies = st.builds(
+    lambda tiers, endpoints, given_to, exempt: doc(
+        rate_tiers=[{"name": f"t{n}", "default": n == 0, **tier} for n, tier in enumerate(tiers)],
+        endpoint_limits=[
+            {"name": f"e{n}", **where, **rule} for n, (where, rule) in enumerate(endpoints)
+        ],
+        tier_assignments=[
+            {**who, "tier": f"t{n % len(tiers)}", "priority": n}
+            for n, who in enumerate(given_to if tiers else [])
+        ],
+        exemptions=exempt,
+        trusted_proxies=["127.0.0.0/8"],
+    ),
+    st.lists(_tier, max_size=3),
+    st.lists(st.tuples(_where, _endpoint), max_size=4),
+    st.lists(
+        st.sampled_from([{"network": "203.0.113.0/24"}, {"header": "X-Plan: gold"}]),
+        max_size=2,
+        unique_by=str,
+    ),
+    st.sampled_from([[], ["/healthz"], ["198.51.100.0/24"]]),
+)
+_requests = st.lists(
+    st.tuples(
+        st.sampled_from(["GET", "POST", "HEAD"]),
+        st.sampled_from([ECHO, "/%61pi/echo/?x=1", "/healthz", "/nope/"]),
+        st.fixed_dictionaries(
+            {"X-Forwarded-For": st.sampled_from(["203.0.113.9", "198.51.100.1", "2001:db8::1"])},
+            optional={
+                "X-Track-ID": st.sampled_from(["a", "b"]),
+                "X-Plan": st.just("gold"),
+                "Authorization": st.just("Bearer x"),
+            },
+        ),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(_policies, _requests)
+def test_what_is_explained_is_what_happens(policy, requests) -> None:
+    """Over random policies and requests: the same verdict, to the last header field."""
+    names = (
+        "X-RateLimit-Limit",
+        "X-RateLimit-Remaining",
+        "RateLimit",
+        "RateLimit-Policy",
+        "Retry-After",
+    )
+    client = Client(raise_request_exception=False)
+    with override_policies(policy):
+        for method, path, headers in requests:
+            told = ask(path, method=method, headers=headers)
+            again = ask(path, method=method, headers=headers)
+            assert again == told
+            response = client.generic(method, path, headers=headers)
+            assert (response.status_code == 429) is (told["verdict"] == "refused")
+            seen = {name: response[name] for name in names if response.has_header(name)}
+            assert seen == {n: v for n, v in told["headers"].items() if n in names}
