@@ -97,9 +97,7 @@ def match_of(resolved: ResolverMatch) -> Match:
 
 
 def user_of(snapshot: Snapshot, request: HttpRequest) -> User | None:
-    """Return the authenticated user, where a policy asks for one; may query the session."""
-    if not _may_have_user(snapshot, request):
-        return None
+    """Return the authenticated user; may query the session, and groups where a policy asks."""
     user = request.user
     if not user.is_authenticated:
         return None
@@ -112,8 +110,6 @@ def user_of(snapshot: Snapshot, request: HttpRequest) -> User | None:
 
 async def auser_of(snapshot: Snapshot, request: HttpRequest) -> User | None:
     """Return what ``user_of`` returns, without blocking the event loop."""
-    if not _may_have_user(snapshot, request):
-        return None
     user = await request.auser() if hasattr(request, "auser") else request.user
     if not user.is_authenticated:
         return None
@@ -164,7 +160,7 @@ def _group_names(user: Any) -> Any:
     return user.groups.values_list("name", flat=True) if hasattr(user, "groups") else ()
 
 
-def _may_have_user(snapshot: Snapshot, request: HttpRequest) -> bool:
+def may_have_user(snapshot: Snapshot, request: HttpRequest) -> bool:
     """Whether it is worth touching ``request.user``.
 
     Touching Django's lazy user loads the session and makes the response vary by cookie; where

@@ -12,7 +12,7 @@ from pulse.core.claims import Decision, Outcome
 from pulse.core.clients import User, digest
 from pulse.core.snapshot import TIERS, Snapshot
 from pulse.exceptions import StaleAnnouncement
-from pulse.middleware.context import Context, facts_of, locate, user_of
+from pulse.middleware.context import Context, facts_of, locate, may_have_user, user_of
 from pulse.middleware.responses import Refusal, refuse
 from pulse.policies import current
 from pulse.policies.decisions import SealedDecision, seal
@@ -99,7 +99,7 @@ def settle(request: HttpRequest, *, refuses: bool = True) -> HttpResponse | None
     snapshot, address, context.deferred = context.snapshot, context.client, False
     if snapshot is None or address is None:
         return None
-    facts = facts_of(snapshot, request, address, user_of(snapshot, request))
+    facts = facts_of(snapshot, request, address, _user(snapshot, request))
     left = [charge for charge in charges(snapshot, facts) if _is_by_user(snapshot, charge)]
     before = context.decision
     try:
@@ -107,7 +107,7 @@ def settle(request: HttpRequest, *, refuses: bool = True) -> HttpResponse | None
         decision = limits.decide(claims, snapshot.stamp if before is None else None)
     except StaleAnnouncement as stale:
         snapshot = current.catch_up(stale.announced)
-        facts = facts_of(snapshot, request, locate(snapshot, request), user_of(snapshot, request))
+        facts = facts_of(snapshot, request, locate(snapshot, request), _user(snapshot, request))
         decide(snapshot, facts, context, None)
         answer = refusal(request, facts, context)
         return answer if refuses else None
@@ -115,6 +115,10 @@ def settle(request: HttpRequest, *, refuses: bool = True) -> HttpResponse | None
     context.charges += left
     context.decision = decision if before is None else before.followed_by(decision)
     return _refuse(request, facts, context) if refuses and not decision.allowed else None
+
+
+def _user(snapshot: Snapshot, request: HttpRequest) -> User | None:
+    return user_of(snapshot, request) if may_have_user(snapshot, request) else None
 
 
 def _is_by_user(snapshot: Snapshot, charge: Charge) -> bool:

@@ -1,19 +1,25 @@
 """The one middleware: its steps in order, under WSGI and ASGI."""
 
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, cast
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar, Final
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from pulse.conf import conf
-from pulse.core.charging import Facts
-from pulse.core.clients import User
-from pulse.core.snapshot import Snapshot
 from pulse.exceptions import StaleAnnouncement
 from pulse.middleware import limits
-from pulse.middleware.context import Context, auser_of, facts_of, locate, user_of
+from pulse.middleware.context import (
+    Context,
+    auser_of,
+    facts_of,
+    locate,
+    may_have_user,
+    user_of,
+)
+from pulse.middleware.errands import Errand, Steps, errand, run, run_async
 from pulse.middleware.responses import put_over
 from pulse.policies import current
 from pulse.store import heartbeat
@@ -24,7 +30,7 @@ Response = HttpResponseBase
 GetResponse = Callable[[HttpRequest], Any]
 
 #: Reloads that one request sits through before it decides with what the process holds.
-MAX_RELOADS = 2
+MAX_RELOADS: Final = 2
 
 
 class PulseMiddleware:
@@ -44,11 +50,11 @@ class PulseMiddleware:
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
         self.is_async = iscoroutinefunction(get_response)
+        #: Django calls it once it has found the view; a coroutine function under ASGI.
+        self.process_view: Callable[..., Any] = self._process_view
         if self.is_async:
             markcoroutinefunction(self)
             self.process_view = self._process_view_async
-        else:
-            self.process_view = self._process_view
 
     def __call__(self, request: HttpRequest) -> Any:
         if not conf.ENABLED:
@@ -65,61 +71,34 @@ class PulseMiddleware:
         return self._finish(request, response)
 
     async def _answer_async(self, request: HttpRequest) -> Response:
-        response = await cast("Callable[[HttpRequest], Awaitable[Response]]", self.get_response)(
-            request
-        )
+        response: Response = await self.get_response(request)
         if not request.pulse.settled:  # type: ignore[attr-defined]
             response = await self._process_view_async(request) or response
         if request.pulse.deferred:  # type: ignore[attr-defined]
             await sync_to_async(self._settle)(request, response)
         return self._finish(request, response)
 
-    def _process_view(self, request: HttpRequest, *view: object) -> HttpResponse | None:
-        """Refuse the request if any limit that applies is spent; else remember the verdict."""
+    def _process_view(self, request: HttpRequest, *_view: object) -> HttpResponse | None:
         context: Context | None = getattr(request, "pulse", None)
         if context is None:
             return None
         try:
-            snapshot = current.current_snapshot()
-            announcement = snapshot.stamp
-            for reloads in range(MAX_RELOADS + 1):
-                facts = _facts(snapshot, request, user_of(snapshot, request))
-                try:
-                    defers = limits.is_deferred(snapshot, request, facts.user)
-                    limits.decide(snapshot, facts, context, announcement, defers=defers)
-                except StaleAnnouncement as stale:
-                    snapshot = current.catch_up(stale.announced)
-                    announcement = snapshot.stamp if reloads + 1 < MAX_RELOADS else None
-                    continue
-                return limits.refusal(request, facts, context)
-        except Exception:
-            _swallow(context)
-        return None
+            return run(_judge(request, context))
+        except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
+            _swallow(context, error)
+            return None
 
-    async def _process_view_async(self, request: HttpRequest, *view: object) -> HttpResponse | None:
-        """Do what ``_process_view`` does; what queries the database leaves the event loop."""
+    async def _process_view_async(
+        self, request: HttpRequest, *_view: object
+    ) -> HttpResponse | None:
         context: Context | None = getattr(request, "pulse", None)
         if context is None:
             return None
         try:
-            if current.is_loaded():
-                snapshot = current.current_snapshot()
-            else:
-                snapshot = await sync_to_async(current.current_snapshot)()
-            announcement = snapshot.stamp
-            for reloads in range(MAX_RELOADS + 1):
-                facts = _facts(snapshot, request, await auser_of(snapshot, request))
-                try:
-                    defers = limits.is_deferred(snapshot, request, facts.user)
-                    limits.decide(snapshot, facts, context, announcement, defers=defers)
-                except StaleAnnouncement as stale:
-                    snapshot = await sync_to_async(current.catch_up)(stale.announced)
-                    announcement = snapshot.stamp if reloads + 1 < MAX_RELOADS else None
-                    continue
-                return limits.refusal(request, facts, context)
-        except Exception:
-            _swallow(context)
-        return None
+            return await run_async(_judge(request, context))
+        except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
+            _swallow(context, error)
+            return None
 
     def _settle(self, request: HttpRequest, response: Response) -> None:
         """Charge what no throttle came to: authentication or permissions answered before it."""
@@ -128,8 +107,8 @@ class PulseMiddleware:
             # What a view has done is not answered as if it had not.
             is_client_error = 400 <= response.status_code < 500
             context.refused = limits.settle(request, refuses=is_client_error)
-        except Exception:
-            _swallow(context)
+        except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
+            _swallow(context, error)
 
     def _finish(self, request: HttpRequest, response: Response) -> Response:
         """Put into the answer what the client may know."""
@@ -139,16 +118,44 @@ class PulseMiddleware:
         response.headers["X-Request-ID"] = context.request_id
         try:
             limits.add_headers(context, response)
-        except Exception:
-            _swallow(context)
+        except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
+            _swallow(context, error)
         return response
 
 
-def _facts(snapshot: Snapshot, request: HttpRequest, user: User | None) -> Facts:
-    return facts_of(snapshot, request, locate(snapshot, request), user)
+def _judge(request: HttpRequest, context: Context) -> Steps[HttpResponse | None]:
+    """Refuse the request if any limit that applies is spent; else remember the verdict.
+
+    A process that is behind the announcement loads the policy and decides anew from the start:
+    trusted address, client, rules, call.
+    """
+    if current.is_loaded():
+        snapshot = current.current_snapshot()
+    else:
+        snapshot = yield errand(current.current_snapshot)
+    announcement = snapshot.stamp
+    for reloads in range(MAX_RELOADS + 1):
+        user = None
+        if may_have_user(snapshot, request):
+            user = yield Errand(
+                partial(user_of, snapshot, request), partial(auser_of, snapshot, request)
+            )
+        facts = facts_of(snapshot, request, locate(snapshot, request), user)
+        defers = limits.is_deferred(snapshot, request, user)
+        try:
+            limits.decide(snapshot, facts, context, announcement, defers=defers)
+        except StaleAnnouncement as stale:
+            snapshot = yield errand(partial(current.catch_up, stale.announced))
+            # None compares nothing: nothing newer is to be had, so this one decides.
+            announcement = snapshot.stamp if reloads + 1 < MAX_RELOADS else None
+        else:
+            return limits.refusal(request, facts, context)
+    return None
 
 
-def _swallow(context: Context) -> None:
+def _swallow(context: Context, error: Exception) -> None:
     """Log what failed in pulse; the request goes on, and is not decided twice."""
     context.settled = True
-    logger.exception("pulse failed on request %s (non-fatal)", context.request_id)
+    logger.error(
+        "pulse failed on request %s (non-fatal): %s", context.request_id, error, exc_info=error
+    )

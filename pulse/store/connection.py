@@ -21,7 +21,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from redis import ConnectionPool, Redis
 from redis.connection import AbstractConnection
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from pulse.conf import conf
 from pulse.exceptions import StoreUnavailable
@@ -40,6 +40,9 @@ Reply: TypeAlias = int | bytes | list[int] | None
 
 SCRIPTS: Final = Path(__file__).with_name("scripts")
 MAX_IDLE: Final = 64
+#: How many budgets the first call of a process has: it runs while all else is being imported, and
+#: what it cannot count is counted wrong. It is paid once, as its failure opens the guard.
+FIRST_BUDGETS: Final = 10
 #: Servers and proxies close what rests. After this long a connection is looked at before use.
 RESTED_S: Final = 1.0
 #: What the alias's pool adds for its own sake, or what would retry, chat or decode.
@@ -102,7 +105,10 @@ class Pool:
         if "connection_pool" in self._parameters:
             finder = self._parameters["connection_pool"]
             self._parameters["connection_pool"] = _impatient(finder, timeout_ms)
+        self._first = self._parameters | {"socket_timeout": FIRST_BUDGETS * timeout_ms / 1000}
         self._idle: deque[tuple[Connection, float]] = deque()
+        #: A call of this process has come back.
+        self.is_proven = False
         _pools.add(self)
 
     def call(self, *arguments: Argument) -> Reply:
@@ -113,19 +119,20 @@ class Pool:
                 error. The connection is gone, unless the server merely lacks the script.
         """
         packed: bytes = pack_command(arguments)  # type: ignore[arg-type]  # stub: of one
-        connection = self._take()
+        connection, is_patient = self._take()
         try:
             connection.send_packed_command((packed,), check_health=False)
             reply = connection.read_response()
         except NoScriptError:
-            self._give_back(connection)
+            self._give_back(connection, is_patient=is_patient)
             raise
         except BaseException:
             # Also when a caller is cancelled: its reply is still to come, and must not be
             # the answer to somebody else (CVE-2023-28858).
             connection.disconnect()
             raise
-        self._give_back(connection)
+        self.is_proven = True
+        self._give_back(connection, is_patient=is_patient)
         return cast("Reply", reply)
 
     def ping(self) -> None:
@@ -134,7 +141,7 @@ class Pool:
         Raises:
             RedisError: It does not, in time.
         """
-        connection = self._open()
+        connection = self._open(self._parameters)
         try:
             connection.send_packed_command((pack_command(("PING",)),), check_health=False)
             connection.read_response()
@@ -150,24 +157,26 @@ class Pool:
                 return
             connection.disconnect()
 
-    def _take(self) -> Connection:
+    def _take(self) -> tuple[Connection, bool]:
+        """Return a connection, and whether it has the patience of the first call."""
         while True:
             try:
                 connection, used_at = self._idle.pop()
             except IndexError:
-                return self._open()
+                is_patient = not self.is_proven
+                return self._open(self._first if is_patient else self._parameters), is_patient
             if time.monotonic() - used_at < RESTED_S or _is_alive(connection):
-                return connection
+                return connection, False
             connection.disconnect()
 
-    def _give_back(self, connection: Connection) -> None:
-        if len(self._idle) < MAX_IDLE:
-            self._idle.append((connection, time.monotonic()))
+    def _give_back(self, connection: Connection, *, is_patient: bool) -> None:
+        if is_patient or len(self._idle) >= MAX_IDLE:
+            connection.disconnect()
         else:
-            connection.disconnect()
+            self._idle.append((connection, time.monotonic()))
 
-    def _open(self) -> Connection:
-        connection = self._class(**self._parameters)
+    def _open(self, parameters: dict[str, Any]) -> Connection:
+        connection = self._class(**parameters)
         try:
             connection.connect()
         except BaseException:
@@ -248,7 +257,8 @@ class Backend:
         if isinstance(error, UnicodeError):
             # The key's fault. No client may talk everybody out of Redis by a strange name.
             return StoreUnavailable("the key cannot be sent")
-        if self.guard.failed(error, time.monotonic()):
+        first = not self._pool.is_proven and not isinstance(error, ResponseError)
+        if self.guard.failed(error, time.monotonic(), at_once=first):
             self._pool.clear()
             logger.warning("Redis does not answer; requests are decided without it: %s", error)
         return StoreUnavailable(f"{type(error).__name__}: {error}")
@@ -348,6 +358,7 @@ def _abandon() -> None:
     # server; locks may have been held by threads that do not exist here.
     for pool in _pools:
         pool._idle = deque()
+        pool.is_proven = False
     for backend in _backends.values():
         if backend is not None:
             backend.guard = Guard(time.monotonic())

@@ -49,13 +49,13 @@ class Guard:
         self._errors: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def failed(self, error: BaseException, now: float) -> bool:
-        """Note a failed call; True if it opened the guard."""
+    def failed(self, error: BaseException, now: float, *, at_once: bool = False) -> bool:
+        """Note a failed call; True if it opened the guard, which ``at_once`` makes it do."""
         with self._lock:
             self._errors[type(error).__name__] += 1
             again = self.is_suspicious and now - self._failed_at <= STREAK_S
             self.is_suspicious, self._failed_at = True, now
-            if self.is_open or not (again or was_refused(error)):
+            if self.is_open or not (again or at_once or was_refused(error)):
                 return False
             self.is_open, self._changed_at, self._tried_at = True, now, now
             return True

@@ -9,7 +9,7 @@ from pulse.core.announcement import Announcement
 from pulse.core.claims import Allowance, Claim, OnStoreError, Store
 from pulse.core.quotas import Quota
 from pulse.exceptions import StoreUnavailable
-from pulse.store import announcement, heartbeat, limits, memory
+from pulse.store import announcement, connection, heartbeat, limits, memory
 from pulse.store.connection import current_backend
 from tests.store.conftest import mortal_cache
 from tests.store.test_heartbeat import wait_for
@@ -162,3 +162,17 @@ def test_server_that_loads_or_is_full_is_away_too(mortal_cache) -> None:
         assert limits.decide([claim()]).store is Store.LOCAL
         client.config_set("maxmemory", 0)
     assert wait_for(recovered, 2.0)
+
+
+def test_first_call_of_a_process_is_patient_once(mortal_cache, monkeypatch) -> None:
+    """A slow answer to a cold process is waited for; one that never comes opens the guard."""
+    monkeypatch.setattr(heartbeat, "ensure", lambda: None)
+    mortal_cache.freeze()
+    threading.Timer(0.2, mortal_cache.thaw).start()
+    assert limits.decide([claim()]).store is Store.REDIS
+    connection._abandon()  # as a forked child begins
+    mortal_cache.freeze()
+    assert limits.decide([claim()]).store is Store.LOCAL
+    backend = current_backend()
+    assert backend is not None
+    assert backend.guard.is_open
