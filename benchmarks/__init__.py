@@ -1,0 +1,1 @@
+"""pulse measured beside its peers: ``python -m benchmarks``. ``docs/benchmarks.md`` explains."""

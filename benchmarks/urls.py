@@ -1,0 +1,15 @@
+"""The URLconf of every case: the benchmarked view first, then names for rules to name."""
+
+from django.urls import path
+
+from benchmarks.policies import NAMED, PATH
+from benchmarks.site import bench
+from benchmarks.views import make_view
+
+_case = bench().case
+_view = make_view(_case.subject, is_async=_case.group == "asgi" and not _case.sync_view)
+
+urlpatterns = [
+    path(PATH.removeprefix("/"), _view, name="items"),
+    *(path(f"named/{i}/", _view, name=f"named-{i}") for i in range(NAMED)),
+]
