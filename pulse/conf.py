@@ -1,15 +1,17 @@
 """The one reader of ``settings.PULSE``.
 
-Every entry is a property that reads anew, so that ``override_settings`` works. A bad value is
-found by ``pulse.checks``; here the default stands in for it, so that a slip of configuration
-never becomes an exception on a request.
+Every entry is read once, and anew after ``override_settings``: each request asks for several. A bad
+value is found by ``pulse.checks``; here the default stands in for it, so that a slip of
+configuration never becomes an exception on a request.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, TypeVar
 
 from django.conf import settings
+from django.core.signals import setting_changed
 
 from pulse.core.quotas import MAX_COUNT, SECOND_US
 
@@ -43,17 +45,17 @@ CHOICES: Final = {
 class Conf:
     """Typed access to the dictionary ``settings.PULSE``."""
 
-    @property
+    @cached_property
     def ENABLED(self) -> bool:
         """Whether pulse acts at all; False counts, refuses and adds nothing."""
         return self._get("ENABLED", default=True, kind=bool)
 
-    @property
+    @cached_property
     def CACHE(self) -> str:
         """The alias of the cache whose Redis holds the counters."""
         return self._get("CACHE", "default", str)
 
-    @property
+    @cached_property
     def CLIENT_IDENTITY(self) -> Sequence[str]:
         """Who a client is: the first of these sources that the request has.
 
@@ -65,37 +67,37 @@ class Conf:
             return tuple(value)
         return default
 
-    @property
+    @cached_property
     def DETAILED_ERRORS(self) -> bool:
         """Whether refusals say how long to wait in words; by default as ``DEBUG``."""
         return self._get("DETAILED_ERRORS", bool(settings.DEBUG), bool)
 
-    @property
+    @cached_property
     def RATE_LIMIT_HEADERS(self) -> str:
         """``both``, ``legacy`` (X-RateLimit-*), ``ietf`` (RateLimit and its policy) or ``off``."""
         return self._choice("RATE_LIMIT_HEADERS")
 
-    @property
+    @cached_property
     def PUBLISH(self) -> str:
         """``auto``: an edit is in force at once; ``manual``: it is a draft until published."""
         return self._choice("PUBLISH")
 
-    @property
+    @cached_property
     def STORE_TIMEOUT_MS(self) -> int:
         """How long a request waits for Redis, to connect and to read each, in milliseconds."""
         return self._number("STORE_TIMEOUT_MS")
 
-    @property
+    @cached_property
     def LOCAL_MAX_KEYS(self) -> int:
         """How many counters the in-process store keeps before the one nearest to full goes."""
         return self._number("LOCAL_MAX_KEYS")
 
-    @property
+    @cached_property
     def RATE_LIMIT_REQUESTS_PER_SECOND(self) -> int:
         """Rate of the tier ``default`` as ``migrate`` seeds it."""
         return self._number("RATE_LIMIT_REQUESTS_PER_SECOND")
 
-    @property
+    @cached_property
     def RATE_LIMIT_BURST(self) -> int:
         """Burst of the tier ``default`` as ``migrate`` seeds it."""
         return self._number("RATE_LIMIT_BURST")
@@ -128,3 +130,11 @@ class Conf:
 
 
 conf: Final = Conf()
+
+
+def _forget(*, setting: str, **_: object) -> None:
+    if setting in {"PULSE", "DEBUG"}:
+        vars(conf).clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="pulse.conf")

@@ -57,10 +57,17 @@ class Site:
         self._process: subprocess.Popen[bytes] | None = None
         self.manage("migrate", "--verbosity", "0")
 
-    def manage(self, *words: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+    def manage(
+        self, *words: str, stdin: str = "", check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, "manage.py", *words],
-            cwd=ROOT, env=self.environment, input=stdin, capture_output=True, text=True, timeout=120,
+            cwd=ROOT,
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
         if check:
             assert done.returncode == 0, done.stdout + done.stderr
@@ -71,7 +78,11 @@ class Site:
         prelude = "import django; django.setup()\n"
         done = subprocess.run(
             [sys.executable, "-c", prelude + source],
-            cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=120,
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -84,19 +95,42 @@ class Site:
         bind = f"127.0.0.1:{self.port}"
         if self.server == "wsgi":
             command = [
-                "gunicorn", "project.wsgi:application", "--bind", bind, "--workers", str(self.processes),
-                "--threads", "8", "--log-level", "warning",
+                "gunicorn",
+                "project.wsgi:application",
+                "--bind",
+                bind,
+                "--workers",
+                str(self.processes),
+                "--threads",
+                "8",
+                "--log-level",
+                "warning",
             ]
         else:
             command = [
-                "uvicorn", "project.asgi:application", "--host", "127.0.0.1", "--port", str(self.port),
-                "--workers", str(self.processes), "--log-level", "warning", "--no-access-log",
-                "--timeout-graceful-shutdown", "1",
+                "uvicorn",
+                "project.asgi:application",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(self.port),
+                "--workers",
+                str(self.processes),
+                "--log-level",
+                "warning",
+                "--no-access-log",
+                "--timeout-graceful-shutdown",
+                "1",
             ]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", *command], cwd=ROOT, env=self.environment,
-                stdout=log, stderr=log, preexec_fn=end_with_parent, start_new_session=True,
+                [sys.executable, "-m", *command],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+                preexec_fn=end_with_parent,
+                start_new_session=True,
             )
         wait_until(self._answers, START_WITHIN_S)
 
@@ -123,7 +157,12 @@ class Site:
         return self.request("GET", path, client, **headers)
 
     def request(
-        self, method: str, path: str, client: str = "203.0.113.1", body: bytes | None = None, **headers: str
+        self,
+        method: str,
+        path: str,
+        client: str = "203.0.113.1",
+        body: bytes | None = None,
+        **headers: str,
     ) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
@@ -134,7 +173,9 @@ class Site:
         finally:
             connection.close()
 
-    def together(self, count: int, path: str, client: str = "203.0.113.1", **headers: str) -> list[Answer]:
+    def together(
+        self, count: int, path: str, client: str = "203.0.113.1", **headers: str
+    ) -> list[Answer]:
         """Make so many requests at once."""
         barrier = threading.Barrier(count)
 

@@ -36,8 +36,16 @@ def test_suites_pass_on_postgresql(database_url: str, redis_server) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "CI"}
     done = subprocess.run(
         [
-            sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
-            "-m", "not postgres and not browser and not demo", *SUITES,
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-p",
+            "no:cacheprovider",
+            "-m",
+            "not postgres and not browser and not demo",
+            *SUITES,
         ],
         cwd=ROOT,
         env=environment | {"DATABASE_URL": database_url},

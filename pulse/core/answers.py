@@ -4,15 +4,15 @@ Source: draft-ietf-httpapi-ratelimit-headers-10 for ``RateLimit`` and ``RateLimi
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from pulse.core.charging import Charge
 from pulse.core.claims import Decision, Outcome
 from pulse.core.quotas import SECOND_US, Quota, Verdict
+from pulse.core.snapshot import Rule
 
 
-def rate_limit_headers(
-    found: Sequence[Charge], decision: Decision, form: str
-) -> dict[str, str]:
+def rate_limit_headers(found: Sequence[Charge], decision: Decision, form: str) -> dict[str, str]:
     """Tell where a client stands with the tightest limit that is enforced on it.
 
     Args:
@@ -36,7 +36,9 @@ def rate_limit_headers(
         headers["X-RateLimit-Remaining"] = str(verdict.remaining)
         headers["X-RateLimit-Reset"] = str(ceil_s(decision.now_us + after_us))
     if form != "legacy":
-        headers["RateLimit-Policy"] = ", ".join(_policies(found))
+        headers["RateLimit-Policy"] = ", ".join(
+            [_policies(charge.rule, charge.ceiling) for charge in found if charge.claim.enforced]
+        )
         headers["RateLimit"] = f'"{name}";r={verdict.remaining};t={ceil_s(after_us)}'
     return headers
 
@@ -75,21 +77,21 @@ def _tightest(found: Sequence[Charge], decision: Decision) -> tuple[str, Quota, 
     if best is None:
         return None
     _, charge, place, quota, verdict = best
-    return _policy_name(charge, place), quota, verdict
+    return _policy_name(charge.rule, charge.ceiling, place), quota, verdict
 
 
-def _policies(found: Sequence[Charge]) -> list[str]:
-    """Write every enforced quota: its most at once, and the time in which that is free again."""
-    return [
-        f'"{_policy_name(charge, place)}";q={quota.capacity};w={_refill_s(quota)}'
-        for charge in found
-        if charge.claim.enforced
-        for place, quota in enumerate(charge.claim.allowance.quotas)
-    ]
+@lru_cache(maxsize=4096)
+def _policies(rule: Rule, ceiling: bool) -> str:  # noqa: FBT001 - half of a key
+    """Write every quota of a rule: its most at once, and the time in which that is free again."""
+    allowance = rule.ceiling if ceiling else rule.allowance
+    return ", ".join(
+        f'"{_policy_name(rule, ceiling, place)}";q={quota.capacity};w={_refill_s(quota)}'
+        for place, quota in enumerate(allowance.quotas)
+    )
 
 
-def _policy_name(charge: Charge, place: int) -> str:
-    name = f"{charge.rule.name}-address" if charge.ceiling else charge.rule.name
+def _policy_name(rule: Rule, ceiling: bool, place: int) -> str:  # noqa: FBT001 - as above
+    name = f"{rule.name}-address" if ceiling else rule.name
     return f"{name}-{place + 1}" if place else name
 
 

@@ -4,7 +4,6 @@ Enforcement and ``pulse_explain`` run this one code, so an explanation cannot di
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from pulse.core.claims import Claim
@@ -21,8 +20,7 @@ from pulse.core.endpoints import Match
 from pulse.core.snapshot import Assignment, Mode, Rule, Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """A request, as plain values.
 
     Attributes:
@@ -61,14 +59,6 @@ class Charge(NamedTuple):
     why: str
 
 
-class Holding(NamedTuple):
-    """Under which name a rule counts a request."""
-
-    key: str
-    kind: str
-    verified: bool
-
-
 def exempt_by(snapshot: Snapshot, facts: Facts) -> str | None:
     """Return the exemption, a path or a network, that keeps limits from a request."""
     path = snapshot.exempt_paths.find(facts.path)
@@ -96,7 +86,7 @@ def charges(snapshot: Snapshot, facts: Facts) -> list[Charge]:
     if facts.match is not None:
         rules = snapshot.endpoints.find(facts.match, facts.path, facts.method)
     found: list[Charge] = []
-    if not any(rule.replaces_tier and _acts(rule, facts) for rule in rules):
+    if not rules or not any(rule.replaces_tier and _acts(rule, facts) for rule in rules):
         for tier, enforced, why in tiers(snapshot, facts):
             _charge(found, tier, client, facts, why, enforced=enforced)
     for rule in rules:
@@ -123,6 +113,8 @@ def tiers(snapshot: Snapshot, facts: Facts) -> Iterator[tuple[Rule, bool, str]]:
     if tier is not None:
         why = "tier of every client" if held is None else f"tier of {held.who}"
         yield tier, True, why
+    if not shadows:
+        return
     seen = {None if tier is None else tier.name}
     for assignment in shadows:
         if assignment.tier.name not in seen:
@@ -176,18 +168,19 @@ def _charge(
 
 def _acts(rule: Rule, facts: Facts) -> bool:
     """Whether a rule is enforced for this client, rather than in shadow."""
-    return rule.mode is Mode.ENFORCE and in_percent(
-        rule.prefix, facts.address.prefix, rule.percent, facts.secret
+    return rule.mode is Mode.ENFORCE and (
+        rule.percent >= 100
+        or in_percent(rule.prefix, facts.address.prefix, rule.percent, facts.secret)
     )
 
 
-def _holding(rule: Rule, client: Identity, facts: Facts) -> Holding:
+def _holding(rule: Rule, client: Identity, facts: Facts) -> Identity:
     if rule.key == ("client",):
-        return Holding(client.key, client.kind, client.verified)
+        return client
     parts = [_part(source, client, facts) for source in rule.key]
-    return Holding(
-        "|".join(part.key for part in parts),
+    return Identity(
         "+".join(part.kind for part in parts),
+        "|".join(part.key for part in parts),
         all(part.verified for part in parts),
     )
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from pulse.core.quotas import Algorithm, Quota, State, Verdict, judge, mend, standing
 
@@ -67,8 +67,7 @@ class Allowance:
         return WIRE.pack(1, quota.period_us, quota.count, self.cost)
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """One rule's demand on one counted client.
 
     Attributes:
@@ -94,8 +93,7 @@ class Store(StrEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one claim.
 
     Attributes:
@@ -116,8 +114,7 @@ class Outcome:
         return max((verdict.retry_after_us for verdict in self.verdicts), default=0)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """The answer to all claims of one request.
 
     Attributes:
@@ -165,36 +162,48 @@ def settle(
     Returns:
         One outcome for each claim, and for each state the one to write, None where it stands.
     """
-    judged = []
-    refused = False
-    place = 0
+    outcomes = []
+    keep: list[State | None] = []
+    refused = short = False
     for claim in claims:
         allowance = claim.allowance if parts == 1 else _share(claim.allowance, parts)
         passed = True
-        row = []
+        verdicts = []
         for quota in allowance.quotas:
-            state = states[place]
-            verdict, kept = judge(quota, state, now_us, allowance.cost)
-            row.append((quota, state, verdict, kept))
+            verdict, kept = judge(quota, states[len(keep)], now_us, allowance.cost)
+            verdicts.append(verdict)
+            keep.append(kept)
             passed = passed and verdict.allowed
-            place += 1
-        refused = refused or (claim.enforced and not passed)
-        judged.append((claim, passed, row))
-
-    outcomes = []
-    keep: list[State | None] = []
-    for claim, passed, row in judged:
-        if passed and not refused:
-            verdicts = tuple(verdict for _, _, verdict, _ in row)
-            keep.extend(kept for _, _, _, kept in row)
-        else:
-            verdicts = tuple(
-                standing(quota, state, now_us) if verdict.allowed else verdict
-                for quota, state, verdict, _ in row
-            )
-            keep.extend(mend(quota, state, now_us) for quota, state, _, _ in row)
-        outcomes.append(Outcome(claim, passed, verdicts))
+        if not passed:
+            short = True
+            refused = refused or claim.enforced
+        outcomes.append(Outcome(claim, passed, tuple(verdicts)))
+    if short:
+        _take_back(outcomes, states, keep, now_us, parts, refused=refused)
     return tuple(outcomes), keep
+
+
+def _take_back(
+    outcomes: list[Outcome],
+    states: Sequence[State | None],
+    keep: list[State | None],
+    now_us: int,
+    parts: int,
+    *,
+    refused: bool,
+) -> None:
+    """Charge nothing where a claim fell short; where the request is refused, nothing at all."""
+    place = 0
+    for number, (claim, passed, verdicts) in enumerate(outcomes):
+        allowance = claim.allowance if parts == 1 else _share(claim.allowance, parts)
+        if refused or not passed:
+            told = []
+            for offset, (quota, verdict) in enumerate(zip(allowance.quotas, verdicts, strict=True)):
+                state = states[place + offset]
+                told.append(standing(quota, state, now_us) if verdict.allowed else verdict)
+                keep[place + offset] = mend(quota, state, now_us)
+            outcomes[number] = Outcome(claim, passed, tuple(told))
+        place += len(verdicts)
 
 
 @lru_cache(maxsize=4096)

@@ -2,9 +2,9 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from pulse.core.networks import Address, NetworkIndex, client_prefix, parse_address
 
@@ -24,16 +24,17 @@ class ClientAddress:
         address: The client's address, None if not even the socket has one.
         peer_trusted: The socket's peer is a trusted proxy: headers that it sets count.
         steps: What was looked at, in order, in words.
+        prefix: The name under which the address is counted.
     """
 
     address: Address | None
     peer_trusted: bool = False
     steps: tuple[str, ...] = ()
+    prefix: str = field(init=False, compare=False)
 
-    @property
-    def prefix(self) -> str:
-        """The name under which the address is counted."""
-        return UNKNOWN if self.address is None else client_prefix(self.address)
+    def __post_init__(self) -> None:
+        prefix = UNKNOWN if self.address is None else client_prefix(self.address)
+        object.__setattr__(self, "prefix", prefix)
 
     def __str__(self) -> str:
         return UNKNOWN if self.address is None else str(self.address)
@@ -48,8 +49,7 @@ class User:
     groups: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """The name under which a client is counted.
 
     Attributes:
@@ -78,6 +78,8 @@ def resolve_address(
         trusted: The networks whose forwarding headers count.
         explain: Whether to tell the steps.
     """
+    if not trusted and not explain:
+        return _direct(peer)
     address = parse_address(peer)
     steps = [f"The connection comes from {peer or 'no address'}."] if explain else []
     if address is None or address not in trusted:
@@ -163,6 +165,12 @@ def in_percent(rule: str, client: str, percent: int, secret: bytes) -> bool:
     if percent >= 100:
         return True
     return int(digest(f"{rule}\n{client}", secret)[:8], 16) * 100 < percent << 32
+
+
+@lru_cache(maxsize=8192)
+def _direct(peer: str) -> ClientAddress:
+    """The client where no proxy is trusted: the peer."""
+    return ClientAddress(parse_address(peer))
 
 
 _remembered = lru_cache(maxsize=8192)(_digest)

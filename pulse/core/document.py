@@ -51,12 +51,14 @@ def difference(
                 continue
             action = "create" if one is None else "delete" if other is None else "update"
             item = other if other is not None else one
-            changes.append({
-                "kind": kind,
-                "key": key_of(item or {}, names),
-                "action": action,
-                "fields": _fields(one or {}, other or {}),
-            })
+            changes.append(
+                {
+                    "kind": kind,
+                    "key": key_of(item or {}, names),
+                    "action": action,
+                    "fields": _fields(one or {}, other or {}),
+                }
+            )
     return changes
 
 

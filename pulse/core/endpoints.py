@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from pulse.exceptions import InvalidPath
 
@@ -13,8 +13,7 @@ MAX_REMEMBERED: Final = 10_000
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """What Django resolved a request to.
 
     Attributes:
@@ -83,11 +82,10 @@ class EndpointIndex(Generic[T]):
                 self._remembered[key] = found
         if not self._paths:
             return found
+        paths = self._paths
+        under = [row for prefix in prefixes(path, self._longest) if (row := paths.get(prefix))]
         return found + tuple(
-            value
-            for prefix in prefixes(path, self._longest)
-            for matcher, value in self._paths.get(prefix, ())
-            if matcher.accepts(method)
+            [value for row in under for matcher, value in row if matcher.accepts(method)]
         )
 
     def _place(self, matcher: Matcher) -> tuple[dict[str, list[tuple[Matcher, T]]], str]:

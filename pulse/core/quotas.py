@@ -7,7 +7,7 @@ script and the tests agree to the last digit. ``store/scripts/decide.lua`` is th
 import re
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from pulse.exceptions import InvalidQuota
 
@@ -87,8 +87,7 @@ class Quota:
         return replace(self, count=min(count, self.period_us), burst=burst)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What one quota says of one request.
 
     Attributes:

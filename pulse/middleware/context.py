@@ -41,8 +41,15 @@ class Context:
     """
 
     __slots__ = (
-        "charges", "client", "decision", "deferred", "exempt_by", "refused", "request_id",
-        "settled", "snapshot",
+        "charges",
+        "client",
+        "decision",
+        "deferred",
+        "exempt_by",
+        "refused",
+        "request_id",
+        "settled",
+        "snapshot",
     )
 
     def __init__(self) -> None:
@@ -66,9 +73,7 @@ def locate(snapshot: Snapshot, request: HttpRequest) -> ClientAddress:
     """Resolve the client's address of a request."""
     meta = request.META
     peer = meta.get("REMOTE_ADDR", "")
-    address = resolve_address(
-        peer, meta.get("HTTP_X_FORWARDED_FOR", ""), snapshot.trusted_proxies
-    )
+    address = resolve_address(peer, meta.get("HTTP_X_FORWARDED_FOR", ""), snapshot.trusted_proxies)
     if address.address is None:
         logger.warning("A request came from no address; it is counted as unknown")
     return address

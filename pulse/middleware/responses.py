@@ -18,7 +18,11 @@ HTML: Final = "text/html"
 PROBLEM: Final = "application/problem+json"
 #: Header fields that say something of the content they came with.
 DESCRIBING: Final = (
-    "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Range", "ETag",
+    "Content-Disposition",
+    "Content-Encoding",
+    "Content-Language",
+    "Content-Range",
+    "ETag",
     "Last-Modified",
 )
 
@@ -53,7 +57,11 @@ def refuse(request: HttpRequest, refusal: Refusal) -> HttpResponse:
         context.client_address,
         refusal.rule,
         refusal.status,
-        extra={"request_id": context.request_id, "rule": refusal.rule, "status": int(refusal.status)},
+        extra={
+            "request_id": context.request_id,
+            "rule": refusal.rule,
+            "status": int(refusal.status),
+        },
     )
     body: dict[str, Any] = {"detail": refusal.detail}
     if refusal.retry_after_s is not None:

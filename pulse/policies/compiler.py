@@ -23,9 +23,7 @@ from pulse.core.snapshot import (
 from pulse.exceptions import InvalidDocument, PolicyError
 
 
-def compile_document(
-    document: Document, announcement: Announcement | None, now: float
-) -> Snapshot:
+def compile_document(document: Document, announcement: Announcement | None, now: float) -> Snapshot:
     """Compile a whole document, as revisions keep it.
 
     Args:
@@ -60,8 +58,11 @@ class _Compiler:
         endpoints = list(self._endpoints(numbers))
         assignments = self._assignments(tiers)
         default = next(
-            (tiers[item["name"]] for item in self._items(TIERS)
-             if item["default"] and item["name"] in tiers),
+            (
+                tiers[item["name"]]
+                for item in self._items(TIERS)
+                if item["default"] and item["name"] in tiers
+            ),
             None,
         )
         exemptions = list(self._in_force("exemptions", enforced=True))
@@ -163,7 +164,10 @@ class _Compiler:
             who = next(name for name in ("user", "group", "network", "header") if item.get(name))
             name = item[who]
             assignment = Assignment(
-                f"{who} {name}", tiers[item["tier"]], item["priority"], Mode(item["mode"]),
+                f"{who} {name}",
+                tiers[item["tier"]],
+                item["priority"],
+                Mode(item["mode"]),
                 item["percent"],
             )
             if who == "network":

@@ -81,12 +81,12 @@ def in_force_since() -> float:
     return _held.since
 
 
-def adopt(document: Document, announcement: Announcement) -> None:
+def adopt(document: Document, snapshot: Snapshot) -> None:
     """Put a document in force in this process, unless a newer one of its lineage is."""
     with _held.lock:
         held = _held.snapshot.announcement if _held.snapshot else None
-        if held is None or announcement.supersedes(held):
-            _install(document, announcement)
+        if held is None or snapshot.announcement.supersedes(held):
+            _put_in_force(document, snapshot)
 
 
 def catch_up(announced: str | None) -> Snapshot:
@@ -220,10 +220,14 @@ def _is_missed(announced: str | None) -> bool:
 
 
 def _install(document: Document, announcement: Announcement) -> None:
-    _held.snapshot = compile_document(document, announcement, time.time())
+    _put_in_force(document, compile_document(document, announcement, time.time()))
+
+
+def _put_in_force(document: Document, snapshot: Snapshot) -> None:
+    _held.snapshot = snapshot
     _held.document = document
     _held.since = time.time()
-    logger.info("Policy revision %d is in force", announcement.revision)
+    logger.info("Policy revision %d is in force", snapshot.revision)
 
 
 def _restore(announced: str | None) -> None:

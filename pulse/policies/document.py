@@ -293,8 +293,10 @@ class Application:
 
     def _check_limits_named(self, row: Policy, limits: list[Limit], place: str) -> None:
         text = missing_limits(row, bool(limits))
-        if text and f"{place}.limits" not in self._errors and not any(
-            where.startswith(f"{place}.limits.") for where in self._errors
+        if (
+            text
+            and f"{place}.limits" not in self._errors
+            and not any(where.startswith(f"{place}.limits.") for where in self._errors)
         ):
             add_error(self._errors, f"{place}.limits", text)
 

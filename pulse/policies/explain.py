@@ -110,11 +110,15 @@ def explain(question: Question) -> Explanation:
         "client": {
             "address": str(facts.address),
             "kind": found[0].counted_by if found else None,
-            "tier": next((c.rule.name for c in found if c.rule.kind == TIERS and c.claim.enforced), None),
+            "tier": next(
+                (c.rule.name for c in found if c.rule.kind == TIERS and c.claim.enforced), None
+            ),
         },
         "rules": [
             *_matched(found, decision),
-            *_not_matched(snapshot, facts, {charge.rule for charge in found}, exempt=bool(exemption)),
+            *_not_matched(
+                snapshot, facts, {charge.rule for charge in found}, exempt=bool(exemption)
+            ),
             *_off(snapshot),
         ],
         "headers": headers,
@@ -260,9 +264,7 @@ def _why_not(rule: Rule, facts: Facts) -> str:
         wanted = getattr(matcher, name)
         if wanted is not None and wanted != value:
             return _("it is for another endpoint: %s") % wanted
-    if matcher.path is not None and matcher.path not in prefixes(
-        facts.path, len(matcher.path)
-    ):
+    if matcher.path is not None and matcher.path not in prefixes(facts.path, len(matcher.path)):
         return _("it is for another path: %s") % matcher.path
     return _("it is for other methods: %s") % ", ".join(sorted(matcher.methods or ()))
 
@@ -276,16 +278,18 @@ def _off(snapshot: Snapshot) -> list[dict[str, Any]]:
             if (kind, item["name"]) in in_force:
                 continue
             off = item["mode"] == Mode.OFF
-            rows.append({
-                "kind": kind,
-                "key": {"name": item["name"]},
-                "mode": item["mode"],
-                "matched": False,
-                "why": _("its mode is off") if off else _("not in its time, or without limits"),
-                "counted_by": None,
-                "outcome": "off",
-                "limits": [],
-            })
+            rows.append(
+                {
+                    "kind": kind,
+                    "key": {"name": item["name"]},
+                    "mode": item["mode"],
+                    "matched": False,
+                    "why": _("its mode is off") if off else _("not in its time, or without limits"),
+                    "counted_by": None,
+                    "outcome": "off",
+                    "limits": [],
+                }
+            )
     return rows[:MAX_NOT_MATCHED]
 
 

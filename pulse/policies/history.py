@@ -37,5 +37,3 @@ def broken_link() -> int | None:
             return revision.number
         previous = revision.hash
     return None
-
-

@@ -12,7 +12,7 @@ from typing import Any, Final
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
-from django.db.models import Model
+from django.db.models import Model, Prefetch
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
@@ -79,7 +79,8 @@ class Kind:
         """Read every row with what it names, in a fixed number of queries."""
         rows = self.model._default_manager.using(using).select_related(*self.names)
         if self.limits:
-            rows = rows.prefetch_related("limits")
+            # Into a list of its own: a queryset for each of ten thousand rows costs half a second.
+            rows = rows.prefetch_related(Prefetch("limits", to_attr="listed_limits"))
         return list(rows)
 
     def to_item(self, row: Any) -> dict[str, Any]:
@@ -95,7 +96,9 @@ class Kind:
                 continue
             item[name] = list(value) if isinstance(value, list) else value
         if self.limits:
-            item["limits"] = [limit_to_item(limit) for limit in row.limits.all()]
+            listed = getattr(row, "listed_limits", None)
+            limits = row.limits.all() if listed is None else listed
+            item["limits"] = [limit_to_item(limit) for limit in limits]
         for name in SHARED:
             value = getattr(row, name)
             item[name] = time_to_text(value) if name in TIMES else value
@@ -296,26 +299,47 @@ def register_own() -> None:
     user = get_user_model()
     tier = Named(RateTier, "name")
     register(
-        Kind("rate_tiers", RateTier, ("name",), ("name", "default", "address_ceiling"), limits=True),
+        Kind(
+            "rate_tiers", RateTier, ("name",), ("name", "default", "address_ceiling"), limits=True
+        ),
         Kind(
             "tier_assignments",
             TierAssignment,
             ("user", "group", "network", "header", "tier"),
             ("user", "group", "network", "header", "tier", "priority"),
-            names={"user": Named(user, user.USERNAME_FIELD), "group": Named(Group, "name"), "tier": tier},
+            names={
+                "user": Named(user, user.USERNAME_FIELD),
+                "group": Named(Group, "name"),
+                "tier": tier,
+            },
         ),
         Kind(
             "endpoint_limits",
             EndpointLimit,
             ("name",),
             (
-                "name", "route", "url_name", "view", "path", "methods", "key", "tier",
-                "replaces_tier", "cost", "on_store_error",
+                "name",
+                "route",
+                "url_name",
+                "view",
+                "path",
+                "methods",
+                "key",
+                "tier",
+                "replaces_tier",
+                "cost",
+                "on_store_error",
             ),
             names={"tier": tier},
             limits=True,
             singles=("key",),
         ),
-        Kind("exemptions", Exemption, ("path", "network"), ("path", "network"), short=("path", "network")),
+        Kind(
+            "exemptions",
+            Exemption,
+            ("path", "network"),
+            ("path", "network"),
+            short=("path", "network"),
+        ),
         Kind("trusted_proxies", TrustedProxy, ("network",), ("network",), short=("network",)),
     )

@@ -204,4 +204,4 @@ def _facts(snapshot: Snapshot, author: Author, visit: Visit) -> Facts:
         secret=client_secret(settings.SECRET_KEY),
     )
     # As on a request: the user is looked at only where a policy asks.
-    return replace(facts, user=author.user) if snapshot.wants_user else facts
+    return facts._replace(user=author.user) if snapshot.wants_user else facts

@@ -203,7 +203,11 @@ class RateTier(Policy):
     """How much a client may do in all; every client has one tier."""
 
     name = models.CharField(
-        _("name"), max_length=64, unique=True, validators=[validate_name], help_text=_("As in URLs.")
+        _("name"),
+        max_length=64,
+        unique=True,
+        validators=[validate_name],
+        help_text=_("As in URLs."),
     )
     default = models.BooleanField(
         _("default"),
@@ -342,7 +346,11 @@ class EndpointLimit(Policy):
     """A limit of its own for some endpoints, beside every client's tier."""
 
     name = models.CharField(
-        _("name"), max_length=64, unique=True, validators=[validate_name], help_text=_("As in URLs.")
+        _("name"),
+        max_length=64,
+        unique=True,
+        validators=[validate_name],
+        help_text=_("As in URLs."),
     )
     route = models.CharField(
         _("route"),
@@ -446,8 +454,10 @@ class EndpointLimit(Policy):
             )
         if len(named) > 1:
             raise ValidationError(
-                {named[1]: _("Name endpoints in one way only: %(first)s is set already.")
-                 % {"first": self._meta.get_field(named[0]).verbose_name}}
+                {
+                    named[1]: _("Name endpoints in one way only: %(first)s is set already.")
+                    % {"first": self._meta.get_field(named[0]).verbose_name}
+                }
             )
         problem = routes.problem(named[0], getattr(self, named[0]))
         if problem:
@@ -514,7 +524,9 @@ class TrustedProxy(Policy):
         max_length=64,
         unique=True,
         validators=[validate_network],
-        help_text=_("The address or CIDR of your own proxies, such as 10.0.0.0/8; never of clients."),
+        help_text=_(
+            "The address or CIDR of your own proxies, such as 10.0.0.0/8; never of clients."
+        ),
     )
 
     class Meta:
@@ -577,7 +589,9 @@ class PolicyRevision(models.Model):
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Insert the revision; one that exists is never changed."""
         if not self._state.adding:
-            raise ValidationError(_("A revision is never changed. Roll back, which makes a new one."))
+            raise ValidationError(
+                _("A revision is never changed. Roll back, which makes a new one.")
+            )
         super().save(*args, **kwargs)
 
 
@@ -599,8 +613,11 @@ def check_limits(limits: Iterable[Limit], cost: int = 1) -> list[tuple[int, str,
         (
             place,
             "rate",
-            _("One request costs %(cost)d and this limit never holds more than %(most)d: "
-              "nothing would ever pass.") % {"cost": cost, "most": quota.capacity},
+            _(
+                "One request costs %(cost)d and this limit never holds more than %(most)d: "
+                "nothing would ever pass."
+            )
+            % {"cost": cost, "most": quota.capacity},
         )
         for place, quota in quotas
         if cost > quota.capacity
@@ -609,12 +626,17 @@ def check_limits(limits: Iterable[Limit], cost: int = 1) -> list[tuple[int, str,
         short, long = sorted((one, other), key=lambda quota: quota.period_us)
         if short.period_us < long.period_us and long.count < short.count:
             place = next(place for place, quota in quotas if quota is long)
-            errors.append((
-                place,
-                "rate",
-                _("%(long)s allows less than %(short)s in a longer time, so %(short)s could "
-                  "never be used up.") % {"long": long.rate, "short": short.rate},
-            ))
+            errors.append(
+                (
+                    place,
+                    "rate",
+                    _(
+                        "%(long)s allows less than %(short)s in a longer time, so %(short)s could "
+                        "never be used up."
+                    )
+                    % {"long": long.rate, "short": short.rate},
+                )
+            )
     seen: dict[tuple[str, int, int], int] = {}
     for place, quota in quotas:
         if seen.setdefault((quota.algorithm, quota.count, quota.period_us), place) != place:

@@ -20,6 +20,7 @@ from django.utils import timezone
 from pulse.conf import conf
 from pulse.core.announcement import Announcement
 from pulse.core.document import VERSION, Document, canonical, chain_hash, difference, key_of
+from pulse.core.snapshot import Snapshot
 from pulse.exceptions import PulseError, StoreUnavailable
 from pulse.policies import current, kinds
 from pulse.policies.compiler import compile_document
@@ -64,9 +65,7 @@ _editing: ContextVar[Edit | None] = ContextVar("pulse_editing", default=None)
 
 
 @contextmanager
-def edit(
-    actor: Actor, *, source: str, reason: str = "", request_id: str = ""
-) -> Iterator[Edit]:
+def edit(actor: Actor, *, source: str, reason: str = "", request_id: str = "") -> Iterator[Edit]:
     """Make every change of policies within the block one revision, or none of them.
 
     An edit within an edit is part of it, and what fails in it is undone alone. With
@@ -187,7 +186,7 @@ def _finish(state: PolicyState, here: Edit, using: str) -> None:
     """Compile the rows; insert the revision they make, if any; announce it after commit."""
     document = document_of_rows(using)
     announcement = Announcement(str(state.lineage), state.revision + 1, state.key_epoch)
-    compile_document(document, announcement, timezone.now().timestamp())
+    snapshot = compile_document(document, announcement, timezone.now().timestamp())
     previous = PolicyRevision.objects.using(using).filter(number=state.revision).first()
     before: Document = previous.document if previous else {"version": VERSION}
     changes = difference(before, document, kinds.keys())
@@ -199,7 +198,7 @@ def _finish(state: PolicyState, here: Edit, using: str) -> None:
     if changes or previous is None:
         state.revision += 1
         made = here.revision = _insert(state.revision, document, changes, previous, here, using)
-        transaction.on_commit(lambda: _announce(made, announcement), using=using, robust=True)
+        transaction.on_commit(lambda: _announce(made, snapshot), using=using, robust=True)
     state.save(using=using)
 
 
@@ -242,14 +241,19 @@ def sealed(revision: PolicyRevision) -> dict[str, object]:
     }
 
 
-def _announce(revision: PolicyRevision, announcement: Announcement) -> None:
+def _announce(revision: PolicyRevision, snapshot: Snapshot) -> None:
     logger.info(
         "Policy revision %d published by %s %s: %d changes",
-        revision.number, revision.actor_type, revision.actor_name, len(revision.changes),
+        revision.number,
+        revision.actor_type,
+        revision.actor_name,
+        len(revision.changes),
     )
     try:
-        store.announce(announcement)
+        store.announce(snapshot.announcement)
     except StoreUnavailable as error:
-        logger.info("Revision %d is not announced, others will look for it: %s", revision.number, error)
-    current.adopt(revision.document, announcement)
+        logger.info(
+            "Revision %d is not announced, others will look for it: %s", revision.number, error
+        )
+    current.adopt(revision.document, snapshot)
     revision_published.send_robust(sender=PolicyRevision, number=revision.number)

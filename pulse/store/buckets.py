@@ -82,10 +82,12 @@ def last_day() -> dict[str, Counter[str]]:
             for hour in range(now - HOURS, now + 1):
                 reply = backend.call("HGETALL", backend.keys.named(f"b:{hour}"))
                 found: list[bytes] = reply if isinstance(reply, list) else []  # type: ignore[assignment]
-                totals.update({
-                    field.decode(): int(amount)
-                    for field, amount in zip(found[::2], found[1::2], strict=True)
-                })
+                totals.update(
+                    {
+                        field.decode(): int(amount)
+                        for field, amount in zip(found[::2], found[1::2], strict=True)
+                    }
+                )
         except StoreUnavailable:
             pass
     by_verb: dict[str, Counter[str]] = {REFUSED: Counter(), WOULD_REFUSE: Counter()}

@@ -107,9 +107,7 @@ class _Instead:
 _instead: Final = _Instead()
 
 
-def _decide_shared(
-    backend: Backend, claims: Sequence[Claim], announcement: str | None
-) -> Decision:
+def _decide_shared(backend: Backend, claims: Sequence[Claim], announcement: str | None) -> Decision:
     keys = [backend.keys.announcement]
     wire = b""
     groups = b""

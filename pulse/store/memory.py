@@ -36,9 +36,7 @@ class MemoryStore:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def decide(
-        self, claims: Sequence[Claim], *, max_keys: int, parts: int = 1
-    ) -> Decision:
+    def decide(self, claims: Sequence[Claim], *, max_keys: int, parts: int = 1) -> Decision:
         """Decide all claims of one request at one instant, all or none.
 
         Args:
@@ -52,8 +50,8 @@ class MemoryStore:
             now_us = self._clock()
             found = [entry and entry[0] for entry in map(kept.get, places)]
             outcomes, states = settle(claims, found, now_us, parts=parts)
-            allowed = all(outcome.passed for outcome in outcomes if outcome.claim.enforced)
-            verdicts = (verdict for outcome in outcomes for verdict in outcome.verdicts)
+            allowed = all([outcome.passed or not outcome.claim.enforced for outcome in outcomes])
+            verdicts = [verdict for outcome in outcomes for verdict in outcome.verdicts]
             for place, state, verdict in zip(places, states, verdicts, strict=True):
                 if state is not None:
                     kept[place] = state, now_us + verdict.reset_after_us

@@ -11,7 +11,13 @@ from tests.servers import RedisServer
 from tests.sites import Answer, Site, running, statuses, wait_until
 
 SEARCH = {"name": "search", "url_name": "search", "key": "ip", "limits": ["20/h"]}
-LOGIN = {"name": "login", "path": "/accounts/login/", "key": "ip", "limits": ["1000/h"], "on_store_error": "closed"}
+LOGIN = {
+    "name": "login",
+    "path": "/accounts/login/",
+    "key": "ip",
+    "limits": ["1000/h"],
+    "on_store_error": "closed",
+}
 WIDE = {"name": "default", "default": True, "limits": [{"rate": "10000/s"}]}
 
 
@@ -101,7 +107,14 @@ def test_killed_redis_fails_no_request(site: Site, mortal_redis: RedisServer) ->
         assert 10 <= passed_alone(site, "198.51.100.2") <= 20
         # Nobody can announce an edit now: it is found in the database.
         site.apply({"endpoint_limits": [SEARCH | {"limits": ["2/h"]}]})
-        wait_until(lambda: statuses(site.together(16, "/api/search/?q=a", f"198.51.{time.time_ns() % 250}.3"))[200] == 2)
+        wait_until(
+            lambda: (
+                statuses(site.together(16, "/api/search/?q=a", f"198.51.{time.time_ns() % 250}.3"))[
+                    200
+                ]
+                == 2
+            )
+        )
         mortal_redis.start()
         wait_until(lambda: is_counting(site, mortal_redis))
     assert statuses(answers) == {200: len(answers)}

@@ -50,17 +50,27 @@ def test_burst_of_a_lone_client_passes_and_the_rest_is_refused(site: Site) -> No
 @pytest.mark.parametrize("round_", range(5))
 def test_ten_an_hour_are_ten_of_two_hundred_at_once(site: Site, round_: int) -> None:
     """S3-01: the last slot is never taken twice, whichever processes ask for it."""
-    site.apply({
-        "rate_tiers": [WIDE],
-        "endpoint_limits": [{"name": "search", "url_name": "search", "key": "ip", "limits": ["10/h"]}],
-    })
+    site.apply(
+        {
+            "rate_tiers": [WIDE],
+            "endpoint_limits": [
+                {"name": "search", "url_name": "search", "key": "ip", "limits": ["10/h"]}
+            ],
+        }
+    )
     answers = site.together(200, "/api/search/?q=a", f"198.51.100.{round_ + 1}")
     assert statuses(answers) == {200: 10, 429: 190}
 
 
 def test_retry_at_retry_after_passes(site: Site) -> None:
     """A lone client that waits as told is let through, every time."""
-    site.apply({"rate_tiers": [{"name": "default", "default": True, "limits": [{"rate": "2/s", "burst": 2}]}]})
+    site.apply(
+        {
+            "rate_tiers": [
+                {"name": "default", "default": True, "limits": [{"rate": "2/s", "burst": 2}]}
+            ]
+        }
+    )
 
     def spend_and_return(number: int) -> int:
         client = f"192.0.2.{number}"
@@ -77,20 +87,34 @@ def test_retry_at_retry_after_passes(site: Site) -> None:
 
 
 @pytest.mark.parametrize("road", ["document", "update", "save"])
-def test_edit_elsewhere_is_in_force_on_the_next_request(site: Site, redis_server, road: str) -> None:
+def test_edit_elsewhere_is_in_force_on_the_next_request(
+    site: Site, redis_server, road: str
+) -> None:
     """S1-11: an edit in one process holds in every other, with no command more on the wire."""
-    site.apply({
-        "rate_tiers": [WIDE],
-        "endpoint_limits": [{"name": "search", "url_name": "search", "key": "ip", "limits": ["100/h"]}],
-    })
+    site.apply(
+        {
+            "rate_tiers": [WIDE],
+            "endpoint_limits": [
+                {"name": "search", "url_name": "search", "key": "ip", "limits": ["100/h"]}
+            ],
+        }
+    )
     client = {"document": "203.0.113.21", "update": "203.0.113.22", "save": "203.0.113.23"}[road]
     site.together(16, "/api/search/?q=a", "203.0.113.20")
     if road == "document":
-        site.apply({"endpoint_limits": [{"name": "search", "url_name": "search", "key": "ip", "limits": ["3/h"]}]})
+        site.apply(
+            {
+                "endpoint_limits": [
+                    {"name": "search", "url_name": "search", "key": "ip", "limits": ["3/h"]}
+                ]
+            }
+        )
     elif road == "update":
         site.python("from pulse.models import OwnLimit; OwnLimit.objects.update(rate='3/h')")
     else:
-        site.python("from pulse.models import OwnLimit; row = OwnLimit.objects.get(); row.rate = '3/h'; row.save()")
+        site.python(
+            "from pulse.models import OwnLimit; row = OwnLimit.objects.get(); row.rate = '3/h'; row.save()"
+        )
     assert statuses(site.together(16, "/api/search/?q=a", client)) == {200: 3, 429: 13}
     before = commands(redis_server)
     assert {site.get("/api/search/?q=a", client).status for _ in range(20)} == {429}
@@ -101,12 +125,15 @@ def test_edit_elsewhere_is_in_force_on_the_next_request(site: Site, redis_server
 def test_request_costs_one_command_whatever_the_number_of_limits(site: Site, redis_server) -> None:
     """At steady state the wire carries one EVALSHA a request and nothing else from requests."""
     limits = [f"{1000 + number}/{number}m" for number in range(1, 9)]
-    site.apply({
-        "rate_tiers": [{"name": "default", "default": True, "limits": limits}],
-        "endpoint_limits": [
-            {"name": f"more-{number}", "path": "/api/", "limits": ["5000/h"]} for number in range(5)
-        ],
-    })
+    site.apply(
+        {
+            "rate_tiers": [{"name": "default", "default": True, "limits": limits}],
+            "endpoint_limits": [
+                {"name": f"more-{number}", "path": "/api/", "limits": ["5000/h"]}
+                for number in range(5)
+            ],
+        }
+    )
     site.together(32, "/api/echo/", "203.0.113.30")
     time.sleep(1.5)  # a process that none of these met looks once a second
     with redis_server.client() as client, client.monitor() as monitor:

@@ -14,7 +14,12 @@ from pulse.policies.decisions import SealedDecision, unseal
 from pulse.policies.explain import MAX_COUNT, Explanation, Question, UnknownUser, explain, parse
 
 MARKS = {
-    "passed": "✓", "refused": "✗", "would_refuse": "!", "not_matched": "·", "exempt": "·", "off": "·",
+    "passed": "✓",
+    "refused": "✗",
+    "would_refuse": "!",
+    "not_matched": "·",
+    "exempt": "·",
+    "off": "·",
 }
 
 
@@ -34,10 +39,16 @@ class Command(PolicyCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Say what to explain."""
         what = parser.add_mutually_exclusive_group(required=True)
-        what.add_argument("request", nargs="?", metavar="REQUEST", help="METHOD PATH as USER from ADDRESS")
+        what.add_argument(
+            "request", nargs="?", metavar="REQUEST", help="METHOD PATH as USER from ADDRESS"
+        )
         what.add_argument("--decision", metavar="ID", help="the decision id of a refusal")
         parser.add_argument(
-            "--header", action="append", default=[], metavar="NAME:VALUE", help="a header of the request; repeatable"
+            "--header",
+            action="append",
+            default=[],
+            metavar="NAME:VALUE",
+            help="a header of the request; repeatable",
         )
         parser.add_argument("--count", type=int, default=1, help="so many requests at one instant")
         parser.add_argument(
@@ -77,7 +88,7 @@ def _question(options: Mapping[str, Any]) -> Question:
     question = parse(options["request"])
     if question is None:
         raise CommandError(
-            f"Cannot read \"{options['request']}\". "
+            f'Cannot read "{options["request"]}". '
             'Write it like "GET /api/search/ as anonymous from 203.0.113.9".'
         )
     if parse_address(question.address) is None:
@@ -88,7 +99,7 @@ def _question(options: Mapping[str, Any]) -> Question:
     for header in options["header"]:
         name, colon, value = header.partition(":")
         if not colon or not name.strip():
-            raise CommandError(f"Cannot read the header \"{header}\". Write it like \"X-Plan: gold\".")
+            raise CommandError(f'Cannot read the header "{header}". Write it like "X-Plan: gold".')
         headers[name.strip()] = value.strip()
     return replace(question, headers=headers, count=options["count"], counters=options["counters"])
 

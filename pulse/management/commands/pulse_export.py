@@ -26,7 +26,9 @@ class Command(PolicyCommand):
         super().add_arguments(parser)
         which = parser.add_mutually_exclusive_group()
         which.add_argument("--revision", type=int, metavar="N", help="that of an earlier revision")
-        which.add_argument("--draft", action="store_true", help="the rows as they are, published or not")
+        which.add_argument(
+            "--draft", action="store_true", help="the rows as they are, published or not"
+        )
         parser.add_argument("--output", type=Path, metavar="FILE", help="write to a file")
 
     def handle(self, **options: Any) -> None:
