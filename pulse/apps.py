@@ -16,7 +16,7 @@ class PulseConfig(AppConfig):
         """Register kinds and checks, and connect what listens. Queries nothing."""
         from pulse import checks
         from pulse.policies import current, kinds, publisher, seeds
-        from pulse.policies.models import AnnouncedModel
+        from pulse.policies.bases import AnnouncedModel
         from pulse.policies.signals import policies_changed
         from pulse.store import heartbeat
 

@@ -22,7 +22,7 @@ from pulse.admin.forms import PolicyForm
 from pulse.admin.stock import IS_UNFOLD, ModelAdmin
 from pulse.conf import conf
 from pulse.policies import switches, words
-from pulse.policies.models import ModeChoices
+from pulse.policies.bases import ModeChoices
 
 #: A list up to this long is chosen from, not searched.
 SHORT: Final = 50

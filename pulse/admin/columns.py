@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from pulse.exceptions import InvalidQuota, StoreError
 from pulse.policies import kinds, words
-from pulse.policies.models import ModeChoices
+from pulse.policies.bases import ModeChoices
 from pulse.store import buckets
 
 logger = logging.getLogger(__name__)

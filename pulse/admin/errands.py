@@ -10,18 +10,18 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from django.db.models import ProtectedError
 from django.http import HttpRequest, HttpResponseBase
-from django.urls import NoReverseMatch, Resolver404, resolve, reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from pulse.conf import conf
 from pulse.core.clients import User
-from pulse.core.endpoints import Match
 from pulse.exceptions import InvalidDocument
 from pulse.policies import publisher
 from pulse.policies.lockout import LOGIN, WORK, Author, Need, Threat, Visit, new_threats
 from pulse.policies.models import PolicyRevision
 from pulse.policies.publisher import Actor
+from pulse.policies.routes import match_path
 
 REASON: Final = "reason"
 SAVE_ANYWAY: Final = "save_anyway"
@@ -191,11 +191,10 @@ def revision_link(number: int, primary_key: int, site: str) -> str:
 def _visit(site: str, name: str, method: str, arguments: list[str], need: Need) -> Visit | None:
     try:
         path = reverse(f"admin:{name}", args=arguments, current_app=site)
-        found = resolve(path)
-    except (NoReverseMatch, Resolver404):
+    except NoReverseMatch:
         return None
-    match = Match(found.route or "", found.view_name or "", found._func_path)
-    return Visit(method, path, match, need)
+    match = match_path(path)
+    return None if match is None else Visit(method, path, match, need)
 
 
 def _guard(request: HttpRequest, site: str) -> None:

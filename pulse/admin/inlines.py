@@ -14,9 +14,9 @@ from django.utils.translation import gettext_lazy as _
 from pulse.admin.columns import limit_words
 from pulse.admin.stock import TabularInline
 from pulse.exceptions import InvalidQuota
-from pulse.policies.document import missing_limits
+from pulse.policies.consistency import MAX_LIMITS, check_limits, missing_limits
 from pulse.policies.kinds import LIMIT_FIELDS
-from pulse.policies.models import MAX_LIMITS, OwnLimit, TierLimit, check_limits
+from pulse.policies.models import OwnLimit, TierLimit
 
 if TYPE_CHECKING:
     FormSetBase = BaseInlineFormSet[Any, Any, Any]
@@ -57,7 +57,7 @@ class LimitFormSet(FormSetBase):
             limits = [form.instance for form in kept]
             for place, field, text in check_limits(limits, getattr(self.instance, "cost", 1)):
                 kept[place].add_error(field, text)
-        problem = missing_limits(self.instance, bool(kept))
+        problem = missing_limits(self.instance, has_limits=bool(kept))
         if problem:
             raise forms.ValidationError(problem)
 

@@ -64,7 +64,12 @@ class Identity(NamedTuple):
 
 
 def resolve_address(
-    peer: str, forwarded_for: str, trusted: NetworkIndex[None], *, explain: bool = False
+    peer: str,
+    forwarded_for: str,
+    trusted: NetworkIndex[None],
+    *,
+    trusts_unix: bool = False,
+    explain: bool = False,
 ) -> ClientAddress:
     """Find the client's address from the right of ``X-Forwarded-For`` over trusted networks.
 
@@ -76,23 +81,25 @@ def resolve_address(
         peer: The socket's peer (``REMOTE_ADDR``).
         forwarded_for: ``X-Forwarded-For``, several headers joined by commas.
         trusted: The networks whose forwarding headers count.
+        trusts_unix: A peer without an address, on a Unix socket, is a trusted proxy.
         explain: Whether to tell the steps.
     """
-    if not trusted and not explain:
+    if not trusted and not trusts_unix and not explain:
         return _direct(peer)
     address = parse_address(peer)
-    steps = [f"The connection comes from {peer or 'no address'}."] if explain else []
-    if address is None or address not in trusted:
+    steps = [f"The connection comes from {peer or 'a Unix socket'}."] if explain else []
+    if not (trusts_unix and not peer if address is None else address in trusted):
         if explain and forwarded_for:
             steps.append("That is no trusted proxy, so X-Forwarded-For is not believed.")
         return ClientAddress(address, steps=tuple(steps))
     for hop in reversed(forwarded_for.rsplit(",", MAX_HOPS)[-MAX_HOPS:]):
-        if address not in trusted:
+        if address is not None and address not in trusted:
             break
         before = parse_address(hop)
         if explain and hop.strip():
             fate = "" if before else ", which is no address: the walk ends"
-            steps.append(f"{address} is a trusted proxy and was called by {hop.strip()}{fate}.")
+            here = address or "The Unix socket"
+            steps.append(f"{here} is a trusted proxy and was called by {hop.strip()}{fate}.")
         if before is None:
             break
         address = before

@@ -95,6 +95,7 @@ class Snapshot:
     Attributes:
         announcement: Names the revision; None where no database has told one.
         valid_until: When the next policy starts or ends, in epoch seconds; None if none will.
+        trusts_unix: A proxy on a Unix socket, which has no address, is a trusted one.
         wants_user: Some limit or assignment looks at the authenticated user.
         wants_groups: Some assignment is by group.
     """
@@ -108,6 +109,7 @@ class Snapshot:
     exempt_paths: PathSet = field(default_factory=PathSet)
     exempt_networks: NetworkIndex[str] = field(default_factory=NetworkIndex)
     trusted_proxies: NetworkIndex[None] = field(default_factory=NetworkIndex)
+    trusts_unix: bool = False
     wants_user: bool = False
     wants_groups: bool = False
     stamp: str | None = field(init=False)

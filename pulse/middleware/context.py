@@ -2,7 +2,7 @@
 
 import logging
 import time
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any, Final
 from uuid import uuid4
 
@@ -73,9 +73,14 @@ def locate(snapshot: Snapshot, request: HttpRequest) -> ClientAddress:
     """Resolve the client's address of a request."""
     meta = request.META
     peer = meta.get("REMOTE_ADDR", "")
-    address = resolve_address(peer, meta.get("HTTP_X_FORWARDED_FOR", ""), snapshot.trusted_proxies)
+    address = resolve_address(
+        peer,
+        meta.get("HTTP_X_FORWARDED_FOR", ""),
+        snapshot.trusted_proxies,
+        trusts_unix=snapshot.trusts_unix,
+    )
     if address.address is None:
-        logger.warning("A request came from no address; it is counted as unknown")
+        _warn_of_unknown()
     return address
 
 
@@ -163,6 +168,15 @@ def _remember(pk: object, names: Any) -> frozenset[str]:
 
 def _group_names(user: Any) -> Any:
     return user.groups.values_list("name", flat=True) if hasattr(user, "groups") else ()
+
+
+@cache
+def _warn_of_unknown() -> None:
+    """Say once in a process what each such request would say."""
+    logger.warning(
+        "Requests come from no address and are counted together as unknown. Behind a proxy on a "
+        "Unix socket, name unix among the trusted proxies"
+    )
 
 
 def may_have_user(snapshot: Snapshot, request: HttpRequest) -> bool:

@@ -80,6 +80,7 @@ def put_over(response: HttpResponseBase, refusal: HttpResponse) -> HttpResponseB
     Middlewares have had the answer already: their cookies, CORS and security headers stay.
     """
     if not isinstance(response, HttpResponse):
+        response.close()
         return refusal
     for name in DESCRIBING:
         response.headers.pop(name, None)

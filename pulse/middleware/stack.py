@@ -65,7 +65,7 @@ class PulseMiddleware:
             return self._answer_async(request)
         response = self.get_response(request)
         if not request.pulse.settled:  # type: ignore[attr-defined]
-            response = self._process_view(request) or response
+            request.pulse.refused = self._process_view(request)  # type: ignore[attr-defined]
         if request.pulse.deferred:  # type: ignore[attr-defined]
             self._settle(request, response)
         return self._finish(request, response)
@@ -73,7 +73,7 @@ class PulseMiddleware:
     async def _answer_async(self, request: HttpRequest) -> Response:
         response: Response = await self.get_response(request)
         if not request.pulse.settled:  # type: ignore[attr-defined]
-            response = await self._process_view_async(request) or response
+            request.pulse.refused = await self._process_view_async(request)  # type: ignore[attr-defined]
         if request.pulse.deferred:  # type: ignore[attr-defined]
             await sync_to_async(self._settle)(request, response)
         return self._finish(request, response)

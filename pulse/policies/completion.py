@@ -8,9 +8,11 @@ from pulse.core.document import VERSION, Document, canonical, key_of
 from pulse.core.snapshot import ENDPOINTS
 from pulse.exceptions import InvalidDocument
 from pulse.policies import kinds
-from pulse.policies.document import Application
+from pulse.policies.application import Application
+from pulse.policies.bases import Limit, Policy
+from pulse.policies.consistency import check_limits
 from pulse.policies.kinds import Item, Kind, add_error, limit_to_item
-from pulse.policies.models import EndpointLimit, Limit, Policy, RateTier, check_limits
+from pulse.policies.models import EndpointLimit, RateTier
 
 
 def complete(document: Document) -> Document:
@@ -74,7 +76,7 @@ class _Completion(Application):
 
 def _to_item(kind: Kind, row: Policy, limits: Iterable[Limit] | None) -> dict[str, Any]:
     # An unsaved row has no relations to read the limits from.
-    item = replace(kind, limits=False).to_item(row)
+    item = replace(kind, limits=None).to_item(row)
     if limits is None:
         return item
     return {**item, "limits": [limit_to_item(limit) for limit in limits]}

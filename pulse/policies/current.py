@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
+from uuid import uuid4
 
 from django.core.signals import setting_changed
 from django.db import Error as DatabaseError
@@ -43,6 +44,7 @@ class _Holder:
         self.lock = threading.Lock()
         self.snapshot: Snapshot | None = None
         self.override: Snapshot | None = None
+        self.overriding: Document = {}
         self.document: Document = {}
         self.since = 0.0
         self.retry_at = 0.0
@@ -73,7 +75,7 @@ def is_loaded() -> bool:
 
 def document_in_force() -> Document:
     """Return the document that the policy in force was compiled from."""
-    return _held.document
+    return _held.document if _held.override is None else _held.overriding
 
 
 def in_force_since() -> float:
@@ -84,8 +86,9 @@ def in_force_since() -> float:
 def adopt(document: Document, snapshot: Snapshot) -> None:
     """Put a document in force in this process, unless a newer one of its lineage is."""
     with _held.lock:
-        held = _held.snapshot.announcement if _held.snapshot else None
-        if held is None or snapshot.announcement.supersedes(held):
+        held = _announcement_held()
+        new = snapshot.announcement
+        if held is None or (new is not None and new.supersedes(held)):
             _put_in_force(document, snapshot)
 
 
@@ -118,7 +121,7 @@ def look() -> None:
     except StoreUnavailable:
         interval = LOOK_DATABASE_S
     else:
-        held = _held.snapshot.announcement if _held.snapshot else None
+        held = _announcement_held()
         if held is None or found != held:
             catch_up(None if found is None else str(found))
     now = time.monotonic()
@@ -152,12 +155,13 @@ def announcement_of(state: PolicyState) -> Announcement:
 @contextmanager
 def overridden(document: Document) -> Iterator[Snapshot]:
     """Put a document in force in this process alone, for as long as the block lasts."""
-    before = _held.override
-    _held.override = snapshot = compile_document(document, None, time.time())
+    before = _held.override, _held.overriding
+    snapshot = compile_document(document, None, time.time())
+    _held.overriding, _held.override = document, snapshot
     try:
         yield snapshot
     finally:
-        _held.override = before
+        _held.override, _held.overriding = before
 
 
 def forget() -> None:
@@ -232,21 +236,53 @@ def _put_in_force(document: Document, snapshot: Snapshot) -> None:
 
 def _restore(announced: str | None) -> None:
     """Announce what the database says, where the store knows nothing of it or less."""
-    held = _held.snapshot
-    if held is None or held.announcement is None or held.stamp == announced:
+    held = _announcement_held()
+    if held is None or str(held) == announced:
         return
     found = Announcement.parse(announced)
-    if found is not None and not held.announcement.supersedes(found):
-        # A database restored from an earlier day, most likely: it will catch up with itself.
+    if found is not None and not held.supersedes(found):
+        was_missed = _held.missed[0] == announced
         _held.missed = (announced, time.monotonic() + RETRY_S)
-        return
+        if not was_missed or not _begin_lineage(held):
+            return
+        held = _announcement_held() or held
     try:
-        store.announce(held.announcement)
+        store.announce(held)
     except StoreUnavailable:
-        logger.debug("Revision %d could not be announced", held.announcement.revision)
+        logger.debug("Revision %d could not be announced", held.revision)
 
 
-def _forget_on_change(*, setting: str, **kwargs: object) -> None:
+def _announcement_held() -> Announcement | None:
+    return _held.snapshot.announcement if _held.snapshot else None
+
+
+def _begin_lineage(held: Announcement) -> bool:
+    """Give the database a lineage of its own, as it was restored from an earlier day.
+
+    What is announced comes after the commit, so a database that still knows less a second later
+    has lost revisions. It would count up again through numbers that processes hold already.
+
+    Returns:
+        Whether this process now holds the new lineage.
+    """
+    states = PolicyState.objects.using(router.db_for_write(PolicyState))
+    try:
+        begun = states.filter(pk=1, lineage=held.lineage, revision=held.revision).update(
+            lineage=uuid4()
+        )
+    except DatabaseError as error:
+        logger.warning("The restored database cannot be given a lineage of its own: %s", error)
+        return False
+    if begun:
+        logger.warning(
+            "The database was restored to revision %d, before what is announced; "
+            "it begins a lineage of its own",
+            held.revision,
+        )
+    return _load()
+
+
+def _forget_on_change(*, setting: str, **_: object) -> None:
     if setting == "DATABASES":
         forget()
 

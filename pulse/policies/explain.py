@@ -8,7 +8,6 @@ from urllib.parse import unquote
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.urls import Resolver404, resolve
 from django.utils.translation import gettext as _
 
 from pulse.conf import conf
@@ -16,9 +15,10 @@ from pulse.core.answers import ceil_s, rate_limit_headers, refusing, retry_after
 from pulse.core.charging import Charge, Facts, charges, exempt_by
 from pulse.core.claims import Decision, Outcome, settle
 from pulse.core.clients import ClientAddress, User, client_secret, resolve_address
-from pulse.core.endpoints import EndpointIndex, Match, prefixes
+from pulse.core.endpoints import EndpointIndex, prefixes
 from pulse.core.snapshot import ENDPOINTS, TIERS, Mode, Rule, Snapshot
 from pulse.policies import current, kinds, texts
+from pulse.policies.routes import match_path
 from pulse.store import limits
 
 #: ``GET /api/search/ as kim from 203.0.113.9``; all but the path may be left out.
@@ -134,7 +134,7 @@ def _facts(snapshot: Snapshot, question: Question) -> Facts:
     return Facts(
         method=question.method,
         path=path,
-        match=_resolve(path),
+        match=match_path(path),
         address=resolve_address(
             question.address,
             headers.get("x-forwarded-for", ""),
@@ -146,14 +146,6 @@ def _facts(snapshot: Snapshot, question: Question) -> Facts:
         secret=client_secret(settings.SECRET_KEY),
         user=user if snapshot.wants_user else None,
     )
-
-
-def _resolve(path: str) -> Match | None:
-    try:
-        found = resolve(path)
-    except Resolver404:
-        return None
-    return Match(found.route or "", found.view_name or "", found._func_path)  # type: ignore[attr-defined]
 
 
 def _user(name: str) -> User:
@@ -174,7 +166,7 @@ def _decide(found: Sequence[Charge], question: Question) -> tuple[Decision, int]
     if question.counters == "fresh":
         states = [None] * len(states)
     refused = 0
-    decision = Decision(True, (), now_us, reading.store)
+    decision = Decision(allowed=True, outcomes=(), now_us=now_us, store=reading.store)
     for _number in range(question.count):
         outcomes, kept = settle(claims, states, now_us, parts=reading.parts)
         states = [old if new is None else new for old, new in zip(states, kept, strict=True)]
@@ -261,7 +253,7 @@ def _why_not(rule: Rule, facts: Facts) -> str:
         "view": facts.match.view,
     }
     for name, value in here.items():
-        wanted = getattr(matcher, name)
+        wanted: str | None = getattr(matcher, name)
         if wanted is not None and wanted != value:
             return _("it is for another endpoint: %s") % wanted
     if matcher.path is not None and matcher.path not in prefixes(facts.path, len(matcher.path)):

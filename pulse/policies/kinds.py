@@ -12,22 +12,22 @@ from typing import Any, Final
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
-from django.db.models import Model, Prefetch
+from django.db.models import Field, Model, Prefetch
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
 from pulse.core.quotas import Algorithm
 from pulse.exceptions import InvalidQuota
+from pulse.policies.bases import Limit, Policy
+from pulse.policies.consistency import MAX_LIMITS, check_limits
 from pulse.policies.models import (
-    MAX_LIMITS,
     EndpointLimit,
     Exemption,
-    Limit,
-    Policy,
+    OwnLimit,
     RateTier,
     TierAssignment,
+    TierLimit,
     TrustedProxy,
-    check_limits,
 )
 
 Item = Mapping[str, Any]
@@ -56,7 +56,7 @@ class Kind:
         key: The fields that name an item.
         fields: The fields of its own, in the order of the document; the shared ones follow.
         names: Those fields that name other rows.
-        limits: Items have a list ``limits``.
+        limits: The rows of an item's list ``limits``; None where items have no such list.
         short: The field that a bare string stands for.
         singles: Fields that may be one text where the rows keep a list.
     """
@@ -66,7 +66,7 @@ class Kind:
     key: tuple[str, ...]
     fields: tuple[str, ...]
     names: Mapping[str, Named] = field(default_factory=dict)
-    limits: bool = False
+    limits: type[Limit] | None = None
     short: tuple[str, ...] = ()
     singles: tuple[str, ...] = ()
 
@@ -74,6 +74,10 @@ class Kind:
     def all_fields(self) -> tuple[str, ...]:
         """Every field that an item may have."""
         return (*self.fields, *(("limits",) if self.limits else ()), *SHARED)
+
+    def column(self, name: str) -> Field[Any, Any]:
+        """Return the column of a field other than ``limits``."""
+        return next(column for column in self.model._meta.fields if column.name == name)
 
     def rows(self, using: str | None = None) -> list[Policy]:
         """Read every row with what it names, in a fixed number of queries."""
@@ -131,9 +135,9 @@ class Kind:
                 add_error(errors, place, _("Write a name."))
                 return None
             return value
-        column = self.model._meta.get_field(name)
+        column = self.column(name)
         if value is None:
-            if column.null or column.has_default() or getattr(column, "blank", False):
+            if column.null or column.has_default() or column.blank:
                 return column.get_default()
             add_error(errors, place, _("This is required."))
             return ""
@@ -174,10 +178,9 @@ def read_limits(
         add_error(errors, place, _("At most %d limits.") % MAX_LIMITS)
         return []
     limits = []
-    for number, item in enumerate(items):
+    for number, written in enumerate(items):
         here = f"{place}.{number}"
-        if isinstance(item, str):
-            item = {"rate": item}
+        item = {"rate": written} if isinstance(written, str) else written
         if not isinstance(item, Mapping):
             add_error(errors, here, _("Write a limit, such as {rate: 10/s, burst: 20}."))
             continue
@@ -300,7 +303,11 @@ def register_own() -> None:
     tier = Named(RateTier, "name")
     register(
         Kind(
-            "rate_tiers", RateTier, ("name",), ("name", "default", "address_ceiling"), limits=True
+            "rate_tiers",
+            RateTier,
+            ("name",),
+            ("name", "default", "address_ceiling"),
+            limits=TierLimit,
         ),
         Kind(
             "tier_assignments",
@@ -331,7 +338,7 @@ def register_own() -> None:
                 "on_store_error",
             ),
             names={"tier": tier},
-            limits=True,
+            limits=OwnLimit,
             singles=("key",),
         ),
         Kind(

@@ -4,23 +4,20 @@ Policy rows are what the next revision is made of; no request reads them. Run st
 """
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations
-from typing import Any, ClassVar, Final
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models, router, transaction
+from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from pulse.core.claims import OnStoreError
-from pulse.core.quotas import Algorithm, Quota, make_quota
-from pulse.core.snapshot import DEFAULT_CEILING, Mode
-from pulse.exceptions import InvalidQuota
+from pulse.core.snapshot import DEFAULT_CEILING
 from pulse.policies import routes
-from pulse.policies.querysets import PolicyQuerySet
+from pulse.policies.bases import Limit, Policy
 from pulse.policies.validators import (
     validate_header,
     validate_key,
@@ -28,30 +25,12 @@ from pulse.policies.validators import (
     validate_name,
     validate_network,
     validate_path,
-    validate_rate,
 )
-
-MAX_LIMITS: Final = 8
 
 
 def count_by_client() -> list[str]:
     """Return the default of ``EndpointLimit.key``."""
     return ["client"]
-
-
-class ModeChoices(models.TextChoices):
-    """``Mode``, in words for people."""
-
-    ENFORCE = Mode.ENFORCE.value, _("Enforce")
-    SHADOW = Mode.SHADOW.value, _("Shadow")
-    OFF = Mode.OFF.value, _("Off")
-
-
-class AlgorithmChoices(models.TextChoices):
-    """``Algorithm``, in words for people."""
-
-    TOKEN_BUCKET = Algorithm.TOKEN_BUCKET.value, _("Token bucket")
-    FIXED_WINDOW = Algorithm.FIXED_WINDOW.value, _("Fixed window")
 
 
 class OnStoreErrorChoices(models.TextChoices):
@@ -60,143 +39,6 @@ class OnStoreErrorChoices(models.TextChoices):
     LOCAL = OnStoreError.LOCAL.value, _("Count in each process")
     OPEN = OnStoreError.OPEN.value, _("Let everything through")
     CLOSED = OnStoreError.CLOSED.value, _("Refuse everything")
-
-
-class AnnouncedModel(models.Model):
-    """A row that is part of the policy document; its changes are saved in one transaction
-    with the mark that they make.
-    """
-
-    objects = PolicyQuerySet.as_manager()
-
-    class Meta:
-        abstract = True
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save the row and the mark of it, or neither."""
-        with transaction.atomic(using=self._written_to(kwargs)):
-            super().save(*args, **kwargs)
-
-    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        """Delete the row and leave the mark of it, or neither."""
-        with transaction.atomic(using=self._written_to(kwargs)):
-            return super().delete(*args, **kwargs)
-
-    def _written_to(self, options: Mapping[str, Any]) -> str:
-        return options.get("using") or router.db_for_write(type(self), instance=self)
-
-
-class Policy(AnnouncedModel):
-    """The shared part of every policy."""
-
-    mode = models.CharField(
-        _("mode"),
-        max_length=8,
-        choices=ModeChoices,
-        default=ModeChoices.ENFORCE,
-        help_text=_("Shadow decides, counts and reports, but never acts. Off does nothing."),
-    )
-    percent = models.PositiveSmallIntegerField(
-        _("percent of clients"),
-        default=100,
-        validators=[MaxValueValidator(100)],
-        help_text=_(
-            "The share of clients for whom it is enforced; for the rest it is in shadow. "
-            "A client that is in stays in as the share grows."
-        ),
-    )
-    description = models.TextField(
-        _("description"), blank=True, help_text=_("Why it is there, for the next person.")
-    )
-    starts_at = models.DateTimeField(
-        _("starts at"), null=True, blank=True, help_text=_("Not in force before. Empty: at once.")
-    )
-    ends_at = models.DateTimeField(
-        _("ends at"), null=True, blank=True, help_text=_("Not in force from then on. Empty: never.")
-    )
-    version = models.PositiveIntegerField(_("version"), default=1, editable=False)
-    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
-    updated_at = models.DateTimeField(_("updated at"), auto_now=True)
-
-    class Meta:
-        abstract = True
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save the row as its next version."""
-        if not self._state.adding:
-            self.version += 1
-            if kwargs.get("update_fields") is not None:
-                kwargs["update_fields"] = {*kwargs["update_fields"], "version", "updated_at"}
-        super().save(*args, **kwargs)
-
-    def clean(self) -> None:
-        """Refuse a time that ends before it starts."""
-        if self.starts_at and self.ends_at and self.ends_at <= self.starts_at:
-            raise ValidationError({"ends_at": _("It ends before it starts.")})
-
-
-class Limit(AnnouncedModel):
-    """One quota among the limits of a tier or an endpoint limit."""
-
-    rate = models.CharField(
-        _("rate"),
-        max_length=40,
-        validators=[validate_rate],
-        help_text=_("A count and a unit: 10/s, 1000/h, 5/10m."),
-    )
-    burst = models.PositiveIntegerField(
-        _("burst"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(1)],
-        help_text=_("How many at once, for a token bucket. Empty: the rate's count."),
-    )
-    algorithm = models.CharField(
-        _("algorithm"),
-        max_length=16,
-        choices=AlgorithmChoices,
-        default=AlgorithmChoices.TOKEN_BUCKET,
-        help_text=_(
-            "A token bucket refills all the time. A fixed window opens with a client's first "
-            "request and forgets at its end; twice the count can pass across that edge."
-        ),
-    )
-
-    class Meta:
-        abstract = True
-        ordering: ClassVar[Sequence[str]] = ["pk"]
-
-    def __str__(self) -> str:
-        return self.rate if self.burst is None else f"{self.rate}, {self.burst} at once"
-
-    def clean(self) -> None:
-        """Refuse what would be read two ways."""
-        self.rate = self.rate.strip()
-        if self.algorithm == Algorithm.FIXED_WINDOW and self.burst is not None:
-            raise ValidationError(
-                {"burst": _("A fixed window has no burst. Leave it empty, or take a token bucket.")}
-            )
-        if self.burst is not None:
-            self._check_burst()
-
-    def _check_burst(self) -> None:
-        try:
-            make_quota(self.rate, None, self.algorithm)
-        except InvalidQuota:
-            return  # What is wrong is said of the rate, or of the algorithm.
-        try:
-            make_quota(self.rate, self.burst, self.algorithm)
-        except InvalidQuota as error:
-            raise ValidationError({"burst": str(error)}) from error
-
-    @property
-    def quota(self) -> Quota:
-        """The limit as the counters read it.
-
-        Raises:
-            InvalidQuota: The row was never validated.
-        """
-        return make_quota(self.rate, self.burst, self.algorithm)
 
 
 class RateTier(Policy):
@@ -227,7 +69,7 @@ class RateTier(Policy):
     class Meta:
         verbose_name = _("rate tier")
         ordering: ClassVar[Sequence[str]] = ["-default", "name"]
-        constraints: ClassVar[Sequence[models.BaseConstraint]] = [
+        constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(
                 fields=["default"],
                 condition=Q(default=True),
@@ -296,7 +138,7 @@ class TierAssignment(Policy):
     class Meta:
         verbose_name = _("tier assignment")
         ordering: ClassVar[Sequence[str]] = ["-priority", "pk"]
-        constraints: ClassVar[Sequence[models.BaseConstraint]] = [
+        constraints: ClassVar[list[models.BaseConstraint]] = [
             *(
                 models.UniqueConstraint(
                     fields=[who, "tier"],
@@ -453,12 +295,9 @@ class EndpointLimit(Policy):
                 _("Say which endpoints: a route, a URL name, a view or a path prefix.")
             )
         if len(named) > 1:
-            raise ValidationError(
-                {
-                    named[1]: _("Name endpoints in one way only: %(first)s is set already.")
-                    % {"first": self._meta.get_field(named[0]).verbose_name}
-                }
-            )
+            words = {field.name: field.verbose_name for field in self._meta.fields}
+            text = _("Name endpoints in one way only: %(first)s is set already.")
+            raise ValidationError({named[1]: text % {"first": words[named[0]]}})
         problem = routes.problem(named[0], getattr(self, named[0]))
         if problem:
             raise ValidationError({named[0]: problem})
@@ -498,7 +337,7 @@ class Exemption(Policy):
     class Meta:
         verbose_name = _("exemption")
         ordering: ClassVar[Sequence[str]] = ["path", "network"]
-        constraints: ClassVar[Sequence[models.BaseConstraint]] = [
+        constraints: ClassVar[list[models.BaseConstraint]] = [
             models.UniqueConstraint(
                 fields=["path", "network"],
                 name="pulse_one_exemption",
@@ -593,52 +432,3 @@ class PolicyRevision(models.Model):
                 _("A revision is never changed. Roll back, which makes a new one.")
             )
         super().save(*args, **kwargs)
-
-
-def check_limits(limits: Iterable[Limit], cost: int = 1) -> list[tuple[int, str, str]]:
-    """Find what makes the limits of one rule impossible together.
-
-    Rows that are no quota by themselves are left out: their own field says so.
-
-    Returns:
-        The place among the limits, the field and the text of each error.
-    """
-    quotas: list[tuple[int, Quota]] = []
-    for place, limit in enumerate(limits):
-        try:
-            quotas.append((place, limit.quota))
-        except InvalidQuota:
-            continue
-    errors = [
-        (
-            place,
-            "rate",
-            _(
-                "One request costs %(cost)d and this limit never holds more than %(most)d: "
-                "nothing would ever pass."
-            )
-            % {"cost": cost, "most": quota.capacity},
-        )
-        for place, quota in quotas
-        if cost > quota.capacity
-    ]
-    for (__, one), (__, other) in combinations(quotas, 2):
-        short, long = sorted((one, other), key=lambda quota: quota.period_us)
-        if short.period_us < long.period_us and long.count < short.count:
-            place = next(place for place, quota in quotas if quota is long)
-            errors.append(
-                (
-                    place,
-                    "rate",
-                    _(
-                        "%(long)s allows less than %(short)s in a longer time, so %(short)s could "
-                        "never be used up."
-                    )
-                    % {"long": long.rate, "short": short.rate},
-                )
-            )
-    seen: dict[tuple[str, int, int], int] = {}
-    for place, quota in quotas:
-        if seen.setdefault((quota.algorithm, quota.count, quota.period_us), place) != place:
-            errors.append((place, "rate", _("This limit is there already.")))
-    return errors

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from django.db import Error as DatabaseError
 from django.db import connections, router, transaction
-from django.db.models import Max, Model
+from django.db.models import Max
 from django.utils import timezone
 
 from pulse.conf import conf
@@ -92,7 +92,14 @@ def edit(actor: Actor, *, source: str, reason: str = "", request_id: str = "") -
 
 
 def publish(actor: Actor, *, reason: str = "", request_id: str = "") -> PolicyRevision | None:
-    """Publish the draft that ``manual`` publishing kept; None if nothing differs."""
+    """Publish the draft that ``manual`` publishing kept; None if nothing differs.
+
+    Within an edit its end publishes, and the revision stands on the edit.
+    """
+    outer = _editing.get()
+    if outer is not None:
+        outer.publish = True
+        return None
     using = database()
     here = Edit(actor, "document", reason, request_id)
     with transaction.atomic(using=using):
@@ -168,7 +175,7 @@ def lock(using: str) -> PolicyState:
     return states.select_for_update().get(pk=1)
 
 
-def mark_changed(sender: type[Model], using: str | None = None, **kwargs: object) -> None:
+def mark_changed(using: str | None = None, **_: object) -> None:
     """Note that a policy row was changed; receives the signals of models and querysets.
 
     The callback is registered on every change, as a savepoint that is rolled back takes its
@@ -197,8 +204,12 @@ def _finish(state: PolicyState, here: Edit, using: str) -> None:
     state.dirty = False
     if changes or previous is None:
         state.revision += 1
-        made = here.revision = _insert(state.revision, document, changes, previous, here, using)
-        transaction.on_commit(lambda: _announce(made, snapshot), using=using, robust=True)
+        made = here.revision = _insert(
+            state.revision, document, changes, previous, here=here, using=using
+        )
+        transaction.on_commit(
+            lambda: _announce(made, snapshot, announcement), using=using, robust=True
+        )
     state.save(using=using)
 
 
@@ -207,6 +218,7 @@ def _insert(
     document: Document,
     changes: list[dict[str, Any]],
     previous: PolicyRevision | None,
+    *,
     here: Edit,
     using: str,
 ) -> PolicyRevision:
@@ -241,7 +253,7 @@ def sealed(revision: PolicyRevision) -> dict[str, object]:
     }
 
 
-def _announce(revision: PolicyRevision, snapshot: Snapshot) -> None:
+def _announce(revision: PolicyRevision, snapshot: Snapshot, announcement: Announcement) -> None:
     logger.info(
         "Policy revision %d published by %s %s: %d changes",
         revision.number,
@@ -250,7 +262,7 @@ def _announce(revision: PolicyRevision, snapshot: Snapshot) -> None:
         len(revision.changes),
     )
     try:
-        store.announce(snapshot.announcement)
+        store.announce(announcement)
     except StoreUnavailable as error:
         logger.info(
             "Revision %d is not announced, others will look for it: %s", revision.number, error

@@ -45,3 +45,6 @@ class PolicyQuerySet(QuerySet[M], Generic[M]):
 
     def _announce(self) -> None:
         policies_changed.send(sender=self.model, using=self.db)
+
+
+PolicyManager = models.Manager.from_queryset(PolicyQuerySet)

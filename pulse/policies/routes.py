@@ -7,10 +7,30 @@ from typing import Any
 
 from django.conf import settings
 from django.core.signals import setting_changed
-from django.urls import URLPattern, URLResolver, get_resolver
+from django.urls import (
+    Resolver404,
+    ResolverMatch,
+    URLPattern,
+    URLResolver,
+    get_resolver,
+    resolve,
+)
 from django.utils.translation import gettext as _
 
 from pulse.core.endpoints import Match
+
+
+def match_of(resolved: ResolverMatch) -> Match:
+    """Translate Django's match."""
+    return Match(resolved.route or "", resolved.view_name or "", resolved._func_path)
+
+
+def match_path(path: str) -> Match | None:
+    """Return what a decoded path resolves to, None if to nothing."""
+    try:
+        return match_of(resolve(path))
+    except Resolver404:
+        return None
 
 
 def problem(matcher: str, value: str) -> str | None:
@@ -73,7 +93,7 @@ def _join(route: str, pattern: str) -> str:
     return route + pattern
 
 
-def _forget(*, setting: str, **kwargs: object) -> None:
+def _forget(*, setting: str, **_kwargs: object) -> None:
     if setting == "ROOT_URLCONF":
         known_values.cache_clear()
 

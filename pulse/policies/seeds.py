@@ -13,7 +13,7 @@ from pulse.policies.models import PolicyState
 EXEMPT: Final = ("/healthz", "/readyz", "/metrics")
 
 
-def seed(using: str = DEFAULT_DB_ALIAS, **kwargs: object) -> None:
+def seed(using: str = DEFAULT_DB_ALIAS, **_kwargs: object) -> None:
     """Make the first revision where there is none; receives ``post_migrate``."""
     if not router.allow_migrate_model(using, PolicyState) or using != publisher.database():
         return

@@ -3,7 +3,8 @@
 from typing import Any, Final
 
 from pulse.policies import publisher
-from pulse.policies.models import EndpointLimit, ModeChoices, Policy, RateTier
+from pulse.policies.bases import ModeChoices, Policy
+from pulse.policies.models import EndpointLimit, RateTier
 from pulse.policies.publisher import Actor, Edit
 from pulse.policies.querysets import PolicyQuerySet
 

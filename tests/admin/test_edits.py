@@ -187,7 +187,7 @@ def test_nothing_is_lost_of_a_form_that_comes_back(kim):
 
 def test_deleting_every_limit_of_a_tier_is_refused(kim, default):
     response = kim.save("ratetier_change", default.pk, **{"limits-0-DELETE": "on"})
-    assert errors(response)["limits"] == ["A tier has at least one limit, such as {rate: 10/s}."]
+    assert errors(response)["limits"] == ["A tier has at least one limit, such as 10/s."]
 
 
 def test_a_second_default_is_refused(kim):

@@ -15,7 +15,7 @@ from pulse.core.clients import (
     in_percent,
     resolve_address,
 )
-from pulse.core.networks import parse_address
+from pulse.core.networks import NetworkIndex, parse_address, parse_network
 from tests.factories import SECRET, SOURCES, networks
 
 PROXIES = networks("10.0.0.0/8", "172.16.0.0/12", "2001:db8:feed::/48")
@@ -175,3 +175,23 @@ def test_a_share_of_the_clients_is_that_share() -> None:
     other = {a for a in addresses if in_percent("other", a, 30, SECRET)}
     assert 1080 < len(one) < 1320
     assert 270 < len(one & other) < 450
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "expected"),
+    [
+        ("", "203.0.113.9", "203.0.113.9"),
+        ("", "198.51.100.1, 203.0.113.9", "203.0.113.9"),
+        ("", "198.51.100.1, 10.0.0.1", "198.51.100.1"),
+        ("", "", "unknown"),
+        ("", "garbage", "unknown"),
+        ("garbage", "203.0.113.9", "unknown"),
+        ("192.0.2.1", "203.0.113.9", "192.0.2.1"),
+    ],
+)
+def test_proxy_on_a_unix_socket_is_believed_where_that_is_said(peer, forwarded, expected) -> None:
+    """It has no address to be named by; a peer with an address is none the more trusted."""
+    trusted = NetworkIndex([(parse_network("10.0.0.0/8"), None)])
+    assert str(resolve_address(peer, forwarded, trusted, trusts_unix=True)) == expected
+    if not peer:
+        assert str(resolve_address(peer, forwarded, trusted)) == "unknown"

@@ -10,6 +10,7 @@ from django.db import InterfaceError, OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from pulse.core.announcement import Announcement
+from pulse.core.snapshot import Snapshot
 from pulse.exceptions import StoreUnavailable
 from pulse.policies import current, publisher
 from pulse.policies.document import apply
@@ -154,13 +155,28 @@ def test_a_revision_that_no_database_has_is_not_asked_for_by_each_request(
     assert current.catch_up(str(newer)).announcement == newer
 
 
+def test_a_restored_database_begins_a_lineage_of_its_own(policy, announced, monkeypatch) -> None:
+    """It would count up again through numbers that other processes hold already."""
+    monkeypatch.setattr(current, "RETRY_S", 0.0)
+    future = f"{policy.lineage}:{policy.revision + 50}:0"
+    assert current.catch_up(future).announcement == policy
+    found = current.catch_up(future).announcement
+    assert found.lineage != policy.lineage
+    assert found.revision == policy.revision
+    assert announced == [found]
+    assert str(PolicyState.objects.get().lineage) == found.lineage
+    # An announcement that is merely on its way begins none.
+    newer = edited_elsewhere("/new")
+    assert current.catch_up(str(newer)).announcement == newer
+
+
 def test_only_a_newer_policy_is_adopted(policy) -> None:
     """Of two commits, the earlier may come to memory later."""
     newer = edited_elsewhere("/new")
     current.catch_up(str(newer))
-    current.adopt({"version": 1}, policy)
+    current.adopt({"version": 1}, Snapshot(policy))
     assert current.current_snapshot().announcement == newer
-    current.adopt({"version": 1}, Announcement("other", 1))
+    current.adopt({"version": 1}, Snapshot(Announcement("other", 1)))
     assert current.current_snapshot().announcement.lineage == "other"
 
 

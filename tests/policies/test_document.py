@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pulse.exceptions import InvalidDocument
-from pulse.policies import current, document, history, kinds, publisher
+from pulse.policies import current, history, kinds, publisher, reading
 from pulse.policies.document import apply, parse, to_yaml
 from pulse.policies.models import (
     EndpointLimit,
@@ -600,7 +600,7 @@ def test_anchors_are_welcome() -> None:
 
 def test_a_bomb_of_aliases_is_refused_at_once(monkeypatch) -> None:
     """Nine levels of nine are a thousand million values in two hundred bytes."""
-    monkeypatch.setattr(document, "MAX_VALUES", 100_000)
+    monkeypatch.setattr(reading, "MAX_VALUES", 100_000)
     bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n"
     for one, other in zip("abcdefgh", "bcdefghi", strict=True):
         bomb += f"{other}: &{other} [{','.join([f'*{one}'] * 9)}]\n"
@@ -626,7 +626,7 @@ def test_what_no_database_could_hold_is_refused(value, place: str) -> None:
 def test_a_document_above_32_megabytes_is_not_read() -> None:
     """Nor parsed before it is refused."""
     with pytest.raises(InvalidDocument, match="larger than 32 MB"):
-        parse(" " * (document.MAX_TEXT + 1))
+        parse(" " * (reading.MAX_TEXT + 1))
 
 
 def test_letters_of_every_kind_survive() -> None:
