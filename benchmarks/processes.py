@@ -15,7 +15,7 @@ from benchmarks.server import end_with_parent
 ROOT = Path(__file__).resolve().parents[1]
 
 
-class CaseFailed(Exception):  # noqa: N818  (its name states the fact)
+class CaseFailed(Exception):
     """A case that cannot be measured, and why."""
 
 

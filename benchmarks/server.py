@@ -19,7 +19,7 @@ from benchmarks.reference import redis_client
 PR_SET_PDEATHSIG = 1
 
 
-class NoServer(Exception):  # noqa: N818  (its name states the fact)
+class NoServer(Exception):
     """The server that was asked for is not on this machine."""
 
 

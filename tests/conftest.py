@@ -1,4 +1,4 @@
-"""What every test stands on: a process that has just started, and servers where one is asked for."""
+"""What every test stands on: a process that has just started, and servers if asked for."""
 
 import os
 import shutil

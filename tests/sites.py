@@ -13,6 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import psycopg
 
 from tests.servers import end_with_parent, free_port
 
@@ -41,7 +45,6 @@ class Site:
         *,
         server: str = "wsgi",
         processes: int = 4,
-        database_url: str = "",
         **environment: str,
     ) -> None:
         self.server, self.processes, self.port = server, processes, free_port()
@@ -49,7 +52,7 @@ class Site:
         self.environment = {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "project.settings.test",
-            "DATABASE_URL": database_url or f"sqlite:///{directory / 'site.sqlite3'}",
+            "DATABASE_URL": database_of(directory),
             "REDIS_URL": redis_url,
             "PYTHONUNBUFFERED": "1",
             **environment,
@@ -62,6 +65,7 @@ class Site:
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, "manage.py", *words],
+            check=False,
             cwd=ROOT,
             env=self.environment,
             input=stdin,
@@ -78,6 +82,7 @@ class Site:
         prelude = "import django; django.setup()\n"
         done = subprocess.run(
             [sys.executable, "-c", prelude + source],
+            check=False,
             cwd=ROOT,
             env=self.environment,
             capture_output=True,
@@ -129,7 +134,7 @@ class Site:
                 env=self.environment,
                 stdout=log,
                 stderr=log,
-                preexec_fn=end_with_parent,
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - nothing else starts processes here
                 start_new_session=True,
             )
         wait_until(self._answers, START_WITHIN_S)
@@ -188,6 +193,17 @@ class Site:
 
     def logged(self) -> str:
         return self.log.read_text()
+
+
+def database_of(directory: Path) -> str:
+    """A database of the site's own, where the suite has its own: SQLite, or that PostgreSQL."""
+    url = urlsplit(os.environ.get("DATABASE_URL", ""))
+    if not url.scheme.startswith("postgres"):
+        return f"sqlite:///{directory / 'site.sqlite3'}"
+    name = f"site_{uuid4().hex}"
+    with psycopg.connect(url.geturl(), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    return url._replace(path=f"/{name}").geturl()
 
 
 def statuses(answers: Sequence[Answer]) -> dict[int, int]:

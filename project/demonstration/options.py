@@ -18,7 +18,7 @@ REDIS_SCHEMES = {"redis", "rediss", "unix"}
 Server = Literal["wsgi", "asgi"]
 
 
-class BadOption(ValueError):  # noqa: N818  (states the fact)
+class BadOption(ValueError):
     """A value in the environment that cannot be used, and why."""
 
 

@@ -13,7 +13,7 @@ import redis
 HOST = "127.0.0.1"
 
 
-class NoServer(Exception):  # noqa: N818  (states the fact)
+class NoServer(Exception):
     """No Redis server that runs on this machine was found."""
 
 

@@ -24,7 +24,7 @@ AsgiApplication = Callable[
 ]
 
 
-class NotReady(RuntimeError):  # noqa: N818  (states the fact)
+class NotReady(RuntimeError):
     """The site was loaded, and does not answer well."""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 
-class AlreadyRunning(Exception):  # noqa: N818  (states the fact)
+class AlreadyRunning(Exception):
     """Another demonstration holds this directory."""
 
 

@@ -25,7 +25,7 @@ REDIS_STOP_WITHIN_S = 2.0
 Say = Callable[[str], None]
 
 
-class CannotStart(Exception):  # noqa: N818  (states the fact)
+class CannotStart(Exception):
     """The demonstration could not be started, and why."""
 
 

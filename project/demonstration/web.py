@@ -17,7 +17,7 @@ PORTS_TRIED = 100
 BACKLOG = 2048
 
 
-class NoPort(Exception):  # noqa: N818  (states the fact)
+class NoPort(Exception):
     """No port to listen on could be had, and why."""
 
 

@@ -9,7 +9,7 @@ from django.db.models import F
 from project.shop.models import Order, OrderLine, Product
 
 
-class OutOfStock(Exception):  # noqa: N818  (states the fact)
+class OutOfStock(Exception):
     """There are fewer of ``product`` than were asked for."""
 
     def __init__(self, product: Product, wanted: int) -> None:

@@ -41,7 +41,7 @@ WORK_PAGES: Final = (
 )
 
 
-class WouldLockOut(Exception):  # noqa: N818
+class WouldLockOut(Exception):
     """Leaves the transaction of an edit after which its author could not work."""
 
     def __init__(self, threats: Sequence[Threat]) -> None:

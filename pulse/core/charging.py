@@ -159,11 +159,12 @@ def _charge(
     holding = _holding(rule, client, facts)
     prefix = rule.prefix if enforced else f"shadow:{rule.prefix}"
     claim = Claim(prefix + holding.key, rule.allowance, enforced, rule.on_store_error)
-    found.append(Charge(rule, claim, holding.kind, False, why))
+    found.append(Charge(rule, claim, holding.kind, ceiling=False, why=why))
     if not holding.verified:
         key = f"{prefix}ceiling:{facts.address.prefix}"
         ceiling = Claim(key, rule.ceiling, enforced, rule.on_store_error)
-        found.append(Charge(rule, ceiling, "ip", True, "address of an unverified client"))
+        why = "address of an unverified client"
+        found.append(Charge(rule, ceiling, "ip", ceiling=True, why=why))
 
 
 def _acts(rule: Rule, facts: Facts) -> bool:

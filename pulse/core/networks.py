@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 #: A subscriber is given at least a /64; what lies inside it is one client.
 IPV6_CLIENT_PREFIX: Final = 64
+#: Stands among trusted proxies for one on a Unix socket, which has no address.
+UNIX: Final = "unix"
 #: The longest address text worth reading: IPv6 with an embedded IPv4, brackets, zone and port.
 MAX_TEXT: Final = 100
 

@@ -33,7 +33,8 @@ class Rule:
         percent: The share of clients for whom it is enforced; for the others it is in shadow.
         allowance: What each counted client may take.
         ceiling: What an address may take through identities that pulse has not verified.
-        key: What is counted: ``client``, ``ip``, ``user``, ``header:NAME`` or ``global``, or several.
+        key: What is counted, one or several of ``client``, ``ip``, ``user``, ``header:NAME`` and
+            ``global``.
         matcher: The requests it is for; None for a tier.
         replaces_tier: Requests that match are not charged to their client's tier.
     """

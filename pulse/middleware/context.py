@@ -8,15 +8,14 @@ from uuid import uuid4
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.urls import ResolverMatch
 from django.utils.functional import LazyObject
 
 from pulse.conf import conf
 from pulse.core.charging import Charge, Facts
 from pulse.core.claims import Decision
 from pulse.core.clients import ClientAddress, User, client_secret, resolve_address
-from pulse.core.endpoints import Match
 from pulse.core.snapshot import Snapshot
+from pulse.policies.routes import match_of
 
 logger = logging.getLogger(__name__)
 
@@ -84,9 +83,7 @@ def locate(snapshot: Snapshot, request: HttpRequest) -> ClientAddress:
     return address
 
 
-def facts_of(
-    snapshot: Snapshot, request: HttpRequest, address: ClientAddress, user: User | None
-) -> Facts:
+def facts_of(request: HttpRequest, address: ClientAddress, user: User | None) -> Facts:
     """Gather what the policy needs to know of a request, as plain values."""
     resolved = request.resolver_match
     return Facts(
@@ -99,11 +96,6 @@ def facts_of(
         secret=client_secret(settings.SECRET_KEY),
         user=user,
     )
-
-
-def match_of(resolved: ResolverMatch) -> Match:
-    """Translate Django's match."""
-    return Match(resolved.route or "", resolved.view_name or "", resolved._func_path)  # type: ignore[attr-defined]
 
 
 def user_of(snapshot: Snapshot, request: HttpRequest) -> User | None:

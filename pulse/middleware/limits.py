@@ -99,7 +99,7 @@ def settle(request: HttpRequest, *, refuses: bool = True) -> HttpResponse | None
     snapshot, address, context.deferred = context.snapshot, context.client, False
     if snapshot is None or address is None:
         return None
-    facts = facts_of(snapshot, request, address, _user(snapshot, request))
+    facts = facts_of(request, address, _user(snapshot, request))
     left = [charge for charge in charges(snapshot, facts) if _is_by_user(snapshot, charge)]
     before = context.decision
     try:
@@ -107,7 +107,7 @@ def settle(request: HttpRequest, *, refuses: bool = True) -> HttpResponse | None
         decision = limits.decide(claims, snapshot.stamp if before is None else None)
     except StaleAnnouncement as stale:
         snapshot = current.catch_up(stale.announced)
-        facts = facts_of(snapshot, request, locate(snapshot, request), _user(snapshot, request))
+        facts = facts_of(request, locate(snapshot, request), _user(snapshot, request))
         decide(snapshot, facts, context, None)
         answer = refusal(request, facts, context)
         return answer if refuses else None

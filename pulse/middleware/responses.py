@@ -96,7 +96,7 @@ def put_over(response: HttpResponseBase, refusal: HttpResponse) -> HttpResponseB
 def _write(request: HttpRequest, refusal: Refusal, body: dict[str, Any]) -> HttpResponse:
     preferred = _preferred(request)
     if preferred == HTML:
-        page = _page(request, refusal, body)
+        page = _page(refusal, body)
         if page is not None:
             return HttpResponse(page, status=refusal.status)
     if preferred == PROBLEM:
@@ -119,7 +119,7 @@ def _preferred(request: HttpRequest) -> str | None:
     return None
 
 
-def _page(request: HttpRequest, refusal: Refusal, body: dict[str, Any]) -> str | None:
+def _page(refusal: Refusal, body: dict[str, Any]) -> str | None:
     """Render the refusal for people; None where the host's own template fails."""
     context = {"refusal": refusal, "title": refusal.status.phrase, **body}
     names = [f"pulse/{int(refusal.status)}.html", "pulse/refused.html"]

@@ -140,7 +140,7 @@ def _judge(request: HttpRequest, context: Context) -> Steps[HttpResponse | None]
             user = yield Errand(
                 partial(user_of, snapshot, request), partial(auser_of, snapshot, request)
             )
-        facts = facts_of(snapshot, request, locate(snapshot, request), user)
+        facts = facts_of(request, locate(snapshot, request), user)
         defers = limits.is_deferred(snapshot, request, user)
         try:
             limits.decide(snapshot, facts, context, announcement, defers=defers)

@@ -8,7 +8,7 @@ from pulse.core.announcement import Announcement
 from pulse.core.claims import Allowance, OnStoreError
 from pulse.core.document import Document, Item
 from pulse.core.endpoints import EndpointIndex, Matcher, PathSet
-from pulse.core.networks import NetworkIndex, parse_network
+from pulse.core.networks import UNIX, NetworkIndex, parse_network
 from pulse.core.quotas import Algorithm, Quota, make_quota
 from pulse.core.snapshot import (
     DEFAULT_CEILING,
@@ -66,7 +66,7 @@ class _Compiler:
             None,
         )
         exemptions = list(self._in_force("exemptions", enforced=True))
-        proxies = list(self._in_force("trusted_proxies", enforced=True))
+        proxies = [item["network"] for item in self._in_force("trusted_proxies", enforced=True)]
         return Snapshot(
             announcement=announcement,
             valid_until=min(self._boundaries, default=None),
@@ -81,8 +81,9 @@ class _Compiler:
                 if item.get("network")
             ),
             trusted_proxies=NetworkIndex(
-                (parse_network(item["network"]), None) for item in proxies
+                (parse_network(name), None) for name in proxies if name != UNIX
             ),
+            trusts_unix=UNIX in proxies,
             wants_user=bool(assignments.users or assignments.groups)
             or any(rule.by_user for rule in endpoints),
             wants_groups=bool(assignments.groups),
@@ -108,7 +109,8 @@ class _Compiler:
 
     def _endpoints(self, numbers: Mapping[str, tuple[tuple[Quota, ...], int]]) -> Iterator[Rule]:
         for item in self._in_force(ENDPOINTS):
-            quotas, ceiling = (), DEFAULT_CEILING
+            quotas: tuple[Quota, ...] = ()
+            ceiling = DEFAULT_CEILING
             if item.get("tier"):
                 quotas, ceiling = numbers[item["tier"]]
             if item["limits"]:

@@ -139,6 +139,7 @@ def _facts(snapshot: Snapshot, question: Question) -> Facts:
             question.address,
             headers.get("x-forwarded-for", ""),
             snapshot.trusted_proxies,
+            trusts_unix=snapshot.trusts_unix,
             explain=True,
         ),
         header=lambda name: headers.get(name.lower()),
@@ -151,7 +152,7 @@ def _facts(snapshot: Snapshot, question: Question) -> Facts:
 def _user(name: str) -> User:
     model = get_user_model()
     try:
-        user: Any = model._default_manager.get_by_natural_key(name)  # type: ignore[attr-defined]
+        user: Any = model._default_manager.get_by_natural_key(name)
     except model.DoesNotExist:
         raise UnknownUser(name) from None
     groups = user.groups.values_list("name", flat=True) if hasattr(user, "groups") else ()

@@ -7,7 +7,7 @@ in its order, in which what is named comes before what names it.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
@@ -75,17 +75,17 @@ class Kind:
         """Every field that an item may have."""
         return (*self.fields, *(("limits",) if self.limits else ()), *SHARED)
 
-    def column(self, name: str) -> Field[Any, Any]:
+    def column(self, name: str) -> "Field[Any, Any]":
         """Return the column of a field other than ``limits``."""
-        return next(column for column in self.model._meta.fields if column.name == name)
+        return cast("Field[Any, Any]", self.model._meta.get_field(name))
 
     def rows(self, using: str | None = None) -> list[Policy]:
         """Read every row with what it names, in a fixed number of queries."""
         rows = self.model._default_manager.using(using).select_related(*self.names)
-        if self.limits:
-            # Into a list of its own: a queryset for each of ten thousand rows costs half a second.
-            rows = rows.prefetch_related(Prefetch("limits", to_attr="listed_limits"))
-        return list(rows)
+        if not self.limits:
+            return list(rows)
+        # Into a list of its own: a queryset for each of ten thousand rows costs half a second.
+        return list(rows.prefetch_related(Prefetch("limits", to_attr="listed_limits")))
 
     def to_item(self, row: Any) -> dict[str, Any]:
         """Write a row as an item, defaults written out, unset choices left out."""

@@ -5,7 +5,7 @@ A limit that the admin cannot live with is one that its operator may be unable t
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from django.conf import settings
@@ -198,7 +198,12 @@ def _facts(snapshot: Snapshot, author: Author, visit: Visit) -> Facts:
         method=visit.method,
         path=visit.path,
         match=visit.match,
-        address=resolve_address(author.peer, author.forwarded_for, snapshot.trusted_proxies),
+        address=resolve_address(
+            author.peer,
+            author.forwarded_for,
+            snapshot.trusted_proxies,
+            trusts_unix=snapshot.trusts_unix,
+        ),
         header=author.header,
         sources=conf.CLIENT_IDENTITY,
         secret=client_secret(settings.SECRET_KEY),

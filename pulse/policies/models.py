@@ -25,6 +25,7 @@ from pulse.policies.validators import (
     validate_name,
     validate_network,
     validate_path,
+    validate_proxy,
 )
 
 
@@ -362,9 +363,10 @@ class TrustedProxy(Policy):
         _("network"),
         max_length=64,
         unique=True,
-        validators=[validate_network],
+        validators=[validate_proxy],
         help_text=_(
-            "The address or CIDR of your own proxies, such as 10.0.0.0/8; never of clients."
+            "The address or CIDR of your own proxies, such as 10.0.0.0/8; never of clients. "
+            "Write unix for a proxy on a Unix socket."
         ),
     )
 

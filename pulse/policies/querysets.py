@@ -26,7 +26,7 @@ class PolicyQuerySet(QuerySet[M], Generic[M]):
                 self._announce()
         return changed
 
-    update.alters_data = True  # type: ignore[attr-defined]
+    update.alters_data = True  # type: ignore[attr-defined]  # Django's mark on a function
 
     def bulk_create(self, objs: Iterable[M], *args: Any, **kwargs: Any) -> list[M]:
         """Insert rows and announce it."""
@@ -38,7 +38,7 @@ class PolicyQuerySet(QuerySet[M], Generic[M]):
 
     def _raw_delete(self, using: str | None) -> int:
         # What contrib.admin and cascades use where no signal is sent.
-        deleted: int = super()._raw_delete(using)  # type: ignore[misc]
+        deleted = super()._raw_delete(using)
         if deleted:
             self._announce()
         return deleted

@@ -51,7 +51,7 @@ _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 class _Loader(_SafeLoader):  # type: ignore[misc]
     """YAML as its readers mean it: ``off`` is a mode and no ``false``, and no key stands twice."""
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - yaml's
         """Refuse a key that is written twice: of two lists, one would be lost in silence."""
         seen: set[str] = set()
         for key, _value in getattr(node, "value", ()):

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from pulse.conf import HEADER_SOURCE
 from pulse.core.endpoints import METHODS, parse_path
-from pulse.core.networks import parse_network
+from pulse.core.networks import UNIX, parse_network
 from pulse.core.quotas import parse_rate
 from pulse.exceptions import PolicyError
 
@@ -33,6 +33,12 @@ def validate_rate(value: str) -> None:
 def validate_network(value: str) -> None:
     """Refuse what is no address or CIDR network."""
     _run(parse_network, value)
+
+
+def validate_proxy(value: str) -> None:
+    """Refuse what is neither a network nor ``unix``."""
+    if value != UNIX:
+        _run(parse_network, value)
 
 
 def validate_path(value: str) -> None:

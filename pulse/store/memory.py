@@ -50,7 +50,8 @@ class MemoryStore:
             now_us = self._clock()
             found = [entry and entry[0] for entry in map(kept.get, places)]
             outcomes, states = settle(claims, found, now_us, parts=parts)
-            allowed = all([outcome.passed or not outcome.claim.enforced for outcome in outcomes])
+            # A generator would cost more than it spares: there are one or two outcomes.
+            allowed = all([outcome.passed or not outcome.claim.enforced for outcome in outcomes])  # noqa: C419
             verdicts = [verdict for outcome in outcomes for verdict in outcome.verdicts]
             for place, state, verdict in zip(places, states, verdicts, strict=True):
                 if state is not None:

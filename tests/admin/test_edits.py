@@ -4,13 +4,8 @@ import pytest
 from django.contrib.admin.models import LogEntry
 
 from pulse.policies import document, publisher
-from pulse.policies.models import (
-    EndpointLimit,
-    ModeChoices,
-    PolicyRevision,
-    RateTier,
-    TierAssignment,
-)
+from pulse.policies.bases import ModeChoices
+from pulse.policies.models import EndpointLimit, PolicyRevision, RateTier, TierAssignment
 from tests.admin.conftest import errors, form_data, revision, told, url
 
 LIMITS = {

@@ -113,7 +113,8 @@ def test_edit_elsewhere_is_in_force_on_the_next_request(
         site.python("from pulse.models import OwnLimit; OwnLimit.objects.update(rate='3/h')")
     else:
         site.python(
-            "from pulse.models import OwnLimit; row = OwnLimit.objects.get(); row.rate = '3/h'; row.save()"
+            "from pulse.models import OwnLimit\n"
+            "row = OwnLimit.objects.get(); row.rate = '3/h'; row.save()"
         )
     assert statuses(site.together(16, "/api/search/?q=a", client)) == {200: 3, 429: 13}
     before = commands(redis_server)

@@ -77,9 +77,11 @@ class Command(PolicyCommand):
             fields = {name: getattr(decision, name) for name in decision.__slots__}
             self.print_json(fields | {"at": at.isoformat().replace("+00:00", "Z")})
             return
+        what = f"{decision.method} {decision.route or '(no route)'}"
+        rule = f"{decision.kind} {decision.name} ({decision.limit})"
         self.stdout.write(
-            f"{decision.method} {decision.route or '(no route)'} was refused at {at:%Y-%m-%d %H:%M:%S} UTC\n"
-            f"by {decision.kind} {decision.name} ({decision.limit}), revision {decision.revision}.\n"
+            f"{what} was refused at {at:%Y-%m-%d %H:%M:%S} UTC\n"
+            f"by {rule}, revision {decision.revision}.\n"
             f"Counted for the client {decision.client}."
         )
 
@@ -121,19 +123,26 @@ def _lines(question: Question, explanation: Explanation) -> Iterator[str]:
         yield f"          {step}"
     client = answer["client"]
     yield f"Client    counted by {client['kind'] or 'nothing'}, tier {client['tier'] or 'none'}"
-    yield f"Route     {answer['route'] if answer['route'] is not None else 'none: the path resolves to nothing'}"
+    route = answer["route"]
+    yield f"Route     {'none: the path resolves to nothing' if route is None else route}"
     if answer["exempt_by"]:
         yield f"Exempt    by {answer['exempt_by']}"
     yield ""
     for row in answer["rules"]:
-        name = next(iter(row["key"].values()))
-        counted = f", counted by {row['counted_by']}" if row["counted_by"] else ""
-        yield f"{MARKS[row['outcome']]} {row['outcome']:<12} {row['kind']} {name} ({row['mode']}): {row['why']}{counted}"
-        for limit in row["limits"]:
-            wait = f", again in {limit['retry_after']} s" if limit["retry_after"] else ""
-            yield f"      {limit['rate']} {limit['algorithm']}: {limit['remaining']} of {limit['limit']} left{wait}"
+        yield from _rule_lines(row)
     yield ""
     for name, value in answer["headers"].items():
         yield f"{name}: {value}"
     if answer["body"]:
         yield json.dumps(answer["body"], ensure_ascii=False)
+
+
+def _rule_lines(row: Mapping[str, Any]) -> Iterator[str]:
+    mark, name = MARKS[row["outcome"]], next(iter(row["key"].values()))
+    counted = f", counted by {row['counted_by']}" if row["counted_by"] else ""
+    what = f"{row['outcome']:<12} {row['kind']} {name} ({row['mode']})"
+    yield f"{mark} {what}: {row['why']}{counted}"
+    for limit in row["limits"]:
+        wait = f", again in {limit['retry_after']} s" if limit["retry_after"] else ""
+        left = f"{limit['remaining']} of {limit['limit']} left"
+        yield f"      {limit['rate']} {limit['algorithm']}: {left}{wait}"
