@@ -129,7 +129,8 @@ class Site:
             ]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", *command],
+                # They stand back for the Redis that all of them wait for.
+                ["nice", "-n", "5", sys.executable, "-m", *command],
                 cwd=ROOT,
                 env=self.environment,
                 stdout=log,

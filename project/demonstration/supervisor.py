@@ -106,7 +106,7 @@ class Supervisor:
     def _start_redis(self, last_url: str) -> str:
         port = redis_server.choose_port(last_url)
         command = redis_server.command(redis_server.find_binary(), port, self.directory / "redis")
-        child = Child("redis", command, os.environ, self.logs / "redis.log")
+        child = Child("redis", command, os.environ, self.logs / "redis.log", niceness=0)
         self.children.append(child)
         child.start()
         url = redis_server.url_of(port)
