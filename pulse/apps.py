@@ -1,7 +1,7 @@
 """The app, and the wiring of its rooms."""
 
 from django.apps import AppConfig
-from django.db.models.signals import post_delete, post_migrate, post_save
+from django.db.models.signals import post_migrate, post_save, pre_delete, pre_save
 from django.utils.translation import gettext_lazy as _
 
 
@@ -14,8 +14,11 @@ class PulseConfig(AppConfig):
 
     def ready(self) -> None:
         """Register kinds and checks, and connect what listens. Queries nothing."""
+        from django.contrib.auth import get_user_model
+        from django.contrib.auth.models import Group
+
         from pulse import checks
-        from pulse.policies import current, kinds, publisher, seeds
+        from pulse.policies import current, kinds, names, publisher, seeds
         from pulse.policies.bases import AnnouncedModel
         from pulse.policies.signals import policies_changed
         from pulse.store import heartbeat
@@ -24,10 +27,15 @@ class PulseConfig(AppConfig):
         checks.register_all()
         for model in self.get_models():
             if issubclass(model, AnnouncedModel):
-                for signal in (post_save, post_delete, policies_changed):
+                for signal in (pre_save, pre_delete, policies_changed):
                     signal.connect(
                         publisher.mark_changed, sender=model, dispatch_uid=f"pulse.{model.__name__}"
                     )
         post_migrate.connect(seeds.seed, sender=self, dispatch_uid="pulse.seed")
-        heartbeat.register("policy", 1.0, current.look)
-        heartbeat.register("leftovers", 10.0, publisher.finish_leftovers)
+        for model in (get_user_model(), Group):
+            post_save.connect(
+                names.renamed, sender=model, dispatch_uid=f"pulse.renamed.{model.__name__}"
+            )
+        heartbeat.register("policy", 1.0, current.leaving_no_connection(current.look))
+        leftovers = current.leaving_no_connection(publisher.finish_leftovers)
+        heartbeat.register("leftovers", 10.0, leftovers)

@@ -114,6 +114,18 @@ class PolicyAdmin(PolicyColumns, RecordedAdmin):
             return show()
         return self._carry_out(request, show) or self._not_done(request)
 
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: Any,
+        form: Any,
+        change: bool,  # noqa: FBT001 - as Django calls it
+    ) -> None:
+        """Save the row; what was not changed keeps its version."""
+        columns = {column.name for column in obj._meta.get_fields()}
+        if not change or columns.intersection(form.changed_data):
+            super().save_model(request, obj, form, change)
+
     def save_related(
         self,
         request: HttpRequest,

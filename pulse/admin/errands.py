@@ -7,7 +7,7 @@ from typing import Any, Final
 from django.contrib import messages
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError
+from django.db import IntegrityError, OperationalError
 from django.db.models import ProtectedError
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import NoReverseMatch, reverse
@@ -18,6 +18,7 @@ from pulse.conf import conf
 from pulse.core.clients import User
 from pulse.exceptions import InvalidDocument
 from pulse.policies import publisher
+from pulse.policies.consistency import still_used
 from pulse.policies.lockout import LOGIN, WORK, Author, Need, Threat, Visit, new_threats
 from pulse.policies.models import PolicyRevision
 from pulse.policies.publisher import Actor
@@ -106,10 +107,9 @@ def carry_out(
     except InvalidDocument as error:
         _roll_back(errand, problems_of(error))
     except ProtectedError as error:
-        named = ", ".join(sorted(str(row) for row in error.protected_objects))
-        _roll_back(errand, [_("It is still used by: %s.") % named])
-    except IntegrityError:
-        _roll_back(errand, [_("Someone saved the same at this moment. Look again.")])
+        _roll_back(errand, [still_used(error)])
+    except (IntegrityError, OperationalError):
+        _roll_back(errand, [_("Someone was saving at this moment. Nothing was saved: try again.")])
     except ValidationError as error:
         _roll_back(errand, error.messages)
     else:

@@ -219,7 +219,10 @@ class PolicyRevisionAdmin(RecordedAdmin):
                 return None
         try:
             revision = publisher.publish(
-                actor_of(request), reason=reason_of(request), request_id=request_id_of(request)
+                actor_of(request),
+                source="admin",
+                reason=reason_of(request),
+                request_id=request_id_of(request),
             )
         except InvalidDocument as error:
             errand.problems = problems_of(error)

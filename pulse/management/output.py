@@ -53,6 +53,8 @@ class PolicyCommand(BaseCommand):
             self.stdout.write(f"Nothing differs from revision {applied.revision}.")
         elif applied.dry_run:
             self.stdout.write(f"Dry run: {changes} to revision {applied.revision}, nothing saved.")
+        elif applied.draft:
+            self.stdout.write(f"{changes} saved as a draft beside revision {applied.revision}.")
         else:
             self.stdout.write(self.style.SUCCESS(f"{changes}, revision {applied.revision}."))
 

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, router, transaction
+from django.db.models import F
 from django.utils.translation import gettext_lazy as _
 
 from pulse.core.quotas import Algorithm, Quota, make_quota
@@ -90,7 +91,9 @@ class Policy(AnnouncedModel):
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save the row as its next version."""
         if not self._state.adding:
-            self.version += 1
+            stored = type(self)._base_manager.using(self._written_to(kwargs)).filter(pk=self.pk)
+            version: int | None = stored.values_list("version", flat=True).first()
+            self.version = (version or 0) + 1
             if kwargs.get("update_fields") is not None:
                 kwargs["update_fields"] = {*kwargs["update_fields"], "version", "updated_at"}
         super().save(*args, **kwargs)
@@ -128,12 +131,32 @@ class Limit(AnnouncedModel):
         ),
     )
 
+    #: The field that names the rule whose limit it is.
+    OWNER: ClassVar[str]
+
     class Meta:
         abstract = True
         ordering: ClassVar[Sequence[str]] = ["pk"]
 
     def __str__(self) -> str:
         return self.rate if self.burst is None else f"{self.rate}, {self.burst} at once"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save the limit, and raise the version of the rule that it belongs to."""
+        with transaction.atomic(using=self._written_to(kwargs)):
+            super().save(*args, **kwargs)
+            self._raise_version(kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Delete the limit, and raise the version of the rule that it belonged to."""
+        with transaction.atomic(using=self._written_to(kwargs)):
+            self._raise_version(kwargs)
+            return super().delete(*args, **kwargs)
+
+    def _raise_version(self, options: Mapping[str, Any]) -> None:
+        column = self._meta.get_field(self.OWNER)
+        owners = column.related_model._base_manager.using(self._written_to(options))  # type: ignore[union-attr]
+        owners.filter(pk=getattr(self, column.attname)).update(version=F("version") + 1)  # type: ignore[union-attr]
 
     def clean(self) -> None:
         """Refuse what would be read two ways."""

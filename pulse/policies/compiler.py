@@ -42,6 +42,20 @@ def compile_document(document: Document, announcement: Announcement | None, now:
         raise InvalidDocument({"document": [f"It makes no policy: {error!r}"]}) from error
 
 
+def prove(document: Document) -> None:
+    """Compile a document as if everything in it were in force, also what starts later.
+
+    Raises:
+        InvalidDocument: Something in it would fail in its time.
+    """
+    timeless = {
+        kind: [item | {"starts_at": None, "ends_at": None} for item in items]
+        for kind, items in document.items()
+        if isinstance(items, list)
+    }
+    compile_document(timeless, None, 0.0)
+
+
 class _Compiler:
     """One run over a document; remembers what its items share."""
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from itertools import combinations
 from typing import Final
 
+from django.db.models import ProtectedError
 from django.utils.translation import gettext as _
 
 from pulse.core.quotas import Quota
@@ -61,6 +62,12 @@ def check_limits(limits: Iterable[Limit], cost: int = 1) -> list[tuple[int, str,
         if seen.setdefault((quota.algorithm, quota.count, quota.period_us), place) != place:
             errors.append((place, "rate", _("This limit is there already.")))
     return errors
+
+
+def still_used(error: ProtectedError) -> str:
+    """Say in words what keeps a row from being deleted."""
+    named = ", ".join(sorted(str(row) for row in error.protected_objects))
+    return _("It is still used by: %s.") % named
 
 
 def missing_limits(row: Policy, *, has_limits: bool) -> str | None:

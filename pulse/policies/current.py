@@ -5,16 +5,18 @@ most a moment and then go on with what they hold.
 """
 
 import logging
+import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Final
 from uuid import uuid4
 
 from django.core.signals import setting_changed
 from django.db import Error as DatabaseError
-from django.db import connections, router
+from django.db import connections, router, transaction
 
 from pulse.core.announcement import Announcement
 from pulse.core.document import Document
@@ -63,14 +65,15 @@ def current_snapshot() -> Snapshot:
     one where there was none.
     """
     snapshot = _held.snapshot if _held.override is None else _held.override
-    if snapshot is None or (snapshot.valid_until and snapshot.valid_until <= time.time()):
+    if snapshot is None or _is_over(snapshot):
         return _renew()
     return snapshot
 
 
 def is_loaded() -> bool:
-    """Whether ``current_snapshot()`` would answer without a query."""
-    return _held.snapshot is not None or _held.override is not None
+    """Whether ``current_snapshot()`` would answer at once: without a query, a lock or a compile."""
+    snapshot = _held.snapshot if _held.override is None else _held.override
+    return snapshot is not None and not _is_over(snapshot)
 
 
 def document_in_force() -> Document:
@@ -113,6 +116,22 @@ def catch_up(announced: str | None) -> Snapshot:
     return current_snapshot()
 
 
+def leaving_no_connection(function: Callable[[], None]) -> Callable[[], None]:
+    """Make a function of the heartbeat close the connections that it opened.
+
+    No request ends in its thread, with which Django would look after them; one held for good
+    keeps a test database from being dropped.
+    """
+
+    def call() -> None:
+        try:
+            function()
+        finally:
+            connections.close_all()
+
+    return call
+
+
 def look() -> None:
     """See whether another policy is announced; the heartbeat calls this each second."""
     interval = LOOK_DATABASE_BESIDE_REDIS_S
@@ -142,9 +161,6 @@ def look_at_database() -> None:
             catch_up(str(found))
     except DatabaseError as error:
         logger.warning("The policy in the database cannot be looked at: %s", error)
-    finally:
-        # No request ends here, with which Django would look after its connection.
-        connections[using].close_if_unusable_or_obsolete()
 
 
 def announcement_of(state: PolicyState) -> Announcement:
@@ -183,11 +199,25 @@ def _renew() -> Snapshot:
         held = _held.snapshot
         if held is None:
             _load()
-        elif held.announcement and held.valid_until and held.valid_until <= time.time():
-            _install(_held.document, held.announcement)
+        elif held.announcement and _is_over(held):
+            _take_the_next(held, held.announcement)
     finally:
         _held.lock.release()
     return _held.snapshot or NOTHING
+
+
+def _is_over(snapshot: Snapshot) -> bool:
+    """Whether a policy has started or ended since the snapshot was compiled."""
+    return snapshot.valid_until is not None and snapshot.valid_until <= time.time()
+
+
+def _take_the_next(held: Snapshot, announcement: Announcement) -> None:
+    try:
+        _install(_held.document, announcement)
+    except PulseError as error:
+        # Written past every validator. What was in force until now is better than nothing.
+        _held.snapshot = replace(held, valid_until=None)
+        logger.error("What starts now cannot be compiled; what was in force stays: %s", error)
 
 
 def _load() -> bool:
@@ -199,22 +229,29 @@ def _load() -> bool:
     if time.monotonic() < _held.retry_at:
         return False
     using = router.db_for_write(PolicyState)
+    # In a host's transaction an error of ours must not be the end of it.
+    inside = connections[using].in_atomic_block
     try:
-        state = PolicyState.objects.using(using).filter(pk=1).first()
-        if state is None:
-            _held.retry_at = time.monotonic() + RETRY_S
-            return False
-        announcement = announcement_of(state)
-        if _held.snapshot is None or _held.snapshot.announcement != announcement:
-            revisions = PolicyRevision.objects.using(using).filter(number=state.revision)
-            document = revisions.values_list("document", flat=True).first()
-            if document is None and state.revision:
-                raise InvalidDocument({"document": [f"Revision {state.revision} is missing."]})
-            _install({} if document is None else document, announcement)
+        with transaction.atomic(using=using) if inside else nullcontext():
+            return _load_from(using)
     except (DatabaseError, PulseError) as error:
         _held.retry_at = time.monotonic() + RETRY_S
         logger.error("The policy cannot be loaded; the one held stays in force: %s", error)
         return False
+
+
+def _load_from(using: str) -> bool:
+    state = PolicyState.objects.using(using).filter(pk=1).first()
+    if state is None:
+        _held.retry_at = time.monotonic() + RETRY_S
+        return False
+    announcement = announcement_of(state)
+    if _held.snapshot is None or _held.snapshot.announcement != announcement:
+        revisions = PolicyRevision.objects.using(using).filter(number=state.revision)
+        document = revisions.values_list("document", flat=True).first()
+        if document is None and state.revision:
+            raise InvalidDocument({"document": [f"Revision {state.revision} is missing."]})
+        _install({} if document is None else document, announcement)
     return True
 
 
@@ -265,7 +302,10 @@ def _begin_lineage(held: Announcement) -> bool:
     Returns:
         Whether this process now holds the new lineage.
     """
-    states = PolicyState.objects.using(router.db_for_write(PolicyState))
+    using = router.db_for_write(PolicyState)
+    if connections[using].in_atomic_block:  # The host's, which may come to nothing.
+        return False
+    states = PolicyState.objects.using(using)
     try:
         begun = states.filter(pk=1, lineage=held.lineage, revision=held.revision).update(
             lineage=uuid4()
@@ -286,5 +326,13 @@ def _forget_on_change(*, setting: str, **_: object) -> None:
     if setting == "DATABASES":
         forget()
 
+
+def _begin_anew_in_child() -> None:
+    # The lock may be held by a thread that stayed with the parent.
+    _held.lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew_in_child)
 
 setting_changed.connect(_forget_on_change, dispatch_uid="pulse.policies.current")

@@ -12,6 +12,7 @@ from pulse.core.document import Change, Document, difference
 from pulse.exceptions import InvalidDocument
 from pulse.policies import kinds, publisher, reading
 from pulse.policies.application import Application
+from pulse.policies.consistency import still_used
 
 
 @dataclass(slots=True)
@@ -21,12 +22,14 @@ class Applied:
     Attributes:
         revision: The revision in force afterwards; on a dry run the one compared with.
         changed: Whether anything differs.
+        draft: It is saved, and in force once someone publishes.
     """
 
     revision: int
     changed: bool
     dry_run: bool
     changes: list[Change] = field(default_factory=list)
+    draft: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return the answer of the API and of ``--format json``."""
@@ -88,10 +91,13 @@ def apply(
             applied = _apply(document, prune=prune, dry_run=dry_run)
     except _DryRun as done:
         return done.applied
-    except (IntegrityError, ProtectedError) as error:
+    except ProtectedError as error:
+        raise InvalidDocument({"document": [still_used(error)]}) from error
+    except IntegrityError as error:
         raise InvalidDocument({"document": [_("It contradicts itself: %s") % error]}) from error
     if edit.revision is not None:
         applied.revision = edit.revision.number
+    applied.draft = applied.changed and not edit.publish
     return applied
 
 

@@ -86,6 +86,8 @@ class RateTier(Policy):
 class TierLimit(Limit):
     """One of a tier's limits; all of them must pass."""
 
+    OWNER = "tier"
+
     tier = models.ForeignKey(RateTier, on_delete=models.CASCADE, related_name="limits")
 
     class Meta(Limit.Meta):
@@ -307,6 +309,8 @@ class EndpointLimit(Policy):
 class OwnLimit(Limit):
     """One of an endpoint limit's own limits; all of them must pass."""
 
+    OWNER = "endpoint_limit"
+
     endpoint_limit = models.ForeignKey(
         EndpointLimit, on_delete=models.CASCADE, related_name="limits"
     )
@@ -383,7 +387,7 @@ class PolicyState(models.Model):
     """The one row that orders edits: who changes policies locks it first.
 
     Attributes:
-        lineage: Names this database's history; a restored copy keeps it.
+        lineage: Names this database's history; a database found restored begins another.
         revision: The number of the newest revision, 0 before the first.
         key_epoch: Counted up when an API key is revoked.
         dirty: Rows were changed and are not yet in a revision.

@@ -23,7 +23,7 @@ from pulse.core.document import VERSION, Document, canonical, chain_hash, differ
 from pulse.core.snapshot import Snapshot
 from pulse.exceptions import PulseError, StoreUnavailable
 from pulse.policies import current, kinds
-from pulse.policies.compiler import compile_document
+from pulse.policies.compiler import compile_document, prove
 from pulse.policies.models import PolicyRevision, PolicyState
 from pulse.policies.signals import revision_published
 from pulse.store import announcement as store
@@ -51,6 +51,8 @@ class Edit:
         reason: Why, in the actor's words.
         revision: The revision that came of it; None until the end, and where nothing changed.
         publish: Whether the end makes a revision, or leaves a draft.
+        document: What the end publishes, if not what the rows say: then these stay a draft.
+        is_over: A context copied from within an edit may outlive it; what it saves is its own.
     """
 
     actor: Actor
@@ -59,6 +61,8 @@ class Edit:
     request_id: str = ""
     publish: bool = True
     revision: PolicyRevision | None = None
+    document: Document | None = None
+    is_over: bool = False
 
 
 _editing: ContextVar[Edit | None] = ContextVar("pulse_editing", default=None)
@@ -74,7 +78,7 @@ def edit(actor: Actor, *, source: str, reason: str = "", request_id: str = "") -
     Raises:
         InvalidDocument: The rows make no policy; everything is rolled back.
     """
-    outer = _editing.get()
+    outer = _under_way()
     using = database()
     if outer is not None:
         with transaction.atomic(using=using):
@@ -87,21 +91,24 @@ def edit(actor: Actor, *, source: str, reason: str = "", request_id: str = "") -
         try:
             yield here
         finally:
+            here.is_over = True
             _editing.reset(token)
         _finish(state, here, using)
 
 
-def publish(actor: Actor, *, reason: str = "", request_id: str = "") -> PolicyRevision | None:
+def publish(
+    actor: Actor, *, source: str = "document", reason: str = "", request_id: str = ""
+) -> PolicyRevision | None:
     """Publish the draft that ``manual`` publishing kept; None if nothing differs.
 
     Within an edit its end publishes, and the revision stands on the edit.
     """
-    outer = _editing.get()
+    outer = _under_way()
     if outer is not None:
         outer.publish = True
         return None
     using = database()
-    here = Edit(actor, "document", reason, request_id)
+    here = Edit(actor, source, reason, request_id)
     with transaction.atomic(using=using):
         _finish(lock(using), here, using)
     return here.revision
@@ -131,9 +138,6 @@ def finish_leftovers() -> None:
             publish_pending(using)
     except DatabaseError:
         return
-    finally:
-        # No request ends here, with which Django would look after its connection.
-        connections[using].close_if_unusable_or_obsolete()
 
 
 def draft_changes() -> list[dict[str, Any]]:
@@ -163,6 +167,11 @@ def database() -> str:
     return router.db_for_write(PolicyState) or "default"
 
 
+def is_migrated(using: str) -> bool:
+    """Whether a database has the tables of policies."""
+    return PolicyState._meta.db_table in connections[using].introspection.table_names()
+
+
 def lock(using: str) -> PolicyState:
     """Lock the state row, making it where it is missing, until the transaction ends.
 
@@ -176,24 +185,37 @@ def lock(using: str) -> PolicyState:
 
 
 def mark_changed(using: str | None = None, **_: object) -> None:
-    """Note that a policy row was changed; receives the signals of models and querysets.
+    """Note that a policy row will change; receives the signals of models and querysets.
 
-    The callback is registered on every change, as a savepoint that is rolled back takes its
-    own with it, and deduplicated when it runs.
+    Sent before the row is written: an edit locks the state row first and then the rows, and who
+    went the other way about would meet it in a deadlock. The callback is registered on every
+    change, as a savepoint that is rolled back takes its own with it, and deduplicated when it
+    runs.
     """
-    if _editing.get() is not None:
+    if _under_way() is not None:
         return
     using = using or database()
-    PolicyState.objects.using(using).filter(pk=1).update(dirty=True)
+    states = PolicyState.objects.using(using).filter(pk=1)
+    if not states.update(dirty=True):
+        lock(using)
+        states.update(dirty=True)
     # A function of its own, not a partial: Django reports failures by their __qualname__.
     transaction.on_commit(lambda: publish_pending(using), using=using, robust=True)
 
 
+def _under_way() -> Edit | None:
+    edit = _editing.get()
+    return None if edit is None or edit.is_over else edit
+
+
 def _finish(state: PolicyState, here: Edit, using: str) -> None:
     """Compile the rows; insert the revision they make, if any; announce it after commit."""
-    document = document_of_rows(using)
+    rows = document_of_rows(using)
+    document = rows if here.document is None else here.document
     announcement = Announcement(str(state.lineage), state.revision + 1, state.key_epoch)
     snapshot = compile_document(document, announcement, timezone.now().timestamp())
+    if snapshot.valid_until is not None:
+        prove(document)
     previous = PolicyRevision.objects.using(using).filter(number=state.revision).first()
     before: Document = previous.document if previous else {"version": VERSION}
     changes = difference(before, document, kinds.keys())
@@ -201,7 +223,7 @@ def _finish(state: PolicyState, here: Edit, using: str) -> None:
         state.dirty = bool(changes)
         state.save(using=using)
         return
-    state.dirty = False
+    state.dirty = rows != document
     if changes or previous is None:
         state.revision += 1
         made = here.revision = _insert(

@@ -21,27 +21,22 @@ class PolicyQuerySet(QuerySet[M], Generic[M]):
         if "version" in names and "version" not in kwargs:
             kwargs |= {"version": F("version") + 1, "updated_at": timezone.now()}
         with transaction.atomic(using=self.db):
-            changed = super().update(**kwargs)
-            if changed:
-                self._announce()
-        return changed
+            self._announce()
+            return super().update(**kwargs)
 
     update.alters_data = True  # type: ignore[attr-defined]  # Django's mark on a function
 
     def bulk_create(self, objs: Iterable[M], *args: Any, **kwargs: Any) -> list[M]:
         """Insert rows and announce it."""
         with transaction.atomic(using=self.db):
-            created = super().bulk_create(objs, *args, **kwargs)
-            if created:
-                self._announce()
-        return created
+            self._announce()
+            return super().bulk_create(objs, *args, **kwargs)
 
     def _raw_delete(self, using: str | None) -> int:
         # What contrib.admin and cascades use where no signal is sent.
-        deleted = super()._raw_delete(using)
-        if deleted:
+        with transaction.atomic(using=using):
             self._announce()
-        return deleted
+            return super()._raw_delete(using)
 
     def _announce(self) -> None:
         policies_changed.send(sender=self.model, using=self.db)

@@ -17,6 +17,9 @@ def seed(using: str = DEFAULT_DB_ALIAS, **_kwargs: object) -> None:
     """Make the first revision where there is none; receives ``post_migrate``."""
     if not router.allow_migrate_model(using, PolicyState) or using != publisher.database():
         return
+    # Sent for every app on every migrate, also before pulse has its tables and after it lost them.
+    if not publisher.is_migrated(using):
+        return
     if PolicyState.objects.using(using).exists():
         return
     document.apply(seed_document(), publisher.SYSTEM, source="system", reason="Seeded by migrate")

@@ -2,6 +2,8 @@
 
 from typing import Any, Final
 
+from pulse.core.document import Document
+from pulse.core.snapshot import ENDPOINTS, TIERS, Mode
 from pulse.policies import publisher
 from pulse.policies.bases import ModeChoices, Policy
 from pulse.policies.models import EndpointLimit, RateTier
@@ -22,6 +24,9 @@ def everything_to_shadow(
 ) -> tuple[int, Edit]:
     """Let every rule that is enforced count and report only, as one revision.
 
+    In force at once, also with ``manual`` publishing: there the published policy alone changes,
+    and the draft stays a draft.
+
     Returns:
         How many rules were changed, and the edit.
     """
@@ -30,7 +35,21 @@ def everything_to_shadow(
             set_mode(model.objects.filter(mode=ModeChoices.ENFORCE), ModeChoices.SHADOW)
             for model in RULES
         )
+        if not edit.publish:
+            edit.document, edit.publish = _in_shadow(publisher.newest_document()), True
     return changed, edit
+
+
+def _in_shadow(document: Document) -> Document:
+    return {
+        kind: [
+            {**item, "mode": Mode.SHADOW.value} if item["mode"] == Mode.ENFORCE else item
+            for item in items
+        ]
+        if kind in {TIERS, ENDPOINTS}
+        else items
+        for kind, items in document.items()
+    }
 
 
 def set_mode(rows: PolicyQuerySet[Any], mode: ModeChoices) -> int:
