@@ -21,7 +21,7 @@ from pulse.admin.errands import MAX_REASON, carry_out, errand_of
 from pulse.admin.forms import PolicyForm
 from pulse.admin.stock import IS_UNFOLD, ModelAdmin
 from pulse.conf import conf
-from pulse.policies import switches, words
+from pulse.policies import publisher, switches, words
 from pulse.policies.bases import ModeChoices
 
 #: A list up to this long is chosen from, not searched.
@@ -111,6 +111,7 @@ class PolicyAdmin(PolicyColumns, RecordedAdmin):
         context = {"pulse_admin": self, **self._tools(request), **(extra_context or {})}
         show = partial(super().changelist_view, request, context)
         if request.method != "POST":
+            self._tell_of_unpublished(request)
             return show()
         return self._carry_out(request, show) or self._not_done(request)
 
@@ -280,6 +281,15 @@ class PolicyAdmin(PolicyColumns, RecordedAdmin):
             self.log_change(request, row, __("Mode: %s.") % mode.label)
         errand_of(request).saved = changed > 0
         self.message_user(request, _count_changed(changed, mode), messages.SUCCESS)
+
+    def _tell_of_unpublished(self, request: HttpRequest) -> None:
+        """Say that rows were saved which are not in force, and what keeps them from it."""
+        if conf.PUBLISH == "manual" or not publisher.has_unpublished():
+            return
+        problems = publisher.problems_of_rows()
+        if problems:
+            text = __("Saved changes are not in force, as they make no policy: %s")
+            messages.error(request, text % " ".join(problems))
 
     def _tools(self, request: HttpRequest) -> dict[str, Any]:
         """Return the links above a list, by what this user may do."""

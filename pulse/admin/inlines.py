@@ -78,6 +78,10 @@ class LimitInline(TabularInline):
     readonly_fields: ClassVar[Any] = ("in_words",)
     verbose_name_plural = _("limits, all of which must pass")
 
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        """Refuse rows beyond the most, which the form itself does not offer."""
+        return super().get_formset(request, obj, **{"validate_max": True, **kwargs})
+
     @admin.display(description=_("in words"))
     def in_words(self, limit: Any) -> SafeString:
         """Say what a limit means; a script keeps it true while one types."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 
 from pulse.exceptions import InvalidDocument
 from pulse.policies.document import Applied
@@ -26,6 +27,13 @@ class PolicyCommand(BaseCommand):
         parser = super().create_parser(prog_name, subcommand, epilog=self.example, **kwargs)
         parser.formatter_class = _formatter(parser)
         return parser
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """Run the command; a database that cannot be used is told in one line."""
+        try:
+            return super().execute(*args, **options)
+        except DatabaseError as error:
+            raise CommandError(f"The database cannot be used now: {error}") from error
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add ``--format``."""

@@ -58,6 +58,8 @@ class Application:
                     row.delete(using=self._using)
 
     def _check_top(self) -> None:
+        if not isinstance(self._document, Mapping):
+            raise InvalidDocument({"document": [_("Write a mapping that begins with version: 1.")]})
         check_storable(self._document)
         known = {"version", *(kind.name for kind in kinds.all_kinds())}
         version = self._document.get("version", VERSION)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator
+from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator
 from django.db import models, router, transaction
 from django.db.models import F
 from django.utils.translation import gettext_lazy as _
@@ -73,7 +73,10 @@ class Policy(AnnouncedModel):
         ),
     )
     description = models.TextField(
-        _("description"), blank=True, help_text=_("Why it is there, for the next person.")
+        _("description"),
+        blank=True,
+        validators=[MaxLengthValidator(2000)],
+        help_text=_("Why it is there, for the next person."),
     )
     starts_at = models.DateTimeField(
         _("starts at"), null=True, blank=True, help_text=_("Not in force before. Empty: at once.")

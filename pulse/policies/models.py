@@ -15,7 +15,9 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from pulse.core.claims import OnStoreError
+from pulse.core.networks import parse_network
 from pulse.core.snapshot import DEFAULT_CEILING
+from pulse.exceptions import InvalidNetwork
 from pulse.policies import routes
 from pulse.policies.bases import Limit, Policy
 from pulse.policies.validators import (
@@ -27,6 +29,14 @@ from pulse.policies.validators import (
     validate_path,
     validate_proxy,
 )
+
+
+def is_everyone(network: str) -> bool:
+    """Whether a network, if it is one, has every address of its family in it."""
+    try:
+        return parse_network(network).prefixlen == 0
+    except InvalidNetwork:
+        return False
 
 
 def count_by_client() -> list[str]:
@@ -62,8 +72,8 @@ class RateTier(Policy):
         default=DEFAULT_CEILING,
         validators=[MinValueValidator(1), MaxValueValidator(1000)],
         help_text=_(
-            "Clients that only a header names can be invented, so all of one address together "
-            "may take this many times the tier."
+            "Clients that only a header names can be invented, so all such clients of one "
+            "address together may take this many times the tier."
         ),
     )
 
@@ -224,7 +234,10 @@ class EndpointLimit(Policy):
         blank=True,
         default="",
         validators=[validate_path],
-        help_text=_("Matches on whole segments: /api/ holds for all that lies under it."),
+        help_text=_(
+            "Matches on whole segments: /api/ holds for every view that lies under it. What no "
+            "view answers is charged to its client's tier alone."
+        ),
     )
     methods = models.JSONField(
         _("methods"),
@@ -358,6 +371,12 @@ class Exemption(Policy):
         super().clean()
         if bool(self.path) == bool(self.network):
             raise ValidationError(_("Name either a path or a network."))
+        if self.path == "/":
+            text = _("That exempts the whole site. Put the limits in shadow instead.")
+            raise ValidationError({"path": text})
+        if is_everyone(self.network):
+            text = _("That exempts every client. Put the limits in shadow instead.")
+            raise ValidationError({"network": text})
 
 
 class TrustedProxy(Policy):
@@ -381,6 +400,13 @@ class TrustedProxy(Policy):
 
     def __str__(self) -> str:
         return self.network
+
+    def clean(self) -> None:
+        """Refuse to believe everybody."""
+        super().clean()
+        if is_everyone(self.network):
+            text = _("That trusts everybody: each client could tell any address as its own.")
+            raise ValidationError({"network": text})
 
 
 class PolicyState(models.Model):

@@ -21,7 +21,7 @@ from pulse.conf import conf
 from pulse.core.announcement import Announcement
 from pulse.core.document import VERSION, Document, canonical, chain_hash, difference, key_of
 from pulse.core.snapshot import Snapshot
-from pulse.exceptions import PulseError, StoreUnavailable
+from pulse.exceptions import InvalidDocument, PulseError, StoreUnavailable
 from pulse.policies import current, kinds
 from pulse.policies.compiler import compile_document, prove
 from pulse.policies.models import PolicyRevision, PolicyState
@@ -138,6 +138,20 @@ def finish_leftovers() -> None:
             publish_pending(using)
     except DatabaseError:
         return
+
+
+def has_unpublished() -> bool:
+    """Whether rows were saved that no revision has."""
+    return PolicyState.objects.using(database()).filter(dirty=True).exists()
+
+
+def problems_of_rows() -> list[str]:
+    """Say why the rows cannot be published; nothing if they can."""
+    try:
+        prove(document_of_rows())
+    except InvalidDocument as error:
+        return [f"{place}: {' '.join(texts)}" for place, texts in error.errors.items()]
+    return []
 
 
 def draft_changes() -> list[dict[str, Any]]:
@@ -277,7 +291,7 @@ def sealed(revision: PolicyRevision) -> dict[str, object]:
 
 def _announce(revision: PolicyRevision, snapshot: Snapshot, announcement: Announcement) -> None:
     logger.info(
-        "Policy revision %d published by %s %s: %d changes",
+        "Policy revision %d published by %s %s, changes: %d",
         revision.number,
         revision.actor_type,
         revision.actor_name,

@@ -1,9 +1,11 @@
 """Changing the mode of many rules in one edit."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from pulse.core.document import Document
 from pulse.core.snapshot import ENDPOINTS, TIERS, Mode
+from pulse.exceptions import InvalidDocument
 from pulse.policies import publisher
 from pulse.policies.bases import ModeChoices, Policy
 from pulse.policies.models import EndpointLimit, RateTier
@@ -24,18 +26,29 @@ def everything_to_shadow(
 ) -> tuple[int, Edit]:
     """Let every rule that is enforced count and report only, as one revision.
 
-    In force at once, also with ``manual`` publishing: there the published policy alone changes,
-    and the draft stays a draft.
+    In force at once, whatever stands in its way: with ``manual`` publishing, and where a row was
+    written that makes no policy, the published policy alone changes, and the rows stay as they
+    are for someone to publish or to mend.
 
     Returns:
         How many rules were changed, and the edit.
     """
-    with publisher.edit(actor, source=source, reason=reason, request_id=request_id) as edit:
+    door = {"source": source, "reason": reason, "request_id": request_id}
+    try:
+        return _to_shadow(actor, door)
+    except InvalidDocument:
+        return _to_shadow(actor, door, published_alone=True)
+
+
+def _to_shadow(
+    actor: Actor, door: Mapping[str, str], *, published_alone: bool = False
+) -> tuple[int, Edit]:
+    with publisher.edit(actor, **door) as edit:
         changed = sum(
             set_mode(model.objects.filter(mode=ModeChoices.ENFORCE), ModeChoices.SHADOW)
             for model in RULES
         )
-        if not edit.publish:
+        if published_alone or not edit.publish:
             edit.document, edit.publish = _in_shadow(publisher.newest_document()), True
     return changed, edit
 

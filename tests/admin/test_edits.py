@@ -313,3 +313,22 @@ def test_input_over_limits_that_were_replaced_is_kept(kim, default):
     )
     assert kim.post("ratetier_change", default.pk, **again).status_code == 302
     assert default.limits.get().rate == "70/s"
+
+
+def test_a_ninth_limit_is_refused(kim):
+    """As a document would refuse it: what is saved here can be exported and applied again."""
+    rows = {"limits-TOTAL_FORMS": "9"}
+    for place in range(9):
+        rows[f"limits-{place}-rate"] = f"{place + 1}00/h"
+        rows[f"limits-{place}-algorithm"] = "token_bucket"
+    assert "submit at most 8" in add(kim, **rows).content.decode()
+    assert not EndpointLimit.objects.filter(name="flaky").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rows_that_are_not_in_force_are_told_on_every_list(kim, default):
+    """Written past the admin, they make no policy; an operator must not believe what they say."""
+    default.limits.update(rate="garbage")
+    assert "Saved changes are not in force" in kim.get("exemption_changelist").content.decode()
+    default.limits.update(rate="10/s")
+    assert "Saved changes are not in force" not in kim.get("exemption_changelist").content.decode()

@@ -225,3 +225,40 @@ def test_what_still_names_a_tier_is_told_by_name() -> None:
     with pytest.raises(ProtectedError) as refused:
         tier.delete()
     assert still_used(refused.value) == "It is still used by: network 192.0.2.0/24 → paid."
+
+
+def test_everything_to_shadow_passes_a_broken_row() -> None:
+    """The emergency brake holds where every other edit is refused; the row stays to be mended."""
+    apply(doc(rate_tiers=[default_tier(mode="enforce")], endpoint_limits=[SEARCH]), KIM)
+    OwnLimit.objects.update(rate="garbage")
+    assert publisher.has_unpublished()
+    assert publisher.problems_of_rows()
+    changed, edit = switches.everything_to_shadow(KIM, source="admin")
+    assert changed == 2
+    assert edit.revision is not None
+    assert {rule.mode for rule in current.current_snapshot().rules} == {"shadow"}
+    assert publisher.has_unpublished()
+    OwnLimit.objects.update(rate="5/m")
+    assert not publisher.has_unpublished()
+
+
+@pytest.mark.parametrize(
+    ("kind", "item", "place"),
+    [
+        ("trusted_proxies", "0.0.0.0/0", "trusted_proxies.0.network"),
+        ("trusted_proxies", "::/0", "trusted_proxies.0.network"),
+        ("exemptions", "/", "exemptions.0.path"),
+        ("exemptions", "0.0.0.0/0", "exemptions.0.network"),
+    ],
+)
+def test_everybody_is_no_exception(kind, item, place) -> None:
+    """What would end every limit is refused at its field, and says what to do instead."""
+    with pytest.raises(InvalidDocument) as refused:
+        apply({kind: [item]}, KIM)
+    assert place in refused.value.errors
+
+
+def test_document_that_is_none_is_told() -> None:
+    """Also by what hosts call in their tests."""
+    with pytest.raises(InvalidDocument):
+        apply([], KIM)  # type: ignore[arg-type]
