@@ -28,7 +28,6 @@ class Number:
 
 
 IDENTITY_SOURCES: Final = ("user", "address")
-HEADER_SOURCE: Final = "header:"
 NUMBERS: Final = {
     "STORE_TIMEOUT_MS": Number(1, 5000, 50),
     "LOCAL_MAX_KEYS": Number(1000, MAX_COUNT, 100_000),
@@ -89,7 +88,7 @@ class Conf:
 
     @cached_property
     def LOCAL_MAX_KEYS(self) -> int:
-        """How many counters the in-process store keeps before the one nearest to full goes."""
+        """How many counters the in-process store keeps; full ones, then the longest unused, go."""
         return self._number("LOCAL_MAX_KEYS")
 
     @cached_property

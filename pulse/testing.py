@@ -11,6 +11,7 @@ from typing import Final
 from django.test.utils import TestContextDecorator
 
 from pulse.core.document import Document
+from pulse.core.quotas import SECOND_US
 from pulse.core.snapshot import Snapshot
 from pulse.policies import current
 from pulse.policies.completion import complete
@@ -18,8 +19,6 @@ from pulse.store import heartbeat, limits
 from pulse.store.memory import MemoryStore, monotone_clock
 
 __all__ = ["advance", "override_policies"]
-
-SECOND_US: Final = 1_000_000
 
 
 class override_policies(TestContextDecorator):  # noqa: N801 - beside Django's override_settings

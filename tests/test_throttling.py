@@ -3,9 +3,11 @@
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import Group, User
+from django.core.cache import cache
 from django.http import HttpResponse, JsonResponse
 from django.test import AsyncClient, Client
 from django.urls import path
+from django.views.decorators.cache import cache_page
 from rest_framework.authentication import SessionAuthentication, TokenAuthentication
 from rest_framework.authtoken.models import Token
 from rest_framework.decorators import api_view, throttle_classes
@@ -42,6 +44,9 @@ class Careless(Open):
     def get_throttles(self) -> list[BaseThrottle]:
         return []
 
+    def post(self, request: Request) -> Response:
+        return Response({"done": True})
+
 
 class Own(Open):
     """Answers a throttled request in its own way."""
@@ -67,6 +72,7 @@ urlpatterns = [
     path("orders/", Orders.as_view()),
     path("open/", Open.as_view()),
     path("careless/", Careless.as_view()),
+    path("cached/", cache_page(60)(Open.as_view())),
     path("own/", Own.as_view()),
     path("plain/", Plain.as_view()),
     path("wired/", Plain.as_view(throttle_classes=[PulseThrottle])),
@@ -76,6 +82,11 @@ urlpatterns = [
 BY_USER = {
     "endpoint_limits": [{"name": "orders", "path": "/", "key": "user", "limits": ["2/m"]}],
 }
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache() -> None:
+    cache.clear()
 
 
 @pytest.fixture
@@ -205,12 +216,25 @@ def test_no_permission_is_charged_to_the_user(client, headers, user, calls, monk
     assert calls == [[f"endpoint_limits:orders:user:{user.pk}"]] * 3
 
 
+@pytest.mark.parametrize(("method", "last"), [("post", 200), ("get", 429), ("head", 429)])
 @override_policies(BY_USER)
-def test_view_that_never_asks_is_charged_but_not_unsaid(client, headers, user, calls) -> None:
-    """What a view has done is not answered by a refusal."""
-    codes = [client.get("/careless/", headers=headers).status_code for _ in range(3)]
-    assert codes == [200, 200, 200]
+def test_view_that_never_asks_is_charged_and_unsaid_where_it_only_told(
+    client, headers, user, calls, method: str, last: int
+) -> None:
+    """What a view has done is not answered by a refusal; what it has shown is."""
+    ask = getattr(client, method)
+    codes = [ask("/careless/", headers=headers).status_code for _ in range(3)]
+    assert codes == [200, 200, last]
     assert calls == [[f"endpoint_limits:orders:user:{user.pk}"]] * 3
+
+
+@override_policies(BY_USER)
+def test_cached_answer_is_limited_like_the_views_own(client, headers, calls) -> None:
+    """The cache answers without the throttle: it knows no user, and buys nobody a request."""
+    codes = [client.get("/cached/").status_code for _ in range(3)]
+    assert codes == [200, 200, 429]
+    assert client.get("/cached/", headers=headers).status_code == 429
+    assert calls == [["endpoint_limits:orders:ip:127.0.0.1"]] * 4
 
 
 @override_policies(BY_USER)
@@ -246,6 +270,23 @@ def test_nothing_deferred_costs_no_second_call(client, headers, calls) -> None:
     """No limit looks at users: the throttle lets pass without asking."""
     assert client.get("/open/", headers=headers).status_code == 200
     assert calls == [["endpoint_limits:all:ip:127.0.0.1"]]
+
+
+@override_policies(
+    {
+        "endpoint_limits": [
+            {"name": "by-user", "path": "/", "key": "user", "limits": ["9/m"]},
+            {"name": "by-client", "path": "/", "key": "client", "limits": ["9/m"]},
+        ],
+    }
+)
+def test_limit_by_client_does_not_wait(client, headers, user, calls) -> None:
+    """The token is a header then, and its address has a ceiling."""
+    assert client.get("/open/", headers=headers).status_code == 200
+    (hashed, ceiling), by_user = calls
+    assert hashed.startswith("endpoint_limits:by-client:authorization:")
+    assert ceiling == "endpoint_limits:by-client:ceiling:127.0.0.1"
+    assert by_user == [f"endpoint_limits:by-user:user:{user.pk}"]
 
 
 def test_what_does_not_depend_on_the_user_is_decided_first(client, headers, user, calls) -> None:

@@ -8,7 +8,8 @@ from django.conf import settings
 from django.core.checks import CheckMessage
 
 from pulse.checks.findings import did_you_mean, found, one_of
-from pulse.conf import CHOICES, HEADER_SOURCE, IDENTITY_SOURCES, NUMBERS, Number, conf
+from pulse.conf import CHOICES, IDENTITY_SOURCES, NUMBERS, Number, conf
+from pulse.core.clients import HEADER_SOURCE
 from pulse.policies.validators import HEADER_NAME
 
 FLAGS: Final = ("ENABLED", "DETAILED_ERRORS")

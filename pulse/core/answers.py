@@ -5,11 +5,15 @@ Source: draft-ietf-httpapi-ratelimit-headers-10 for ``RateLimit`` and ``RateLimi
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Final
 
 from pulse.core.charging import Charge
 from pulse.core.claims import Decision, Outcome
 from pulse.core.quotas import SECOND_US, Quota, Verdict
 from pulse.core.snapshot import Rule
+
+#: Seconds after which a client may try again while a ``closed`` limit has no store.
+STORE_RETRY_S: Final = 5
 
 
 def rate_limit_headers(found: Sequence[Charge], decision: Decision, form: str) -> dict[str, str]:

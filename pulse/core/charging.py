@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from pulse.core.claims import Claim
 from pulse.core.clients import (
+    HEADER_SOURCE,
     ClientAddress,
     Identity,
     User,
@@ -193,8 +194,8 @@ def _part(source: str, client: Identity, facts: Facts) -> Identity:
         return Identity("global", "global", verified=True)
     if source == "user" and facts.user is not None:
         return Identity("user", f"user:{facts.user.id}", verified=True)
-    if source.startswith("header:"):
-        name = source.partition(":")[2]
+    if source.startswith(HEADER_SOURCE):
+        name = source.removeprefix(HEADER_SOURCE)
         value = facts.header(name)
         if value:
             return by_header(name, value, facts.secret)

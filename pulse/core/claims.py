@@ -5,7 +5,7 @@ request into claims, ``store`` decides them all or none, and the answer names th
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
@@ -33,8 +33,9 @@ class Allowance:
         quotas: One to eight, each of which must pass.
         cost: What one request takes from each.
         slots: The name under which each quota keeps its state beside the claim's key. It
-            names the algorithm and the place among its like, not the numbers, so that an
-            edit of a rate keeps what was used.
+            names the algorithm and the rank among its like, the longest period first, not the
+            numbers: an edit of a rate keeps what was used, and so do the longer limits when a
+            shorter one comes or goes.
         wire: The quotas as the decision script reads them.
     """
 
@@ -45,9 +46,9 @@ class Allowance:
 
     def __post_init__(self) -> None:
         seen = dict.fromkeys(Algorithm, 0)
-        slots = []
-        for quota in self.quotas:
-            slots.append(f"{quota.algorithm[0]}{seen[quota.algorithm]}")
+        slots = [""] * len(self.quotas)
+        for place, quota in sorted(enumerate(self.quotas), key=lambda pair: -pair[1].period_us):
+            slots[place] = f"{quota.algorithm[0]}{seen[quota.algorithm]}"
             seen[quota.algorithm] += 1
         object.__setattr__(self, "slots", tuple(slots))
         object.__setattr__(self, "wire", b"".join(map(self._pack, self.quotas)))
@@ -141,12 +142,6 @@ class Decision(NamedTuple):
             other.unavailable,
         )
 
-    @property
-    def refusing(self) -> Outcome | None:
-        """The enforced outcome that makes the client wait longest, None when allowed."""
-        refused = [o for o in self.outcomes if o.claim.enforced and not o.passed]
-        return max(refused, key=lambda outcome: outcome.retry_after_us, default=None)
-
 
 def settle(
     claims: Sequence[Claim], states: Sequence[State | None], now_us: int, *, parts: int = 1
@@ -181,6 +176,40 @@ def settle(
     if short:
         _take_back(outcomes, states, keep, now_us, parts, refused=refused)
     return tuple(outcomes), keep
+
+
+def counted_alone(claims: Sequence[Claim]) -> list[Claim]:
+    """The claims that are counted in the process while the shared counters are away."""
+    return [claim for claim in claims if claim.on_store_error is OnStoreError.LOCAL]
+
+
+def decide_alone(
+    claims: Sequence[Claim], now_us: int, count: Callable[[list[Claim]], Decision]
+) -> Decision:
+    """Decide without the shared counters, each claim as its rule says.
+
+    Args:
+        claims: What the request asks.
+        now_us: Epoch microseconds.
+        count: Decides those of ``counted_alone``. Not called where a ``closed`` rule refuses.
+    """
+    if any(claim.enforced and claim.on_store_error is OnStoreError.CLOSED for claim in claims):
+        outcomes = tuple(
+            Outcome(claim, claim.on_store_error is not OnStoreError.CLOSED, ()) for claim in claims
+        )
+        return Decision(
+            allowed=False, outcomes=outcomes, now_us=now_us, store=Store.NONE, unavailable=True
+        )
+    local = counted_alone(claims)
+    decision = count(local)
+    counted = iter(decision.outcomes)
+    outcomes = tuple(
+        next(counted)
+        if claim.on_store_error is OnStoreError.LOCAL
+        else Outcome(claim, claim.on_store_error is OnStoreError.OPEN, ())
+        for claim in claims
+    )
+    return decision._replace(outcomes=outcomes, store=Store.LOCAL if local else Store.NONE)
 
 
 def _take_back(

@@ -8,6 +8,8 @@ from typing import Final, NamedTuple
 
 from pulse.core.networks import Address, NetworkIndex, client_prefix, parse_address
 
+#: Before the name of a header, among what a client is counted by.
+HEADER_SOURCE: Final = "header:"
 #: Counted under this name when not even the socket has an address (a Unix socket, say).
 UNKNOWN: Final = "unknown"
 #: A forwarding chain longer than this is not read further: no real one is.

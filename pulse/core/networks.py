@@ -30,7 +30,6 @@ BRACKETED: Final = re.compile(r"\[([^\[\]]*)\](?::[0-9]{1,5})?", re.ASCII)
 WITH_PORT: Final = re.compile(r"([0-9.]+):[0-9]{1,5}", re.ASCII)
 
 
-@lru_cache(maxsize=8192)
 def parse_address(text: str) -> Address | None:
     """Read an address as a proxy or a socket writes it.
 
@@ -40,8 +39,12 @@ def parse_address(text: str) -> Address | None:
         The address, or None if the text is none.
     """
     text = text.strip()
-    if not text or len(text) > MAX_TEXT:
-        return None
+    # Asked before anything is remembered: clients choose the texts, and could fill memory.
+    return _parse_address(text) if text and len(text) <= MAX_TEXT else None
+
+
+@lru_cache(maxsize=8192)
+def _parse_address(text: str) -> Address | None:
     match = BRACKETED.fullmatch(text) or WITH_PORT.fullmatch(text)
     if match:
         text = match[1]

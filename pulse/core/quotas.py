@@ -44,7 +44,8 @@ class Quota:
     """``count`` requests for each ``period_us`` microseconds, up to ``burst`` at once.
 
     Attributes:
-        spacing_us: The time in which one request is earned back.
+        spacing_us: The time in which one request is earned back; rounded up, so that never more
+            than ``count`` are earned in a period.
         capacity: The most that one client may ever take at one instant.
         tolerance_us: The time in which the whole capacity is earned back.
     """
@@ -58,7 +59,7 @@ class Quota:
     tolerance_us: int = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        spacing = self.period_us // self.count
+        spacing = -(-self.period_us // self.count)
         capacity = self.count
         if self.algorithm is Algorithm.TOKEN_BUCKET:
             capacity = min(self.burst, MAX_FULL_US // spacing)
@@ -79,7 +80,7 @@ class Quota:
         """One of ``parts`` equal parts, never less than one request."""
         if self.count >= parts:
             return self._of(self.count // parts, max(1, self.burst // parts))
-        period_us = min(self.period_us * parts // self.count, MAX_PERIOD_US)
+        period_us = min(-(-self.period_us * parts // self.count), MAX_PERIOD_US)
         return replace(self, count=1, period_us=period_us, burst=max(1, self.burst // parts))
 
     def _of(self, count: int, burst: int) -> "Quota":

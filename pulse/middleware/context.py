@@ -112,7 +112,10 @@ def user_of(snapshot: Snapshot, request: HttpRequest) -> User | None:
 
 async def auser_of(snapshot: Snapshot, request: HttpRequest) -> User | None:
     """Return what ``user_of`` returns, without blocking the event loop."""
-    user = await request.auser() if hasattr(request, "auser") else request.user
+    # A user that another middleware put there is the request's, whatever auser() would find.
+    user = request.__dict__["user"]
+    if isinstance(user, LazyObject) and hasattr(request, "auser"):
+        user = await request.auser()
     if not user.is_authenticated:
         return None
     groups: frozenset[str] = frozenset()

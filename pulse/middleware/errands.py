@@ -5,7 +5,6 @@ the usual way it yields nothing, and costs the same in both worlds.
 """
 
 from collections.abc import Awaitable, Callable, Generator
-from functools import partial
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -25,7 +24,7 @@ Steps: TypeAlias = Generator[Errand, Any, T]
 
 def errand(call: Callable[[], Any]) -> Errand:
     """Make an errand of a call that knows no event loop: there it goes to a thread."""
-    return Errand(call, partial(sync_to_async(_call), call))
+    return Errand(call, sync_to_async(call))
 
 
 def run(steps: Steps[T]) -> T:
@@ -50,7 +49,3 @@ async def run_async(steps: Steps[T]) -> T:
             value: T = end.value
             return value
         answer = await wanted.run_async()
-
-
-def _call(call: Callable[[], Any]) -> Any:
-    return call()

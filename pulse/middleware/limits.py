@@ -1,12 +1,12 @@
 """The limits: one decision a request, and what it puts into the answer."""
 
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from pulse.conf import conf
-from pulse.core.answers import rate_limit_headers, refusing, retry_after_s
+from pulse.core.answers import STORE_RETRY_S, rate_limit_headers, refusing, retry_after_s
 from pulse.core.charging import Charge, Facts, charges, exempt_by
 from pulse.core.claims import Decision, Outcome
 from pulse.core.clients import User, digest
@@ -18,9 +18,6 @@ from pulse.policies import current
 from pulse.policies.decisions import SealedDecision, seal
 from pulse.policies.texts import too_many_requests, unavailable
 from pulse.store import buckets, limits
-
-#: Seconds after which a client may try again while a ``closed`` limit has no store.
-STORE_RETRY_S: Final = 5
 
 
 def decide(
@@ -122,7 +119,12 @@ def _user(snapshot: Snapshot, request: HttpRequest) -> User | None:
 
 
 def _is_by_user(snapshot: Snapshot, charge: Charge) -> bool:
-    """Whether a charge could be another if another user were found."""
+    """Whether a charge waits for the user whom the view finds.
+
+    An endpoint limit by ``client`` does not, although a client may be a user: it is what most
+    limits count by, and waiting would cost each of their requests a second call, and let every
+    one of them reach the view's authentication.
+    """
     if charge.rule.kind == TIERS:
         return bool(snapshot.assignments.users or snapshot.assignments.groups)
     return charge.rule.by_user

@@ -16,15 +16,25 @@ logger = logging.getLogger(__name__)
 JSON: Final = "application/json"
 HTML: Final = "text/html"
 PROBLEM: Final = "application/problem+json"
-#: Header fields that say something of the content they came with.
-DESCRIBING: Final = (
-    "Content-Disposition",
-    "Content-Encoding",
-    "Content-Language",
-    "Content-Range",
-    "ETag",
-    "Last-Modified",
+#: Header fields that say something of the content they came with, or where else it is.
+DESCRIBING: Final = frozenset(
+    {
+        "accept-ranges",
+        "content-digest",
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "content-length",
+        "content-location",
+        "content-range",
+        "etag",
+        "last-modified",
+        "location",
+        "repr-digest",
+    }
 )
+#: The longest ``Accept`` worth reading; those of browsers have some 150 characters.
+MAX_ACCEPT: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,29 +78,28 @@ def refuse(request: HttpRequest, refusal: Refusal) -> HttpResponse:
         body["retry_after"] = refusal.retry_after_s
     body |= {"request_id": context.request_id, **refusal.fields}
     response = _write(request, refusal, body)
+    # Django would log it again, and mail a 503 to the admins.
+    response._has_been_logged = True  # type: ignore[attr-defined]  # Django's own mark
     response.headers["Cache-Control"] = "no-store"
     if refusal.retry_after_s is not None:
         response.headers["Retry-After"] = str(refusal.retry_after_s)
     return response
 
 
-def put_over(response: HttpResponseBase, refusal: HttpResponse) -> HttpResponseBase:
-    """Write a refusal over the answer that a view gave, keeping what others put beside it.
+def put_over(response: HttpResponseBase, refusal: HttpResponse) -> HttpResponse:
+    """Put a refusal in the place of the answer that a view gave, with what others put beside that.
 
     Middlewares have had the answer already: their cookies, CORS and security headers stay.
     """
-    if not isinstance(response, HttpResponse):
-        response.close()
-        return refusal
-    for name in DESCRIBING:
-        response.headers.pop(name, None)
-    response.status_code = refusal.status_code
-    response.content = refusal.content
-    for name, value in refusal.headers.items():
-        response.headers[name] = value
-    if response.has_header("Content-Length"):
-        response.headers["Content-Length"] = str(len(response.content))
-    return response
+    for name, value in response.headers.items():
+        if name.lower() not in DESCRIBING:
+            refusal.headers.setdefault(name, value)
+    refusal.headers["Content-Length"] = str(len(refusal.content))
+    refusal.cookies = response.cookies
+    # What a streaming answer holds open is closed with the refusal: an answer's own close()
+    # tells that the request is over, which is told once.
+    refusal._resource_closers += response._resource_closers  # type: ignore[attr-defined]
+    return refusal
 
 
 def _write(request: HttpRequest, refusal: Refusal, body: dict[str, Any]) -> HttpResponse:
@@ -112,6 +121,8 @@ def _write(request: HttpRequest, refusal: Refusal, body: dict[str, Any]) -> Http
 
 
 def _preferred(request: HttpRequest) -> str | None:
+    if len(request.META.get("HTTP_ACCEPT", "")) > MAX_ACCEPT:
+        return None
     # What the parsers of Django and Python raise on a broken Accept is anybody's guess
     # (ValueError and TypeError so far), and must not spare the client its refusal.
     with contextlib.suppress(Exception):

@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 Response = HttpResponseBase
 GetResponse = Callable[[HttpRequest], Any]
 
+#: What a view does in answer to these can be left unsaid: it changes nothing (RFC 9110, 9.2.1).
+SAFE: Final = ("GET", "HEAD", "OPTIONS")
 #: Reloads that one request sits through before it decides with what the process holds.
 MAX_RELOADS: Final = 2
 
@@ -101,25 +103,25 @@ class PulseMiddleware:
             return None
 
     def _settle(self, request: HttpRequest, response: Response) -> None:
-        """Charge what no throttle came to: authentication or permissions answered before it."""
+        """Charge what no throttle came to: a cache, authentication or permissions were first."""
         context: Context = request.pulse  # type: ignore[attr-defined]
         try:
             # What a view has done is not answered as if it had not.
-            is_client_error = 400 <= response.status_code < 500
-            context.refused = limits.settle(request, refuses=is_client_error)
+            refuses = request.method in SAFE or 400 <= response.status_code < 500
+            context.refused = limits.settle(request, refuses=refuses)
         except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
             _swallow(context, error)
 
     def _finish(self, request: HttpRequest, response: Response) -> Response:
         """Put into the answer what the client may know."""
         context: Context = request.pulse  # type: ignore[attr-defined]
-        if context.refused is not None:
-            response = put_over(response, context.refused)
-        response.headers["X-Request-ID"] = context.request_id
         try:
+            if context.refused is not None:
+                response = put_over(response, context.refused)
             limits.add_headers(context, response)
         except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
             _swallow(context, error)
+        response.headers["X-Request-ID"] = context.request_id
         return response
 
 

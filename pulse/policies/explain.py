@@ -11,9 +11,15 @@ from django.contrib.auth import get_user_model
 from django.utils.translation import gettext as _
 
 from pulse.conf import conf
-from pulse.core.answers import ceil_s, rate_limit_headers, refusing, retry_after_s
+from pulse.core.answers import (
+    STORE_RETRY_S,
+    ceil_s,
+    rate_limit_headers,
+    refusing,
+    retry_after_s,
+)
 from pulse.core.charging import Charge, Facts, charges, exempt_by
-from pulse.core.claims import Decision, Outcome, settle
+from pulse.core.claims import Decision, Outcome
 from pulse.core.clients import ClientAddress, User, client_secret, resolve_address
 from pulse.core.endpoints import EndpointIndex, prefixes
 from pulse.core.snapshot import ENDPOINTS, TIERS, Mode, Rule, Snapshot
@@ -163,17 +169,13 @@ def _decide(found: Sequence[Charge], question: Question) -> tuple[Decision, int]
     """Judge the requests one after another at one instant, on copies of the counters."""
     claims = [charge.claim for charge in found]
     reading = limits.read(claims)
-    now_us, states = reading.now_us, reading.states
     if question.counters == "fresh":
-        states = [None] * len(states)
+        reading.states = [None] * len(reading.states)
     refused = 0
-    decision = Decision(allowed=True, outcomes=(), now_us=now_us, store=reading.store)
+    decision = Decision(allowed=True, outcomes=(), now_us=reading.now_us, store=reading.store)
     for _number in range(question.count):
-        outcomes, kept = settle(claims, states, now_us, parts=reading.parts)
-        states = [old if new is None else new for old, new in zip(states, kept, strict=True)]
-        allowed = all(outcome.passed for outcome in outcomes if outcome.claim.enforced)
-        decision = Decision(allowed, outcomes, now_us, reading.store)
-        refused += not allowed
+        decision = reading.decide(claims)
+        refused += not decision.allowed
     return decision, refused
 
 
@@ -183,9 +185,13 @@ def _response(
     headers = rate_limit_headers(found, decision, conf.RATE_LIMIT_HEADERS)
     if decision.allowed:
         return 200, headers, None
-    seconds = retry_after_s(refusing(found, decision)[1])
-    body = {"detail": texts.too_many_requests(seconds), "retry_after": seconds}
-    return 429, {"Retry-After": str(seconds), **headers}, body
+    if decision.unavailable:
+        status, seconds, detail = 503, STORE_RETRY_S, texts.unavailable()
+    else:
+        seconds = retry_after_s(refusing(found, decision)[1])
+        status, detail = 429, texts.too_many_requests(seconds)
+    body = {"detail": detail, "retry_after": seconds}
+    return status, {"Retry-After": str(seconds), **headers}, body
 
 
 def _matched(found: Sequence[Charge], decision: Decision) -> list[dict[str, Any]]:

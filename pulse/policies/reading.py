@@ -45,6 +45,7 @@ def check_storable(values: object) -> None:
     _Storable().check(values)
 
 
+_MERGE: Final = "tag:yaml.org,2002:merge"
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -52,10 +53,17 @@ class _Loader(_SafeLoader):  # type: ignore[misc]
     """YAML as its readers mean it: ``off`` is a mode and no ``false``, and no key stands twice."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # noqa: FBT001, FBT002 - yaml's
-        """Refuse a key that is written twice: of two lists, one would be lost in silence."""
+        """Refuse a key that is written twice: of two lists, one would be lost in silence.
+
+        And the merge key, by which a few lines copy each other into millions of pairs before
+        anybody can count them.
+        """
         seen: set[str] = set()
         for key, _value in getattr(node, "value", ()):
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+            if key.tag == _MERGE:
+                problem = _("“%s” is no name of a field") % key.value
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            if isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
                     problem = _("“%s” is written twice") % key.value
                     raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)

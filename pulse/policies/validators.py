@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.utils.translation import gettext_lazy as _
 
-from pulse.conf import HEADER_SOURCE
+from pulse.core.clients import HEADER_SOURCE
 from pulse.core.endpoints import METHODS, parse_path
 from pulse.core.networks import UNIX, parse_network
 from pulse.core.quotas import parse_rate

@@ -10,6 +10,7 @@ from typing import Any, Final
 from django.utils.translation import gettext as _
 
 from pulse.core.claims import OnStoreError
+from pulse.core.clients import HEADER_SOURCE
 from pulse.core.document import Item
 from pulse.core.quotas import SECOND_US, UNITS_US, Algorithm, Quota, make_quota
 from pulse.core.snapshot import Mode
@@ -247,8 +248,8 @@ def _say_limit(limit: Mapping[str, Any]) -> str:
 
 
 def _say_source(source: str) -> str:
-    if source.startswith("header:"):
-        return _("value of %s") % source.partition(":")[2]
+    if source.startswith(HEADER_SOURCE):
+        return _("value of %s") % source.removeprefix(HEADER_SOURCE)
     return {"client": _("client"), "ip": _("address"), "user": _("user")}.get(source, source)
 
 

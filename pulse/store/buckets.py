@@ -4,12 +4,12 @@ A request adds to a dictionary. What a process gathered and could not add is kep
 time; what was sent and not answered is not sent again, so that nothing counts twice.
 """
 
+import os
 import threading
 import time
 from collections import Counter
 from typing import Final
 
-from pulse.exceptions import StoreUnavailable
 from pulse.store import heartbeat
 from pulse.store.connection import Script, current_backend
 
@@ -29,6 +29,10 @@ class _Gathered:
     """Counts by hour and field that are not in Redis yet, or have no Redis to go to."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, as a forked child must: counts and lock are the parent's."""
         self.lock = threading.Lock()
         self.counts: dict[int, Counter[str]] = {}
 
@@ -52,7 +56,11 @@ def forget() -> None:
 
 
 def flush() -> None:
-    """Add what this process gathered to what all did; without Redis it stays here."""
+    """Add what this process gathered to what all did; without Redis it stays here.
+
+    Raises:
+        StoreUnavailable: Redis failed. What was not sent yet stays here.
+    """
     backend = current_backend()
     with _gathered.lock:
         oldest = int(time.time()) // HOUR_S - HOURS
@@ -61,15 +69,24 @@ def flush() -> None:
         if backend is None or backend.guard.is_open:
             return
         sent, _gathered.counts = _gathered.counts, {}
-    for hour, counts in sent.items():
-        arguments = [KEPT_S, *(part for pair in counts.items() for part in pair)]
-        backend.run(ADD, (backend.keys.named(f"b:{hour}"),), arguments)
+    try:
+        while sent:
+            hour, counts = sent.popitem()
+            arguments = [KEPT_S, *(part for pair in counts.items() for part in pair)]
+            backend.run(ADD, (backend.keys.named(f"b:{hour}"),), arguments)
+    finally:
+        with _gathered.lock:
+            for hour, counts in sent.items():
+                _gathered.counts.setdefault(hour, Counter()).update(counts)
 
 
 def last_day() -> dict[str, Counter[str]]:
     """Return what each rule did in the last 24 hours, by verb; of all processes with Redis.
 
-    Makes one call for each hour. Where Redis is away, what it holds is left out.
+    Makes one call for each hour.
+
+    Raises:
+        StoreUnavailable: Redis cannot be asked for what it holds.
     """
     now = int(time.time()) // HOUR_S
     totals: Counter[str] = Counter()
@@ -78,18 +95,15 @@ def last_day() -> dict[str, Counter[str]]:
             totals.update(counts)
     backend = current_backend()
     if backend is not None:
-        try:
-            for hour in range(now - HOURS, now + 1):
-                reply = backend.call("HGETALL", backend.keys.named(f"b:{hour}"))
-                found: list[bytes] = reply if isinstance(reply, list) else []  # type: ignore[assignment]
-                totals.update(
-                    {
-                        field.decode(): int(amount)
-                        for field, amount in zip(found[::2], found[1::2], strict=True)
-                    }
-                )
-        except StoreUnavailable:
-            pass
+        for hour in range(now - HOURS, now + 1):
+            reply = backend.call("HGETALL", backend.keys.named(f"b:{hour}"))
+            found: list[bytes] = reply if isinstance(reply, list) else []  # type: ignore[assignment]
+            totals.update(
+                {
+                    field.decode(): int(amount)
+                    for field, amount in zip(found[::2], found[1::2], strict=True)
+                }
+            )
     by_verb: dict[str, Counter[str]] = {REFUSED: Counter(), WOULD_REFUSE: Counter()}
     for field, amount in totals.items():
         verb, _, rule = field.partition(" ")
@@ -98,3 +112,5 @@ def last_day() -> dict[str, Counter[str]]:
 
 
 heartbeat.register("refusals", FLUSH_S, flush)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_gathered.reset)

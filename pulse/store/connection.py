@@ -9,6 +9,7 @@ import hashlib
 import inspect
 import logging
 import os
+import socket
 import time
 import weakref
 from collections import deque
@@ -90,6 +91,11 @@ class Script:
         self.digest: Final = hashlib.sha1(self.source, usedforsecurity=False).hexdigest()
 
 
+BEAT: Final = Script("beat")
+#: A process not heard of for so long is not alive.
+SILENCE_S: Final = 10
+
+
 class Pool:
     """Connections that are alone with one caller at a time.
 
@@ -135,15 +141,16 @@ class Pool:
         self._give_back(connection, is_patient=is_patient)
         return cast("Reply", reply)
 
-    def ping(self) -> None:
-        """Ask over a new connection whether the server answers.
+    def call_anew(self, *arguments: Argument) -> None:
+        """Send one command over a connection made for it.
 
         Raises:
-            RedisError: It does not, in time.
+            RedisError: As for ``call``.
         """
+        packed: bytes = pack_command(arguments)  # type: ignore[arg-type]  # as above
         connection = self._open(self._parameters)
         try:
-            connection.send_packed_command((pack_command(("PING",)),), check_health=False)
+            connection.send_packed_command((packed,), check_health=False)
             connection.read_response()
         finally:
             connection.disconnect()
@@ -228,17 +235,22 @@ class Backend:
             self.guard.succeeded()
         return reply
 
+    def beat(self) -> Reply:
+        """Tell that this process is alive, and return how many are.
+
+        Raises:
+            StoreUnavailable: As for ``run``.
+        """
+        return self.run(BEAT, (self.keys.processes,), (_member(), SILENCE_S))
+
     def attempt_recovery(self) -> bool:
         """Try Redis while the guard is open; True if it is closed afterwards."""
         if not self.guard.is_open:
             return True
         self.guard.tried(time.monotonic())
-        try:
-            self._pool.ping()
-        except (RedisError, OSError) as error:
-            self.guard.failed(error, time.monotonic())
+        if not self._passes_trial():
             return False
-        if self.guard.recovered(time.monotonic()):
+        if self.guard.recovered():
             logger.info("The counters are in Redis again")
         return True
 
@@ -253,12 +265,27 @@ class Backend:
         ):
             raise StoreUnavailable("Redis did not answer lately")
 
+    def _passes_trial(self) -> bool:
+        """Whether a script that writes runs: one that is full or a replica answers a PING too."""
+        arguments = ("EVAL", BEAT.source, 1, self.keys.processes, _member(), SILENCE_S)
+        try:
+            self._pool.call_anew(*arguments)
+        except (RedisError, OSError):
+            return False
+        return True
+
     def _unavailable(self, error: Exception) -> StoreUnavailable:
         if isinstance(error, UnicodeError):
             # The key's fault. No client may talk everybody out of Redis by a strange name.
             return StoreUnavailable("the key cannot be sent")
-        first = not self._pool.is_proven and not isinstance(error, ResponseError)
-        if self.guard.failed(error, time.monotonic(), at_once=first):
+        at_once = not self._pool.is_proven
+        if isinstance(error, ResponseError):
+            # What the server says of one request may be true of that one alone.
+            if self._passes_trial():
+                logger.warning("Redis refused one request, which is decided without it: %s", error)
+                return StoreUnavailable(f"the request cannot be answered: {error}")
+            at_once = True
+        if self.guard.failed(error, time.monotonic(), at_once=at_once):
             self._pool.clear()
             logger.warning("Redis does not answer; requests are decided without it: %s", error)
         return StoreUnavailable(f"{type(error).__name__}: {error}")
@@ -334,6 +361,10 @@ def _impatient(finder: Any, timeout_ms: int) -> Any:
     impatient.sentinel_manager = copy.copy(finder.sentinel_manager)
     impatient.sentinel_manager.sentinels = sentinels
     return impatient
+
+
+def _member() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _is_alive(connection: Connection) -> bool:

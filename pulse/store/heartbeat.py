@@ -3,7 +3,6 @@
 import atexit
 import logging
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,14 +10,11 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
 from pulse.exceptions import StoreUnavailable
-from pulse.store.connection import Script, current_backend
+from pulse.store.connection import current_backend
 
 logger = logging.getLogger(__name__)
 
-BEAT: Final = Script("beat")
 BEAT_S: Final = 2.0
-#: A process not heard of for so long is not alive.
-SILENCE_S: Final = 10
 TRIAL_S: Final = 0.25
 
 
@@ -150,9 +146,8 @@ def _beat() -> None:
     if backend is None:
         _live["processes"] = 1
         return
-    member = f"{socket.gethostname()}:{os.getpid()}"
     try:
-        count = backend.run(BEAT, (backend.keys.processes,), (member, SILENCE_S))
+        count = backend.beat()
     except StoreUnavailable:
         return
     if isinstance(count, int):

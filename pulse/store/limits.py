@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from pulse.conf import conf
-from pulse.core.claims import Claim, Decision, OnStoreError, Outcome, Store, settle
+from pulse.core.claims import (
+    Claim,
+    Decision,
+    Outcome,
+    Store,
+    counted_alone,
+    decide_alone,
+    settle,
+)
 from pulse.core.quotas import State, Verdict
 from pulse.exceptions import StaleAnnouncement, StoreUnavailable
 from pulse.store import heartbeat
@@ -23,8 +31,9 @@ MAX_GROUP: Final = 255
 def decide(claims: Sequence[Claim], announcement: str | None = None) -> Decision:
     """Charge every claim of one request, or none.
 
-    One command to Redis. Never waits for longer than the store's time budget, and for no lock;
-    called as it is from an event loop, because it is shorter than the way to a thread.
+    One command to Redis. Never waits for longer than the store's time budget, nor for any lock
+    but that of the in-process counters; called as it is from an event loop, because it is
+    shorter than the way to a thread.
 
     Args:
         claims: What the request asks; different keys.
@@ -33,7 +42,6 @@ def decide(claims: Sequence[Claim], announcement: str | None = None) -> Decision
     Raises:
         StaleAnnouncement: Another policy is announced; nothing was charged.
     """
-    heartbeat.ensure()
     if not claims:
         return Decision(allowed=True, outcomes=(), now_us=_wall_us(), store=Store.NONE)
     if _instead.store is not None:
@@ -44,22 +52,43 @@ def decide(claims: Sequence[Claim], announcement: str | None = None) -> Decision
     try:
         return _decide_shared(backend, claims, announcement)
     except StoreUnavailable:
-        return _decide_alone(claims)
+        parts = heartbeat.live_processes()
+        return decide_alone(
+            claims,
+            _wall_us(),
+            lambda local: memory.decide(local, max_keys=conf.LOCAL_MAX_KEYS, parts=parts),
+        )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reading:
-    """Counters as they stand, for ``core.claims.settle`` to judge on.
+    """A copy of the counters at one instant.
 
     Attributes:
-        states: What each quota of each claim keeps, in order.
+        states: What each quota of each claim that is counted keeps, in order.
         parts: Into how many parts each allowance is cut while Redis is away.
+        is_alone: Redis is away, and each claim does as its rule says.
     """
 
     now_us: int
     states: list[State | None]
     store: Store
     parts: int = 1
+    is_alone: bool = False
+
+    def decide(self, claims: Sequence[Claim]) -> Decision:
+        """Decide as ``decide`` would at this instant; only the copy is charged."""
+        if self.is_alone:
+            return decide_alone(claims, self.now_us, self._count)
+        return self._count(claims)
+
+    def _count(self, claims: Sequence[Claim]) -> Decision:
+        outcomes, kept = settle(claims, self.states, self.now_us, parts=self.parts)
+        self.states = [
+            old if new is None else new for old, new in zip(self.states, kept, strict=True)
+        ]
+        allowed = all(outcome.passed for outcome in outcomes if outcome.claim.enforced)
+        return Decision(allowed, outcomes, self.now_us, self.store)
 
 
 def read(claims: Sequence[Claim]) -> Reading:
@@ -75,17 +104,15 @@ def read(claims: Sequence[Claim]) -> Reading:
     try:
         reply = backend.run(READ, keys, ())
     except StoreUnavailable:
-        return Reading(*memory.read(claims), Store.LOCAL, heartbeat.live_processes())
+        now_us, found = memory.read(counted_alone(claims))
+        return Reading(now_us, found, Store.LOCAL, heartbeat.live_processes(), is_alone=True)
     now_us, *states = cast("list[Any]", reply)
     return Reading(now_us, [_state(text) for text in states], Store.REDIS)
 
 
 def peek(claims: Sequence[Claim]) -> Decision:
     """What ``decide`` would answer at this instant; nothing is charged."""
-    reading = read(claims)
-    outcomes, _ = settle(claims, reading.states, reading.now_us, parts=reading.parts)
-    allowed = all(outcome.passed for outcome in outcomes if outcome.claim.enforced)
-    return Decision(allowed, outcomes, reading.now_us, reading.store)
+    return read(claims).decide(claims)
 
 
 @contextmanager
@@ -141,33 +168,6 @@ def _read(claims: Sequence[Claim], reply: list[int]) -> Decision:
             at += 4
         outcomes.append(Outcome(claim, passed, tuple(verdicts)))
     return Decision(reply[1] == 1, tuple(outcomes), reply[0], Store.REDIS)
-
-
-def _decide_alone(claims: Sequence[Claim]) -> Decision:
-    """Decide without the shared counters, each claim as its rule says."""
-    if any(claim.enforced and claim.on_store_error is OnStoreError.CLOSED for claim in claims):
-        outcomes = tuple(
-            Outcome(claim, claim.on_store_error is not OnStoreError.CLOSED, ()) for claim in claims
-        )
-        return Decision(
-            allowed=False,
-            outcomes=outcomes,
-            now_us=_wall_us(),
-            store=Store.NONE,
-            unavailable=True,
-        )
-    local = [claim for claim in claims if claim.on_store_error is OnStoreError.LOCAL]
-    parts = heartbeat.live_processes()
-    decision = memory.decide(local, max_keys=conf.LOCAL_MAX_KEYS, parts=parts)
-    counted = iter(decision.outcomes)
-    outcomes = tuple(
-        next(counted)
-        if claim.on_store_error is OnStoreError.LOCAL
-        else Outcome(claim, claim.on_store_error is OnStoreError.OPEN, ())
-        for claim in claims
-    )
-    store = Store.LOCAL if local else Store.NONE
-    return Decision(decision.allowed, outcomes, decision.now_us, store)
 
 
 def _state(text: bytes | None) -> State | None:

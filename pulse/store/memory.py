@@ -56,6 +56,7 @@ class MemoryStore:
             for place, state, verdict in zip(places, states, verdicts, strict=True):
                 if state is not None:
                     kept[place] = state, now_us + verdict.reset_after_us
+                if place in kept:  # Also what was refused is in use.
                     kept.move_to_end(place)
             while len(kept) > max_keys:
                 self._shrink(now_us)

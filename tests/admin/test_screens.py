@@ -8,7 +8,6 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from pulse.exceptions import StoreUnavailable
 from pulse.policies import document, publisher
 from pulse.policies.models import (
     EndpointLimit,
@@ -19,6 +18,8 @@ from pulse.policies.models import (
 )
 from pulse.store import buckets
 from tests.admin.conftest import revision, told, url
+from tests.servers import free_port
+from tests.store.conftest import cache_of
 
 LISTS = (
     "ratetier",
@@ -126,14 +127,13 @@ def test_the_list_tells_what_was_refused_by_one_reading(kim, monkeypatch):
     assert len(readings) == 1
 
 
-def test_the_list_stands_without_its_counters(kim, monkeypatch):
-    def away():
-        raise StoreUnavailable("gone")
-
-    monkeypatch.setattr(buckets, "last_day", away)
+def test_the_list_stands_without_its_counters(kim, settings):
+    settings.CACHES = cache_of(f"redis://127.0.0.1:{free_port()}/0")
+    buckets.add(buckets.REFUSED, "endpoint_limits:search", 1234)
     page = kim.get("endpointlimit_changelist")
     assert page.status_code == 200
     assert "not known" in page.content.decode()
+    assert "1,234" not in page.content.decode()
 
 
 def test_modes_are_told_in_shape_and_word(kim):

@@ -6,6 +6,7 @@ from pulse.core.claims import (
     OnStoreError,
     Outcome,
     Store,
+    decide_alone,
     settle,
 )
 from pulse.core.quotas import Algorithm, Quota, Verdict
@@ -16,9 +17,12 @@ HOUR = 3600 * S
 WINDOW = Quota(5, HOUR, 5, Algorithm.FIXED_WINDOW)
 
 
-def test_slots_name_the_algorithm_and_the_place_among_its_like() -> None:
+def test_slots_name_the_algorithm_and_the_rank_by_period() -> None:
     """Numbers are no part of the name, so that an edited rate finds what was used."""
-    assert Allowance((Quota(1, S, 1), WINDOW, Quota(9, HOUR, 9))).slots == ("t0", "f0", "t1")
+    second, hour, other = Quota(1, S, 1), Quota(9, HOUR, 9), Quota(5, HOUR, 5)
+    assert Allowance((hour,)).slots == ("t0",)
+    assert Allowance((second, WINDOW, hour)).slots == ("t1", "f0", "t0")
+    assert Allowance((second, other, hour)).slots == ("t2", "t0", "t1")
 
 
 def test_wire_is_what_the_script_reads() -> None:
@@ -75,14 +79,34 @@ def test_share_is_granted_and_the_claim_kept() -> None:
     assert outcomes == (Outcome(asked, True, (Verdict(True, 3, 0, 500_000),)),)
 
 
-def test_refusing_is_the_enforced_claim_that_waits_longest() -> None:
-    def outcome(key: str, wait: int, **more: bool) -> Outcome:
-        return Outcome(claim(key, WINDOW, **more), wait == 0, (Verdict(wait == 0, 0, wait, wait),))
+def alone(*manners: OnStoreError, enforced: bool = True) -> tuple[Decision, list[list[Claim]]]:
+    """Decide one claim of each manner without the store, and tell what was counted."""
+    asked: list[list[Claim]] = []
 
-    outcomes = (outcome("a", 0), outcome("b", 5), outcome("c", 9), outcome("d", 99, enforced=False))
-    decision = Decision(False, outcomes, NOW, Store.LOCAL)
-    assert decision.refusing is outcomes[2]
-    assert Decision(True, outcomes[:1], NOW, Store.LOCAL).refusing is None
+    def count(claims: list[Claim]) -> Decision:
+        asked.append(claims)
+        outcomes, _ = settle(claims, [None] * len(claims), NOW)
+        return Decision(True, outcomes, NOW + 7, Store.LOCAL)
+
+    claims = [Claim(str(m), Allowance((WINDOW,)), enforced, m) for m in manners]
+    return decide_alone(claims, NOW, count), asked
+
+
+def test_alone_each_claim_does_as_its_rule_says() -> None:
+    decision, asked = alone(OnStoreError.OPEN, OnStoreError.LOCAL)
+    assert [claim.key for claim in asked[0]] == ["local"]
+    assert [len(outcome.verdicts) for outcome in decision.outcomes] == [0, 1]
+    assert (decision.allowed, decision.store, decision.now_us) == (True, Store.LOCAL, NOW + 7)
+    assert alone(OnStoreError.OPEN)[0].store is Store.NONE
+
+
+def test_alone_a_closed_claim_refuses_all_and_counts_nothing() -> None:
+    decision, asked = alone(OnStoreError.LOCAL, OnStoreError.CLOSED)
+    assert not asked
+    assert (decision.allowed, decision.unavailable) == (False, True)
+    assert [outcome.passed for outcome in decision.outcomes] == [True, False]
+    assert (decision.store, decision.now_us) == (Store.NONE, NOW)
+    assert alone(OnStoreError.CLOSED, enforced=False)[0].allowed
 
 
 def test_uncounted_outcome_waits_for_nothing() -> None:

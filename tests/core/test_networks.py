@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pulse.core import networks
 from pulse.core.networks import NetworkIndex, client_prefix, parse_address, parse_network
 from pulse.exceptions import InvalidNetwork
 
@@ -155,3 +156,12 @@ def test_the_index_finds_what_a_scan_finds(found, data) -> None:
     around = [(-n.prefixlen, place) for place, n in enumerate(found) if address in n]
     assert list(index.find(address)) == [place for _, place in sorted(around)]
     assert (address in index) == bool(around)
+
+
+def test_no_long_text_is_remembered() -> None:
+    """Clients choose them: 8,192 of 8 kB would be 64 MB."""
+    before = networks._parse_address.cache_info()
+    for number in range(5):
+        assert parse_address("x" * 8000 + str(number)) is None
+    assert networks._parse_address.cache_info() == before
+    assert str(parse_address(" " * 200 + "203.0.113.9")) == "203.0.113.9"

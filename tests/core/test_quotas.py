@@ -148,18 +148,34 @@ def test_never_more_than_capacity_and_what_time_earns(
         assert taken <= quota.count * (1 + (now - NOW) // quota.period_us)
 
 
+@pytest.mark.parametrize(
+    ("rate", "spacing_us"),
+    [("10/s", 100_000), ("7/s", 142_858), ("3000/s", 334), ("600000/s", 2), ("1000000/s", 1)],
+)
+def test_spacing_is_rounded_up(rate: str, spacing_us: int) -> None:
+    """Down, 600,000 a second would let 1,000,000 through."""
+    assert make_quota(rate).spacing_us == spacing_us
+
+
+@given(quotas)
+def test_no_more_is_earned_in_a_period_than_its_count(quota: Quota) -> None:
+    assert quota.period_us // quota.spacing_us <= quota.count
+
+
 @given(quotas, st.integers(1, 64))
 def test_shares_together_are_no_more_than_the_whole(quota: Quota, parts: int) -> None:
     """In the long run: a part may keep one request of burst."""
     share = quota.share(parts)
-    assert share.count * parts * quota.period_us <= quota.count * share.period_us or (
-        share.period_us == MAX_PERIOD_US or share.count == 1
+    assert (
+        share.count * parts * quota.period_us <= quota.count * share.period_us
+        or share.period_us == MAX_PERIOD_US
     )
     assert share.burst == max(1, quota.burst // parts)
 
 
 def test_share_of_less_than_one_waits_longer() -> None:
     assert Quota(2, 60 * S, 2).share(4) == Quota(1, 120 * S, 1)
+    assert Quota(3, S, 3).share(4) == Quota(1, 1_333_334, 1)
 
 
 def test_times_never_passes_one_a_microsecond() -> None:

@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, iscoroutinefunction, markcoroutinefunction
 from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.http import HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client
 from django.test.utils import CaptureQueriesContext
+from django.utils.decorators import sync_and_async_middleware
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -201,6 +202,15 @@ def test_every_answer_names_its_request(call) -> None:
         found = [call("GET", path)["X-Request-ID"] for path in (ECHO, ECHO, "/healthz", "/nope")]
     assert len(set(found)) == 4
     assert all(len(name) == 36 for name in found)
+
+
+@pytest.mark.parametrize(("length", "kind"), [(1000, HTML), (1001, "application/json")])
+def test_an_accept_header_that_nobody_sends_is_not_read(call, length: int, kind: str) -> None:
+    """Its parsing is the dearest thing in a refusal."""
+    accept = ("text/html" + ", a/b;q=0.1" * 200)[:length]
+    with enforced("1/h"):
+        call("GET", ECHO)
+        assert call("GET", ECHO, Accept=accept)["Content-Type"] == kind
 
 
 # What counts
@@ -435,6 +445,33 @@ def test_an_anonymous_request_neither_loads_a_session_nor_varies_by_cookie(call)
     assert "Cookie" not in response.get("Vary", "")
 
 
+class Swapped:
+    """Another middleware's user, such as one who is impersonated."""
+
+    user: User | None = None
+
+
+@sync_and_async_middleware
+def swap_user(get_response):
+    def middleware(request):
+        request.user = Swapped.user
+        return get_response(request)
+
+    return markcoroutinefunction(middleware) if iscoroutinefunction(get_response) else middleware
+
+
+@pytest.mark.django_db
+def test_the_user_whom_a_middleware_put_there_counts(call, kim, settings, monkeypatch) -> None:
+    """Under both interfaces, although ``auser()`` knows another."""
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.swap_user"]
+    monkeypatch.setattr(Swapped, "user", User.objects.create_user("ann"))
+    client = logged_in(call, kim)
+    with for_payers():
+        assert [call("GET", ECHO, client=client).status_code for _ in range(3)] == [200, 200, 429]
+        monkeypatch.setattr(Swapped, "user", kim)
+        assert call("GET", ECHO)["X-RateLimit-Limit"] == "4"
+
+
 @pytest.mark.django_db
 def test_without_a_policy_by_user_nobody_looks_at_the_user(call, kim) -> None:
     """A session that nothing needs is not loaded."""
@@ -522,6 +559,7 @@ def test_disabled_pulse_adds_nothing(call, settings) -> None:
         (stack.limits, "rate_limit_headers"),
         (stack.limits, "seal"),
         (stack.limits, "refuse"),
+        (stack.limits, "_sealed"),
         (stack.limits.buckets, "add"),
     ],
 )
@@ -618,6 +656,16 @@ def test_a_refusal_is_logged_without_what_is_secret(call, caplog) -> None:
         "Refused GET /x%0Aforged%20line from 127.0.0.1 by rate_tiers:default: 429"
     )
     assert "hunter2" not in caplog.text
+
+
+def test_django_does_not_log_a_refusal_again(call, caplog, redis_away) -> None:
+    """Least of all a 503 as an error, which mails the admins."""
+    closed = {"name": "x", "path": "/", "limits": ["1/h"], "on_store_error": "closed"}
+    with current.overridden(complete(doc(endpoint_limits=[closed]))):
+        assert call("GET", ECHO).status_code == 503
+    with enforced("1/h"):
+        assert statuses(call, 2) == [200, 429]
+    assert not [record for record in caplog.records if record.name == "django.request"]
 
 
 def test_refusals_are_counted_by_rule(call) -> None:

@@ -8,10 +8,15 @@ from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pulse.policies import current
+from pulse.policies.completion import complete
 from pulse.policies.explain import Question, UnknownUser, explain, parse
+from pulse.store import heartbeat
 from pulse.testing import override_policies
 from tests.factories import default_tier
 from tests.factories import document as doc
+from tests.servers import free_port
+from tests.store.conftest import cache_of
 
 ECHO = "/api/echo/"
 
@@ -142,6 +147,30 @@ def test_shadow_tells_what_it_would_do() -> None:
     with override_policies(doc(endpoint_limits=[rule])):
         answer = ask(count=2)
     assert (answer["verdict"], answer["rules"][0]["outcome"]) == ("allowed", "would_refuse")
+
+
+@pytest.mark.parametrize(
+    ("manner", "status", "outcome"),
+    [("closed", 503, "refused"), ("open", 200, "passed"), ("local", 429, "refused")],
+)
+def test_without_redis_it_tells_what_each_rule_does(settings, manner, status, outcome) -> None:
+    """To the last header, as the middleware answers; whatever the buckets hold."""
+    settings.CACHES = cache_of(f"redis://127.0.0.1:{free_port()}/0")
+    rule = {"name": "x", "url_name": "echo", "limits": ["1/h"], "on_store_error": manner}
+    with heartbeat.suspended(), current.overridden(complete(doc(endpoint_limits=[rule]))):
+        Client().get(ECHO)
+        answer, fresh = ask(), ask(counters="fresh", count=2)
+        response = Client().get(ECHO)
+    assert (answer["status"], answer["rules"][0]["outcome"]) == (status, outcome)
+    assert (fresh["status"], fresh["refused"]) == (
+        status,
+        {"closed": 2, "open": 0, "local": 1}[manner],
+    )
+    assert response.status_code == status
+    assert response.get("Retry-After") == answer["headers"].get("Retry-After")
+    if status != 200:
+        body = response.json()
+        assert answer["body"] == {name: body[name] for name in ("detail", "retry_after")}
 
 
 def test_a_rule_that_only_replaces_the_tier_is_told_to_match() -> None:

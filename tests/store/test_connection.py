@@ -141,7 +141,7 @@ def test_connection_that_the_server_closed_costs_nothing(redis_cache) -> None:
                 client.client_kill_filter(_id=row["id"])
     time.sleep(1.05)
     assert backend.call("ECHO", "b") == b"b"
-    assert not backend.guard.status(0.0).errors
+    assert not backend.guard.is_suspicious
 
 
 def test_error_reply_is_unavailable_and_not_read_twice(redis_cache) -> None:
@@ -156,8 +156,21 @@ def test_key_that_cannot_be_sent_is_no_error(redis_cache) -> None:
     """A lone surrogate cannot be encoded: decided in memory, never a 500, and for it alone."""
     for _ in range(5):
         assert limits.decide([Claim("a\udcff", HOURLY)]).store is Store.LOCAL
+        assert not current_backend().guard.is_suspicious
     assert limits.decide([Claim("a", HOURLY)]).store is Store.REDIS
-    assert not current_backend().guard.status(0.0).errors
+
+
+def test_request_that_the_server_refuses_is_the_only_one(redis_cache, monkeypatch) -> None:
+    """An error reply to a strange request keeps nobody else from the counters."""
+    broken = connection.Script("decide")
+    monkeypatch.setattr(broken, "source", b"return redis.error_reply('ERR strange')")
+    monkeypatch.setattr(broken, "digest", "0" * 40)
+    with monkeypatch.context() as patched:
+        patched.setattr(limits, "DECIDE", broken)
+        for _ in range(3):
+            assert limits.decide([Claim("a", HOURLY)]).store is Store.LOCAL
+            assert not current_backend().guard.is_suspicious
+    assert limits.decide([Claim("a", HOURLY)]).store is Store.REDIS
 
 
 def test_forked_child_has_connections_of_its_own(redis_cache) -> None:

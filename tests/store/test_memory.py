@@ -64,6 +64,16 @@ def test_then_the_least_recently_used_goes() -> None:
     assert not take(store, "spent", HOURLY, max_keys=2)
 
 
+def test_client_that_is_refused_is_using_its_counter() -> None:
+    """Else it need only go on asking until others push its counter out."""
+    store = store_at([START_US])
+    for _ in range(10):
+        take(store, "spent", HOURLY)
+    for number in range(10):
+        take(store, f"another {number}", HOURLY, max_keys=3)
+        assert not take(store, "spent", HOURLY, max_keys=3)
+
+
 def test_share_of_several_processes() -> None:
     store = store_at([START_US])
     passed = [store.decide([Claim("a", TEN)], max_keys=9, parts=4).allowed for _ in range(20)]

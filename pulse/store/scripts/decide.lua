@@ -14,17 +14,28 @@
 
 local call, match, format, byte = redis.call, string.match, string.format, string.byte
 local unpack_wire, WIRE, WIRE_BYTES = struct.unpack, '>Bddd', 25
+local SLICE = 1000 -- Lua's stack has room for some 8,000
 local STATE = '%d:%d' -- as C's long: 64 bits on every 64-bit server
 local expected, wire, groups = ARGV[1], ARGV[2], ARGV[3]
 
-local states = call('MGET', unpack(KEYS))
+local last = #KEYS
+local states
+if last <= SLICE then
+  states = call('MGET', unpack(KEYS))
+else
+  states = {}
+  for from = 1, last, SLICE do
+    for _, state in ipairs(call('MGET', unpack(KEYS, from, math.min(from + SLICE - 1, last)))) do
+      states[#states + 1] = state
+    end
+  end
+end
 if expected ~= '' and states[1] ~= expected then
   return states[1]
 end
 local time = call('TIME')
 local now = time[1] * 1000000 + time[2]
 
-local last = #KEYS
 local reply, kept, mended, short = {now, 1}, {}, {}, {}
 local offset, at = 1, 3
 for i = 2, last do

@@ -1,0 +1,108 @@
+"""A refusal in the place of an answer that is ready."""
+
+import io
+from collections.abc import Callable
+
+import pytest
+from django.core.signals import request_finished
+from django.http import (
+    FileResponse,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseNotModified,
+    HttpResponseRedirect,
+    JsonResponse,
+    StreamingHttpResponse,
+)
+
+from pulse.middleware import stack
+from pulse.middleware.responses import put_over
+from pulse.testing import override_policies
+from tests.factories import default_tier
+from tests.factories import document as doc
+
+
+def refusal() -> JsonResponse:
+    return JsonResponse({"detail": "no"}, status=429, headers={"Retry-After": "9"})
+
+
+ANSWERS: dict[str, Callable[[], HttpResponseBase]] = {
+    "plain": lambda: HttpResponse("a page"),
+    "not modified": HttpResponseNotModified,
+    "redirect": lambda: HttpResponseRedirect("/elsewhere/"),
+    "stream": lambda: StreamingHttpResponse(iter([b"a"])),
+    "file": lambda: FileResponse(io.BytesIO(b"a"), filename="a.pdf", as_attachment=True),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_what_others_put_beside_the_answer_stays(name: str) -> None:
+    """Cookies, CORS and security headers, whatever kind of answer it was."""
+    answer = ANSWERS[name]()
+    answer.set_cookie("kept", "yes")
+    answer["Access-Control-Allow-Origin"] = "https://a.test"
+    answer["X-Frame-Options"] = "DENY"
+    answer["Retry-After"] = "1"
+    found = put_over(answer, refusal())
+    assert (found.status_code, found.content) == (429, b'{"detail": "no"}')
+    assert found.cookies["kept"].value == "yes"
+    assert found["Access-Control-Allow-Origin"] == "https://a.test"
+    assert found["X-Frame-Options"] == "DENY"
+    assert found["Retry-After"] == "9"
+    assert found["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_what_described_the_answer_goes(name: str) -> None:
+    """A 429 that leads elsewhere, or has the length of another text, breaks its reader."""
+    answer = ANSWERS[name]()
+    answer["eTag"] = '"a"'
+    answer["content-encoding"] = "gzip"
+    answer["CONTENT-LENGTH"] = "99999"
+    found = put_over(answer, refusal())
+    assert found["Content-Length"] == str(len(found.content))
+    for gone in ("ETag", "Content-Encoding", "Content-Disposition", "Location"):
+        assert not found.has_header(gone)
+
+
+def test_what_a_stream_holds_is_closed_once_with_the_refusal() -> None:
+    """And the request is finished once: Django closes database connections by that."""
+    held, finished = io.BytesIO(b"a"), []
+
+    def finish(**_: object) -> None:
+        finished.append(1)
+
+    request_finished.connect(finish)
+    try:
+        found = put_over(FileResponse(held), refusal())
+        assert not held.closed
+        assert not finished
+        found.close()
+    finally:
+        request_finished.disconnect(finish)
+    assert held.closed
+    assert finished == [1]
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_whatever_a_middleware_answers_is_refused_when_it_is_too_much(rf, name: str) -> None:
+    """No view was seen: charged, and put over, on the way back."""
+    middleware = stack.PulseMiddleware(lambda request: ANSWERS[name]())
+    with override_policies(doc(rate_tiers=[default_tier("1/h")])):
+        assert middleware(rf.get("/")).status_code == ANSWERS[name]().status_code
+        found = middleware(rf.get("/"))
+    assert found.status_code == 429
+    assert found.has_header("X-Request-ID")
+    assert found["X-RateLimit-Remaining"] == "0"
+
+
+def test_what_fails_in_putting_over_fails_no_request(rf, monkeypatch, caplog) -> None:
+    """The host's answer is its own (S0-20)."""
+    monkeypatch.setattr(stack, "put_over", lambda *_: 1 / 0)
+    middleware = stack.PulseMiddleware(lambda request: HttpResponse("a page"))
+    with override_policies(doc(rate_tiers=[default_tier("1/h")])):
+        middleware(rf.get("/"))
+        found = middleware(rf.get("/"))
+    assert (found.status_code, found.content) == (200, b"a page")
+    assert found.has_header("X-Request-ID")
+    assert "(non-fatal)" in caplog.text
