@@ -11,6 +11,8 @@ from django.template import TemplateDoesNotExist
 from django.template.loader import render_to_string
 from django.utils.encoding import escape_uri_path
 
+from pulse.conf import conf
+
 logger = logging.getLogger(__name__)
 
 JSON: Final = "application/json"
@@ -132,7 +134,12 @@ def _preferred(request: HttpRequest) -> str | None:
 
 def _page(refusal: Refusal, body: dict[str, Any]) -> str | None:
     """Render the refusal for people; None where the host's own template fails."""
-    context = {"refusal": refusal, "title": refusal.status.phrase, **body}
+    context = {
+        "refusal": refusal,
+        "title": refusal.status.phrase,
+        "detailed": conf.DETAILED_ERRORS,  # The detail says how long to wait.
+        **body,
+    }
     names = [f"pulse/{int(refusal.status)}.html", "pulse/refused.html"]
     try:
         return render_to_string(names, context, request=None)

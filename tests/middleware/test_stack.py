@@ -131,6 +131,15 @@ def test_without_details_the_text_is_general(call) -> None:
     assert (body(refused)["retry_after"], refused["Retry-After"]) == (60, "60")
 
 
+@pytest.mark.parametrize("detailed", [True, False])
+def test_a_page_says_once_how_long_to_wait(call, settings, detailed: bool) -> None:
+    """In the detail where that tells it, else in a sentence of its own (S1-05)."""
+    settings.PULSE = {"DETAILED_ERRORS": detailed}
+    with enforced("3/m"):
+        page = [call("GET", ECHO, Accept="text/html") for _ in range(4)][-1].content.decode()
+    assert page.count("20 seconds") == 1
+
+
 @pytest.mark.parametrize(
     ("form", "names"),
     [("both", {*LEGACY, *IETF}), ("legacy", set(LEGACY)), ("ietf", set(IETF)), ("off", set()),
