@@ -225,7 +225,9 @@ class PolicyAdmin(PolicyColumns, RecordedAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Read what the columns name, in a fixed number of queries."""
-        return super().get_queryset(request).select_related(*self.choose)
+        rows = super().get_queryset(request)
+        # Without a name it would follow every key there is.
+        return rows.select_related(*self.choose) if self.choose else rows
 
     def get_autocomplete_fields(self, request: HttpRequest) -> Any:
         """Offer a search where the host's admin has one and a list would be long.
