@@ -5,7 +5,6 @@ PulseError
 │   ├── InvalidQuota
 │   ├── InvalidNetwork
 │   ├── InvalidPath
-│   ├── InvalidIdentity
 │   └── InvalidDocument          a whole document, with every error by its place
 └── StoreError
     ├── StoreUnavailable         the counters cannot be reached in time
@@ -38,10 +37,6 @@ class InvalidNetwork(PolicyError):
 
 class InvalidPath(PolicyError):
     """Text that cannot be a path of this site."""
-
-
-class InvalidIdentity(PolicyError):
-    """A source of client identity that pulse does not know."""
 
 
 class InvalidDocument(PulseError, ValueError):

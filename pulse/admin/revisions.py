@@ -55,23 +55,7 @@ class PolicyRevisionAdmin(RecordedAdmin):
     date_hierarchy = "created_at"
     list_per_page = 50
     actions: Any = None
-    fieldsets: ClassVar[Any] = (
-        (
-            None,
-            {
-                "fields": (
-                    "number",
-                    "created_at",
-                    "actor_column",
-                    "source",
-                    "reason",
-                    "request_id",
-                    "hash",
-                ),
-            },
-        ),
-    )
-    readonly_fields: ClassVar[Any] = (
+    fields: ClassVar[Any] = (
         "number",
         "created_at",
         "actor_column",
@@ -80,6 +64,7 @@ class PolicyRevisionAdmin(RecordedAdmin):
         "request_id",
         "hash",
     )
+    readonly_fields: ClassVar[Any] = fields
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Nobody adds a revision by hand."""

@@ -48,7 +48,6 @@ class _Holder:
         self.override: Snapshot | None = None
         self.overriding: Document = {}
         self.document: Document = {}
-        self.since = 0.0
         self.retry_at = 0.0
         self.looked_at = 0.0
         #: What was announced and nobody has, and until when the database is not asked for it again.
@@ -79,11 +78,6 @@ def is_loaded() -> bool:
 def document_in_force() -> Document:
     """Return the document that the policy in force was compiled from."""
     return _held.document if _held.override is None else _held.overriding
-
-
-def in_force_since() -> float:
-    """When this process took up its policy, in epoch seconds; 0 if it has none."""
-    return _held.since
 
 
 def adopt(document: Document, snapshot: Snapshot) -> None:
@@ -185,7 +179,7 @@ def forget() -> None:
     with _held.lock:
         _held.snapshot = None
         _held.document = {}
-        _held.retry_at = _held.since = _held.looked_at = 0.0
+        _held.retry_at = _held.looked_at = 0.0
         _held.missed = (None, 0.0)
 
 
@@ -267,7 +261,6 @@ def _install(document: Document, announcement: Announcement) -> None:
 def _put_in_force(document: Document, snapshot: Snapshot) -> None:
     _held.snapshot = snapshot
     _held.document = document
-    _held.since = time.time()
     logger.info("Policy revision %d is in force", snapshot.revision)
 
 
