@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from django.conf import settings
 from django.core.signals import setting_changed
 
+from pulse.core.bounds import MAX_BODY_BYTES, MAX_TIMEOUT_S
 from pulse.core.quotas import MAX_COUNT, SECOND_US
 
 T = TypeVar("T")
@@ -33,6 +34,8 @@ NUMBERS: Final = {
     "LOCAL_MAX_KEYS": Number(1000, MAX_COUNT, 100_000),
     "RATE_LIMIT_REQUESTS_PER_SECOND": Number(1, SECOND_US, 10),
     "RATE_LIMIT_BURST": Number(1, MAX_COUNT, 20),
+    "MAX_BODY_BYTES": Number(0, MAX_BODY_BYTES, 10 * 2**20),
+    "SLOW_REQUEST_MS": Number(0, 1000 * MAX_TIMEOUT_S, 1000),
 }
 #: What a setting may be; the first is its default.
 CHOICES: Final = {
@@ -100,6 +103,26 @@ class Conf:
     def RATE_LIMIT_BURST(self) -> int:
         """Burst of the tier ``default`` as ``migrate`` seeds it."""
         return self._number("RATE_LIMIT_BURST")
+
+    @cached_property
+    def CORS(self) -> bool:
+        """Whether pulse adds CORS headers and answers preflights."""
+        return self._get("CORS", default=True, kind=bool)
+
+    @cached_property
+    def MAX_BODY_BYTES(self) -> int:
+        """The largest body where no endpoint limit says another, in bytes; 0 for no limit."""
+        return self._number("MAX_BODY_BYTES")
+
+    @cached_property
+    def ACCESS_LOG(self) -> bool:
+        """Whether each request is logged, at the level INFO."""
+        return self._get("ACCESS_LOG", default=True, kind=bool)
+
+    @cached_property
+    def SLOW_REQUEST_MS(self) -> int:
+        """How long an answer takes that is logged as slow, in milliseconds; 0 for none."""
+        return self._number("SLOW_REQUEST_MS")
 
     @classmethod
     def names(cls) -> frozenset[str]:

@@ -5,6 +5,8 @@ PulseError
 │   ├── InvalidQuota
 │   ├── InvalidNetwork
 │   ├── InvalidPath
+│   ├── InvalidOrigin
+│   ├── InvalidHeader
 │   └── InvalidDocument          a whole document, with every error by its place
 └── StoreError
     ├── StoreUnavailable         the counters cannot be reached in time
@@ -37,6 +39,14 @@ class InvalidNetwork(PolicyError):
 
 class InvalidPath(PolicyError):
     """Text that cannot be a path of this site."""
+
+
+class InvalidOrigin(PolicyError):
+    """Text that is no origin, or one that would match more than it says."""
+
+
+class InvalidHeader(PolicyError):
+    """A header's name or value that cannot be sent."""
 
 
 class InvalidDocument(PulseError, ValueError):

@@ -1,5 +1,6 @@
 """The models of every room, as Django's app registry asks."""
 
+from pulse.policies.edge import AccessRule, CorsOrigin, HeaderPolicy
 from pulse.policies.models import (
     EndpointLimit,
     Exemption,
@@ -13,8 +14,11 @@ from pulse.policies.models import (
 )
 
 __all__ = [
+    "AccessRule",
+    "CorsOrigin",
     "EndpointLimit",
     "Exemption",
+    "HeaderPolicy",
     "OwnLimit",
     "PolicyRevision",
     "PolicyState",

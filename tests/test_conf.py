@@ -18,6 +18,10 @@ DEFAULTS = {
     "LOCAL_MAX_KEYS": 100_000,
     "RATE_LIMIT_REQUESTS_PER_SECOND": 10,
     "RATE_LIMIT_BURST": 20,
+    "CORS": True,
+    "MAX_BODY_BYTES": 10_485_760,
+    "ACCESS_LOG": True,
+    "SLOW_REQUEST_MS": 1000,
 }
 DOCS = Path(__file__).parents[1] / "docs" / "settings.md"
 

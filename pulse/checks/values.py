@@ -12,7 +12,7 @@ from pulse.conf import CHOICES, IDENTITY_SOURCES, NUMBERS, Number, conf
 from pulse.core.clients import HEADER_SOURCE
 from pulse.policies.validators import HEADER_NAME
 
-FLAGS: Final = ("ENABLED", "DETAILED_ERRORS")
+FLAGS: Final = ("ENABLED", "DETAILED_ERRORS", "CORS", "ACCESS_LOG")
 TEXTS: Final = {"CACHE": "default"}
 LISTS: Final = ("CLIENT_IDENTITY",)
 

@@ -115,6 +115,26 @@ class PathSet:
         return next((prefix for prefix in found if prefix in self._prefixes), None)
 
 
+class PathIndex(Generic[T]):
+    """Values by path prefix; a look-up costs the depth of the path."""
+
+    __slots__ = ("_longest", "_rows")
+
+    def __init__(self, items: Iterable[tuple[str, T]] = ()) -> None:
+        self._rows: dict[str, list[T]] = {}
+        for path, value in items:
+            self._rows.setdefault(path, []).append(value)
+        self._longest = max(map(len, self._rows), default=0)
+
+    def __bool__(self) -> bool:
+        return bool(self._rows)
+
+    def find(self, path: str) -> Iterator[T]:
+        """Yield the values of every prefix that a path lies under, longest first."""
+        for prefix in prefixes(path, self._longest):
+            yield from self._rows.get(prefix, ())
+
+
 def prefixes(path: str, longest: int) -> Iterator[str]:
     """Yield what a path lies under, longest first: itself, then at each segment boundary.
 

@@ -5,9 +5,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+from pulse.core.access import AccessIndex
 from pulse.core.announcement import Announcement
+from pulse.core.bounds import Bounds
 from pulse.core.claims import Allowance, OnStoreError
+from pulse.core.cors import CorsIndex
 from pulse.core.endpoints import EndpointIndex, Matcher, PathSet
+from pulse.core.headers import HeaderIndex
 from pulse.core.networks import NetworkIndex
 
 TIERS: Final = "rate_tiers"
@@ -113,6 +117,10 @@ class Snapshot:
     trusts_unix: bool = False
     wants_user: bool = False
     wants_groups: bool = False
+    cors: CorsIndex = field(default_factory=CorsIndex)
+    headers: HeaderIndex = field(default_factory=HeaderIndex)
+    access: AccessIndex = field(default_factory=AccessIndex)
+    bounds: Bounds = field(default_factory=Bounds)
     stamp: str | None = field(init=False)
 
     def __post_init__(self) -> None:

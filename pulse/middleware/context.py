@@ -3,7 +3,7 @@
 import logging
 import time
 from functools import cache, lru_cache, partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from django.conf import settings
@@ -17,6 +17,9 @@ from pulse.core.clients import ClientAddress, User, client_secret, resolve_addre
 from pulse.core.snapshot import Snapshot
 from pulse.policies.routes import match_of
 
+if TYPE_CHECKING:
+    from pulse.middleware.responses import Refusal
+
 logger = logging.getLogger(__name__)
 
 #: How long the groups of a user are remembered, in seconds, and of how many users.
@@ -29,6 +32,10 @@ class Context:
 
     Attributes:
         request_id: Names the request in every answer and log line.
+        traceparent: The W3C trace context that the request came with; empty if with none.
+        started: When the request came, on ``time.perf_counter``'s clock, in seconds.
+        deadline: When the answer is due, on ``time.monotonic``'s clock, in seconds; None where
+            the endpoint has no time limit.
         client: Where the request came from, and how that was found.
         snapshot: The policy that decided.
         charges: What the request was charged to, in the order of the decision's outcomes.
@@ -37,22 +44,32 @@ class Context:
         exempt_by: The exemption that kept limits away.
         deferred: Limits by user wait until the view has found out who it is.
         refused: The refusal that takes the place of the view's answer.
+        refusal: Why pulse refused the request; None where it did not.
+        verdict: ``allowed``, ``refused`` or ``preflight``.
     """
 
     __slots__ = (
         "charges",
         "client",
+        "deadline",
         "decision",
         "deferred",
         "exempt_by",
+        "refusal",
         "refused",
         "request_id",
         "settled",
         "snapshot",
+        "started",
+        "traceparent",
+        "verdict",
     )
 
     def __init__(self) -> None:
+        self.started = time.perf_counter()
         self.request_id = str(uuid4())
+        self.traceparent = ""
+        self.deadline: float | None = None
         self.client: ClientAddress | None = None
         self.snapshot: Snapshot | None = None
         self.charges: list[Charge] = []
@@ -61,6 +78,8 @@ class Context:
         self.exempt_by: str | None = None
         self.deferred = False
         self.refused: HttpResponse | None = None
+        self.refusal: Refusal | None = None
+        self.verdict = "allowed"
 
     @property
     def client_address(self) -> str:

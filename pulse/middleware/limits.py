@@ -162,7 +162,7 @@ def _refuse(request: HttpRequest, facts: Facts, context: Context) -> HttpRespons
     )
 
 
-def add_headers(context: Context, response: HttpResponseBase) -> None:
+def add_headers(request: HttpRequest, context: Context, response: HttpResponseBase) -> None:  # noqa: ARG001 - as every step
     """Tell the client where it stands with the tightest limit that is enforced on it."""
     if context.decision is None:
         return

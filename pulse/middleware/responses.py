@@ -12,6 +12,7 @@ from django.template.loader import render_to_string
 from django.utils.encoding import escape_uri_path
 
 from pulse.conf import conf
+from pulse.logging import say
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,10 @@ class Refusal:
 def refuse(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     """Log a refusal and answer it in the form that the client prefers."""
     context = request.pulse  # type: ignore[attr-defined]
-    logger.info(
+    context.refusal, context.verdict = refusal, "refused"
+    say(
+        logger,
+        logging.INFO,
         "Refused %s %s from %s by %s: %d",
         request.method,
         escape_uri_path(request.path_info),

@@ -1,16 +1,15 @@
 """The one middleware: its steps in order, under WSGI and ASGI."""
 
-import logging
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from pulse.conf import conf
 from pulse.exceptions import StaleAnnouncement
-from pulse.middleware import limits
+from pulse.middleware import access, body, csrf, headers, limits, observe, timeouts
 from pulse.middleware.context import (
     Context,
     auser_of,
@@ -19,13 +18,14 @@ from pulse.middleware.context import (
     may_have_user,
     user_of,
 )
+from pulse.middleware.cors import Cors
 from pulse.middleware.errands import Errand, Steps, errand, run, run_async
+from pulse.middleware.observe import swallow
 from pulse.middleware.responses import put_over
 from pulse.policies import current
 from pulse.store import heartbeat
 
-logger = logging.getLogger(__name__)
-
+T = TypeVar("T")
 Response = HttpResponseBase
 GetResponse = Callable[[HttpRequest], Any]
 
@@ -38,9 +38,11 @@ MAX_RELOADS: Final = 2
 class PulseMiddleware:
     """Enforces the policy on every request; the first entry of ``MIDDLEWARE``, and the only one.
 
-    Before the view, once its route is known, every limit that applies is decided in one call to
-    the store. What no view saw (a 404, a redirect by another middleware) is counted on the way
-    back. Nothing that fails in here fails the request: it is logged, and the request goes on.
+    On the way in, before anything else can answer: the request's id, preflights, access rules,
+    the size of the body. Before the view, once its route is known: the endpoint's own bounds, and
+    every limit that applies in one call to the store. What no view saw (a 404, a redirect by
+    another middleware) is counted on the way back, where headers are added to whatever the answer
+    is. Nothing that fails in here fails the request: it is logged, and the request goes on.
 
     A decision is one call of some 50 µs with a time budget, made as it is from the event loop
     too: it is over sooner than a hop to a thread would be. Loading a policy is not.
@@ -52,6 +54,14 @@ class PulseMiddleware:
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
         self.is_async = iscoroutinefunction(get_response)
+        self.cors = Cors(get_response)
+        #: In this order, each by itself: one that fails keeps none of the others from its work.
+        self._on_the_way_back = (
+            ("limits", limits.add_headers),
+            ("cors", self.cors.add_headers),
+            ("headers", headers.add),
+            ("observe", observe.end),
+        )
         #: Django calls it once it has found the view; a coroutine function under ASGI.
         self.process_view: Callable[..., Any] = self._process_view
         if self.is_async:
@@ -61,103 +71,160 @@ class PulseMiddleware:
     def __call__(self, request: HttpRequest) -> Any:
         if not conf.ENABLED:
             return self.get_response(request)
-        request.pulse = Context()  # type: ignore[attr-defined]
+        context = Context()
+        request.pulse = context  # type: ignore[attr-defined]
         heartbeat.ensure()
         if self.is_async:
-            return self._answer_async(request)
-        response = self.get_response(request)
-        if not request.pulse.settled:  # type: ignore[attr-defined]
-            request.pulse.refused = self._process_view(request)  # type: ignore[attr-defined]
-        if request.pulse.deferred:  # type: ignore[attr-defined]
-            self._settle(request, response)
-        return self._finish(request, response)
+            return self._answer_async(request, context)
+        response: Response | None = run(self._enter(request, context))
+        if response is None:
+            response = self.get_response(request)
+            if not context.settled:
+                context.refused = self._process_view(request)
+            if context.deferred:
+                self._settle(request, context, response)
+        return self._finish(request, context, response)
 
-    async def _answer_async(self, request: HttpRequest) -> Response:
-        response: Response = await self.get_response(request)
-        if not request.pulse.settled:  # type: ignore[attr-defined]
-            request.pulse.refused = await self._process_view_async(request)  # type: ignore[attr-defined]
-        if request.pulse.deferred:  # type: ignore[attr-defined]
-            await sync_to_async(self._settle)(request, response)
-        return self._finish(request, response)
+    async def _answer_async(self, request: HttpRequest, context: Context) -> Response:
+        response: Response | None = await run_async(self._enter(request, context))
+        if response is None:
+            if context.snapshot is not None and context.snapshot.bounds.has_timeouts:
+                response = await timeouts.answer_in_time(self.get_response, request, context)
+            else:
+                response = await self.get_response(request)
+            if not context.settled:
+                context.refused = await self._process_view_async(request)
+            if context.deferred:
+                await sync_to_async(self._settle)(request, context, response)
+        return self._finish(request, context, response)
 
-    def _process_view(self, request: HttpRequest, *_view: object) -> HttpResponse | None:
+    def _enter(self, request: HttpRequest, context: Context) -> Steps[HttpResponse | None]:
+        """Take what can be decided before the route is known; return what answers already."""
+        try:
+            if current.is_loaded():
+                snapshot = current.current_snapshot()
+            else:
+                snapshot = yield errand(current.current_snapshot)
+            context.snapshot, context.client = snapshot, locate(snapshot, request)
+        except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
+            swallow(context, "policy", error)
+            return None
+        _guarded("observe", observe.begin, request, context)
+        return _guarded("cors", self.cors.preflight, request, context) or _admit(request, context)
+
+    def _process_view(self, request: HttpRequest, *view: Any) -> HttpResponse | None:
         context: Context | None = getattr(request, "pulse", None)
         if context is None:
             return None
         try:
-            return run(_judge(request, context))
+            return run(_judge(request, context, *view))
         except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
-            _swallow(context, error)
+            _leave_undecided(context, error)
             return None
 
-    async def _process_view_async(
-        self, request: HttpRequest, *_view: object
-    ) -> HttpResponse | None:
+    async def _process_view_async(self, request: HttpRequest, *view: Any) -> HttpResponse | None:
         context: Context | None = getattr(request, "pulse", None)
         if context is None:
             return None
         try:
-            return await run_async(_judge(request, context))
+            return await run_async(_judge(request, context, *view))
         except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
-            _swallow(context, error)
+            _leave_undecided(context, error)
             return None
 
-    def _settle(self, request: HttpRequest, response: Response) -> None:
+    def _settle(self, request: HttpRequest, context: Context, response: Response) -> None:
         """Charge what no throttle came to: a cache, authentication or permissions were first."""
-        context: Context = request.pulse  # type: ignore[attr-defined]
         try:
             # What a view has done is not answered as if it had not.
             refuses = request.method in SAFE or 400 <= response.status_code < 500
             context.refused = limits.settle(request, refuses=refuses)
         except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
-            _swallow(context, error)
+            _leave_undecided(context, error)
 
-    def _finish(self, request: HttpRequest, response: Response) -> Response:
+    def _finish(self, request: HttpRequest, context: Context, response: Response) -> Response:
         """Put into the answer what the client may know."""
-        context: Context = request.pulse  # type: ignore[attr-defined]
-        try:
-            if context.refused is not None:
+        if context.refused is not None:
+            try:
                 response = put_over(response, context.refused)
-            limits.add_headers(context, response)
-        except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
-            _swallow(context, error)
-        response.headers["X-Request-ID"] = context.request_id
+            except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
+                swallow(context, "refusal", error)
+        for where, add in self._on_the_way_back:
+            try:
+                add(request, context, response)
+            except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
+                swallow(context, where, error)
         return response
 
 
-def _judge(request: HttpRequest, context: Context) -> Steps[HttpResponse | None]:
-    """Refuse the request if any limit that applies is spent; else remember the verdict.
+def _admit(request: HttpRequest, context: Context) -> HttpResponse | None:
+    """Refuse what needs no route to be refused."""
+    return _guarded("access", access.judge, request, context) or _guarded(
+        "body", body.judge, request, context
+    )
+
+
+def _judge(
+    request: HttpRequest,
+    context: Context,
+    view: Callable[..., Any] | None = None,
+    *arguments: Any,
+) -> Steps[HttpResponse | None]:
+    """Refuse the request if its body is too large or any limit that applies is spent.
 
     A process that is behind the announcement loads the policy and decides anew from the start:
-    trusted address, client, rules, call.
+    trusted address, access, bounds, client, rules, call.
     """
-    if current.is_loaded():
-        snapshot = current.current_snapshot()
-    else:
-        snapshot = yield errand(current.current_snapshot)
+    snapshot = context.snapshot
+    if snapshot is None:
+        return None
     announcement = snapshot.stamp
     for reloads in range(MAX_RELOADS + 1):
+        refused = _guarded("body", body.judge_endpoint, request, context)
+        if refused is not None:
+            context.settled = True
+            return refused
         user = None
         if may_have_user(snapshot, request):
             user = yield Errand(
                 partial(user_of, snapshot, request), partial(auser_of, snapshot, request)
             )
-        facts = facts_of(request, locate(snapshot, request), user)
+        assert context.client is not None  # noqa: S101 - located with the snapshot
+        facts = facts_of(request, context.client, user)
         defers = limits.is_deferred(snapshot, request, user)
         try:
             limits.decide(snapshot, facts, context, announcement, defers=defers)
         except StaleAnnouncement as stale:
             snapshot = yield errand(partial(current.catch_up, stale.announced))
+            context.snapshot, context.client = snapshot, locate(snapshot, request)
             # None compares nothing: nothing newer is to be had, so this one decides.
             announcement = snapshot.stamp if reloads + 1 < MAX_RELOADS else None
+            refused = _admit(request, context)
+            if refused is not None:
+                context.settled = True
+                return refused
         else:
-            return limits.refusal(request, facts, context)
+            refused = limits.refusal(request, facts, context)
+            if refused is None and view is not None and csrf.may_vouch(request, context):
+                yield errand(partial(csrf.vouch, request, view, *arguments))
+            return refused
     return None
 
 
-def _swallow(context: Context, error: Exception) -> None:
-    """Log what failed in pulse; the request goes on, and is not decided twice."""
+def _guarded(
+    where: str,
+    step: Callable[[HttpRequest, Context], T],
+    request: HttpRequest,
+    context: Context,
+) -> T | None:
+    """Take a step that fails no request."""
+    try:
+        return step(request, context)
+    except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
+        swallow(context, where, error)
+        return None
+
+
+def _leave_undecided(context: Context, error: Exception) -> None:
+    """Note what failed; the request goes on, and is not decided twice."""
     context.settled = True
-    logger.error(
-        "pulse failed on request %s (non-fatal): %s", context.request_id, error, exc_info=error
-    )
+    swallow(context, "limits", error)

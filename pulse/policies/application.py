@@ -114,7 +114,7 @@ class Application:
         # As the row will have it: surrounding blanks are not part of a name that is ours.
         return {
             name: value.strip() if isinstance(value, str) and name not in kind.names else str(value)
-            for name, value in key_of(item, kind.key).items()
+            for name, value in kind.key_of(item).items()
         }
 
     def _read(

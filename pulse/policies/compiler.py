@@ -4,10 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from pulse.core.access import access_index
 from pulse.core.announcement import Announcement
+from pulse.core.bounds import bounds_of
 from pulse.core.claims import Allowance, OnStoreError
+from pulse.core.cors import cors_index
 from pulse.core.document import Document, Item
 from pulse.core.endpoints import EndpointIndex, Matcher, PathSet
+from pulse.core.headers import header_index
 from pulse.core.networks import UNIX, NetworkIndex, parse_network
 from pulse.core.quotas import Algorithm, Quota, make_quota
 from pulse.core.snapshot import (
@@ -81,8 +85,13 @@ class _Compiler:
         )
         exemptions = list(self._in_force("exemptions", enforced=True))
         proxies = [item["network"] for item in self._in_force("trusted_proxies", enforced=True)]
+        cors = cors_index(self._in_force("cors_origins"))
+        headers = header_index(self._in_force("header_policies", enforced=True))
+        access = access_index(self._in_force("access_rules"))
+        bounds = bounds_of(self._in_force(ENDPOINTS))
         return Snapshot(
             announcement=announcement,
+            # Known only now that every kind has been gone through.
             valid_until=min(self._boundaries, default=None),
             default_tier=default,
             rules=(*tiers.values(), *endpoints),
@@ -101,6 +110,10 @@ class _Compiler:
             wants_user=bool(assignments.users or assignments.groups)
             or any(rule.by_user for rule in endpoints),
             wants_groups=bool(assignments.groups),
+            cors=cors,
+            headers=headers,
+            access=access,
+            bounds=bounds,
         )
 
     def _tier_quotas(self) -> dict[str, tuple[tuple[Quota, ...], int]]:

@@ -77,6 +77,7 @@ def missing_limits(row: Policy, *, has_limits: bool) -> str | None:
     tier = getattr(row, "tier_id", None)
     if has_limits and tier is not None:
         return _("Either limits of its own or those of a tier.")
-    if not has_limits and tier is None and not getattr(row, "replaces_tier", False):
+    others = ("replaces_tier", "max_body_bytes", "timeout_s")
+    if not has_limits and tier is None and not any(getattr(row, name, None) for name in others):
         return _("It limits nothing: give it limits, or name a tier.")
     return None

@@ -5,6 +5,7 @@ in its order, in which what is named comes before what names it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, cast
@@ -16,10 +17,12 @@ from django.db.models import Field, Model, Prefetch
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
+from pulse.core.document import key_of
 from pulse.core.quotas import Algorithm
 from pulse.exceptions import InvalidQuota
 from pulse.policies.bases import Limit, Policy
 from pulse.policies.consistency import MAX_LIMITS, check_limits
+from pulse.policies.edge import AccessRule, CorsOrigin, HeaderPolicy
 from pulse.policies.models import (
     EndpointLimit,
     Exemption,
@@ -79,6 +82,13 @@ class Kind:
         """Return the column of a field other than ``limits``."""
         return cast("Field[Any, Any]", self.model._meta.get_field(name))
 
+    def key_of(self, item: Item) -> dict[str, Any]:
+        """Return the natural key of an item that may leave out what has a default."""
+        defaults = {
+            name: self.column(name).get_default() for name in self.key if name not in self.names
+        }
+        return key_of({**defaults, **item}, self.key)
+
     def rows(self, using: str | None = None) -> list[Policy]:
         """Read every row with what it names, in a fixed number of queries."""
         rows = self.model._default_manager.using(using).all()
@@ -100,7 +110,7 @@ class Kind:
                 value = value[0]
             if value is None or value == "":
                 continue
-            item[name] = list(value) if isinstance(value, list) else value
+            item[name] = copy(value)
         if self.limits:
             listed = getattr(row, "listed_limits", None)
             limits = row.limits.all() if listed is None else listed
@@ -143,17 +153,19 @@ class Kind:
                 return column.get_default()
             add_error(errors, place, _("This is required."))
             return ""
-        expected: dict[str, tuple[type, str]] = {
+        expected: dict[str, tuple[Any, str]] = {
             "CharField": (str, _("Write a text.")),
             "TextField": (str, _("Write a text.")),
             "BooleanField": (bool, _("Write true or false.")),
             "PositiveIntegerField": (int, _("Write a whole number.")),
             "PositiveSmallIntegerField": (int, _("Write a whole number.")),
             "SmallIntegerField": (int, _("Write a whole number.")),
+            "PositiveBigIntegerField": (int, _("Write a whole number.")),
+            "FloatField": ((int, float), _("Write a number.")),
         }
         kind = expected.get(column.get_internal_type())
         if kind and (
-            not isinstance(value, kind[0]) or (kind[0] is int and isinstance(value, bool))
+            not isinstance(value, kind[0]) or (kind[0] is not bool and isinstance(value, bool))
         ):
             add_error(errors, place, kind[1])
             return column.get_default()
@@ -338,6 +350,8 @@ def register_own() -> None:
                 "replaces_tier",
                 "cost",
                 "on_store_error",
+                "max_body_bytes",
+                "timeout_s",
             ),
             names={"tier": tier},
             limits=OwnLimit,
@@ -351,4 +365,34 @@ def register_own() -> None:
             short=("path", "network"),
         ),
         Kind("trusted_proxies", TrustedProxy, ("network",), ("network",), short=("network",)),
+        Kind(
+            "cors_origins",
+            CorsOrigin,
+            ("origin", "path"),
+            (
+                "origin",
+                "path",
+                "methods",
+                "allowed_headers",
+                "exposed_headers",
+                "credentials",
+                "max_age",
+                "private_network",
+                "strict_preflight",
+                "csrf_trusted",
+            ),
+        ),
+        Kind(
+            "header_policies",
+            HeaderPolicy,
+            ("name",),
+            ("name", "path", "preset", "headers", "force", "csp_report_only", "hsts_stage"),
+        ),
+        Kind(
+            "access_rules",
+            AccessRule,
+            ("network", "path"),
+            ("network", "path", "action", "reason"),
+            short=("network",),
+        ),
     )

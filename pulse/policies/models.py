@@ -14,6 +14,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from pulse.core.bounds import MAX_BODY_BYTES, MAX_TIMEOUT_S
 from pulse.core.claims import OnStoreError
 from pulse.core.networks import parse_network
 from pulse.core.snapshot import DEFAULT_CEILING
@@ -281,6 +282,23 @@ class EndpointLimit(Policy):
         choices=OnStoreErrorChoices,
         default=OnStoreErrorChoices.LOCAL,
         help_text=_("What holds while Redis cannot be reached. Choose refuse for logins."),
+    )
+    max_body_bytes = models.PositiveBigIntegerField(
+        _("largest body"),
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(MAX_BODY_BYTES)],
+        help_text=_("Bytes; 104857600 is 100 MB. Empty: as everywhere on the site."),
+    )
+    timeout_s = models.FloatField(
+        _("time limit"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(0.01), MaxValueValidator(MAX_TIMEOUT_S)],
+        help_text=_(
+            "Seconds for an answer. Under ASGI the view is cancelled; under WSGI it can ask "
+            "request.pulse.deadline, and what takes longer is logged."
+        ),
     )
 
     MATCHERS: ClassVar[tuple[str, ...]] = ("route", "url_name", "view", "path")

@@ -10,7 +10,9 @@ from django.utils.translation import gettext_lazy as _
 
 from pulse.core.clients import HEADER_SOURCE
 from pulse.core.endpoints import METHODS, parse_path
+from pulse.core.headers import parse_header
 from pulse.core.networks import UNIX, parse_network
+from pulse.core.origins import parse_origin
 from pulse.core.quotas import parse_rate
 from pulse.exceptions import PolicyError
 
@@ -44,6 +46,45 @@ def validate_proxy(value: str) -> None:
 def validate_path(value: str) -> None:
     """Refuse what cannot be a path prefix."""
     _run(parse_path, value)
+
+
+def validate_origin(value: str) -> None:
+    """Refuse what is no origin."""
+    _run(parse_origin, value)
+
+
+def validate_header_names(value: Any) -> None:
+    """Refuse anything but a list of header names."""
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise ValidationError(_("Write a list of header names."), code="headers")
+    wrong = [name for name in value if not HEADER_NAME.fullmatch(name) or name == "*"]
+    if wrong:
+        raise ValidationError(
+            _("“%(name)s” is not a header's name."), code="headers", params={"name": wrong[0]}
+        )
+    if len({name.lower() for name in value}) != len(value):
+        raise ValidationError(_("A header is named twice."), code="headers")
+
+
+def validate_header_values(value: Any) -> None:
+    """Refuse anything but header values, or null, by name."""
+    if not isinstance(value, dict):
+        raise ValidationError(
+            _("Write headers by name, such as {Referrer-Policy: same-origin}."), code="headers"
+        )
+    for name, content in value.items():
+        if content is not None and not isinstance(content, str):
+            raise ValidationError(
+                _("%(name)s: write a text, or null to remove the header."),
+                code="headers",
+                params={"name": name},
+            )
+        try:
+            parse_header(name, content)
+        except PolicyError as error:
+            raise ValidationError(str(error), code=type(error).__name__) from error
+    if len({name.lower() for name in value}) != len(value):
+        raise ValidationError(_("A header is named twice."), code="headers")
 
 
 def validate_methods(value: Any) -> None:

@@ -23,6 +23,8 @@ MAX_FIELDS: Final = 50_000
 
 REFUSED: Final = "refused"
 WOULD_REFUSE: Final = "would_refuse"
+#: What failed in pulse on the way of a request, by step.
+SWALLOWED: Final = "swallowed"
 
 
 class _Gathered:
