@@ -96,14 +96,19 @@ def _requests(measured: Measured, group: str) -> list[Budget]:
     ]  # fmt: skip
     for store, name in (("redis", "Redis"), ("local", "in process")):
         one = adds(f"pulse-tier-{store}")
+        whole = adds(f"pulse-edge1-{store}")
         found += [
             Budget(
                 f"{group}, {name}: limits add, to django-ratelimit", 1.0,
                 ratio(one, adds(f"ratelimit-{store}")), is_goal=True,
             ),
             Budget(
-                f"{group}, {name}: limits and id add, to the assembled peers", 0.33,
-                ratio(one, adds(f"assembled-{store}")), is_goal=True,
+                f"{group}, {name}: the whole stack adds, to the assembled peers", 0.33,
+                ratio(whole, adds(f"assembled-{store}")),
+            ),
+            Budget(
+                f"{group}, {name}: with 10,000 origins and networks it adds, to 1", 1.2,
+                ratio(adds(f"pulse-edge10000-{store}"), whole),
             ),
             Budget(
                 f"{group}, {name}: 10,000 endpoint limits add, to 10", 1.2,

@@ -7,6 +7,8 @@ from typing import Any, Final
 PULSE: Final = "pulse.middleware.PulseMiddleware"
 SMART: Final = "django_smart_ratelimit.middleware.RateLimitMiddleware"
 CORS: Final = "corsheaders.middleware.CorsMiddleware"
+WHOLE: Final = "whole stack: limits, CORS, headers, access, body"
+MANY: Final = "whole stack, 10,000 origins, 10,000 networks"
 ASSEMBLED: Final = (
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django_guid.middleware.guid_middleware",
@@ -93,12 +95,16 @@ def _requests(group: str) -> list[Case]:
         pulse(group, "redis", "rules10", "10 endpoint limits, one matches", quick=True),
         pulse(group, "redis", "rules1000", "1,000 endpoint limits, one matches", quick=True),
         pulse(group, "redis", "rules10000", "10,000 endpoint limits, one matches"),
+        pulse(group, "redis", "edge1", WHOLE, quick=True),
+        pulse(group, "redis", "edge10000", MANY, quick=True),
         pulse(group, "redis", "spent", "refused", status=429),
         pulse(group, "local", "tier", "default tier", quick=True),
         pulse(group, "local", "eight", "eight limits in the tier"),
         pulse(group, "local", "endpoint", "tier and one endpoint limit"),
         pulse(group, "local", "rules10", "10 endpoint limits, one matches"),
         pulse(group, "local", "rules10000", "10,000 endpoint limits, one matches"),
+        pulse(group, "local", "edge1", WHOLE, quick=True),
+        pulse(group, "local", "edge10000", MANY),
         pulse(group, "local", "spent", "refused", status=429),
         Case(drf_bare, group, "DRF view without throttle", "drf_bare", **drf),
         Case(

@@ -3,11 +3,9 @@
 import asyncio
 import io
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
-from benchmarks.policies import PATH
-
-ORIGIN: Final = "https://app.example.com"
+from benchmarks.policies import ORIGIN, PATH
 
 
 class Answer:

@@ -12,6 +12,8 @@ Document = dict[str, Any]
 AMPLE: Final = {"rate": "1000000/h"}
 #: What every benchmarked request asks for; the URLconf has it first.
 PATH: Final = "/shop/items/"
+#: Where it says it comes from.
+ORIGIN: Final = "https://app.example.com"
 #: Every hundredth rule or so is by URL name; the URLconf has as many names.
 NAMED: Final = 100
 EIGHT: Final = [
@@ -24,6 +26,8 @@ def document(name: str) -> Document:
     """The whole policy of a name."""
     if name.startswith("rules"):
         return _document(_rules(int(name.removeprefix("rules"))))
+    if name.startswith("edge"):
+        return _edge(int(name.removeprefix("edge")))
     return DOCUMENTS[name]()
 
 
@@ -41,6 +45,26 @@ def _rules(count: int) -> list[Document]:
         *(_rule(f"limit-name-{i}", url_name=f"named-{i}") for i in range(named)),
         *(_rule(f"limit-path-{i}", path=f"/section-{i % 97}/part-{i}/") for i in range(prefixed)),
     ]
+
+
+def _edge(count: int) -> Document:
+    """All that pulse does at once: limits, headers, body, ``count`` origins and networks.
+
+    The first origin is that of the benchmarked request; no network is its client's.
+    """
+    return {
+        **_document([{"name": "items", "path": PATH, "max_body_bytes": 2**20}]),
+        "cors_origins": [
+            {"origin": ORIGIN},
+            *({"origin": f"https://app-{i}.example.com"} for i in range(count // 2)),
+            *(
+                {"origin": f"https://*.tenant-{i}.example.com"}
+                for i in range(count // 2, count - 1)
+            ),
+        ],
+        "access_rules": [{"network": f"10.{i >> 8 & 255}.{i & 255}.0/24"} for i in range(count)],
+        "header_policies": [{"name": "api", "preset": "api"}],
+    }
 
 
 def _rule(name: str, **matcher: str) -> Document:

@@ -17,6 +17,7 @@ from typing import Any
 
 from benchmarks import site
 from benchmarks.cases import Case
+from benchmarks.policies import ORIGIN
 
 CLIENTS = [f"10.1.{i // 16}.{i % 16 + 1}" for i in range(256)]
 BATCH_S = 0.012
@@ -112,6 +113,11 @@ class Worker:
             for answer in answers:
                 left = int(answer.headers["X-RateLimit-Remaining"])
                 assert left < int(answer.headers["X-RateLimit-Limit"]), "nothing is counted"
+        if case.policy.startswith("edge"):
+            for answer in answers:
+                headers = {name.lower(): value for name, value in answer.headers.items()}
+                assert headers.get("access-control-allow-origin") == ORIGIN, "no CORS"
+                assert "content-security-policy" in headers, "no security headers"
         if case.store == "redis":
             from benchmarks.reference import redis_client
 
