@@ -4,6 +4,8 @@ import os
 
 from django.core.asgi import get_asgi_application
 
+from pulse.asgi import limit_bodies
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings.demo")
 
-application = get_asgi_application()
+application = limit_bodies(get_asgi_application())

@@ -7,7 +7,9 @@ PulseError
 │   ├── InvalidPath
 │   ├── InvalidOrigin
 │   ├── InvalidHeader
+│   ├── InvalidSize
 │   └── InvalidDocument          a whole document, with every error by its place
+├── InvalidReport(ValueError)    what a browser sent is no report
 └── StoreError
     ├── StoreUnavailable         the counters cannot be reached in time
     └── StaleAnnouncement        the counters belong to another revision: nothing was charged
@@ -49,6 +51,10 @@ class InvalidHeader(PolicyError):
     """A header's name or value that cannot be sent."""
 
 
+class InvalidSize(PolicyError):
+    """Text that is no number of bytes."""
+
+
 class InvalidDocument(PulseError, ValueError):
     """A policy document that cannot be applied.
 
@@ -61,6 +67,10 @@ class InvalidDocument(PulseError, ValueError):
         super().__init__(
             "; ".join(f"{place}: {' '.join(texts)}" for place, texts in self.errors.items())
         )
+
+
+class InvalidReport(PulseError, ValueError):
+    """A body that is no report of a browser."""
 
 
 class StoreError(PulseError):

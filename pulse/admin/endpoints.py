@@ -5,18 +5,19 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.http import HttpRequest
 from django.urls import path, reverse
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import capfirst
 from django.utils.translation import gettext as __
 from django.utils.translation import gettext_lazy as _
 
 from pulse.admin import presets
 from pulse.admin.base import PolicyAdmin
-from pulse.admin.columns import KeyFilter, LimitColumns, StateFilter, sentence
+from pulse.admin.columns import NONE, KeyFilter, LimitColumns, StateFilter, sentence
 from pulse.admin.forms import EndpointLimitForm
 from pulse.admin.inlines import OwnLimitInline
 from pulse.admin.tiers import NOTES
+from pulse.core.bounds import format_size
 from pulse.policies import words
 from pulse.policies.models import EndpointLimit
 
@@ -66,6 +67,15 @@ class EndpointLimitAdmin(LimitColumns, PolicyAdmin):
         ),
         (_("Who is counted"), {"fields": ("key",)}),
         (
+            _("Size and time"),
+            {
+                "description": _(
+                    "Of several endpoint limits that match, the most specific that says one holds."
+                ),
+                "fields": ("max_body_bytes", "timeout_s"),
+            },
+        ),
+        (
             _("When and how"),
             {
                 "fields": ("mode", "percent", "starts_at", "ends_at", "on_store_error"),
@@ -106,10 +116,18 @@ class EndpointLimitAdmin(LimitColumns, PolicyAdmin):
 
     @admin.display(description=_("limits"))
     def limits_column(self, row: EndpointLimit) -> SafeString:
-        """List the rates, and who is counted."""
-        return format_html(
+        """List the rates, who is counted, and how large and how long it may be."""
+        counted = format_html(
             '{}<br><span class="pulse-quiet">{} {}</span>',
             super().limits_column(row),
             __("by"),
             ", ".join(row.key),
         )
+        size, seconds = row.max_body_bytes, row.timeout_s
+        bounds = [
+            counted if row.tier_id is not None or row.limits.all() else "",
+            "" if size is None else format_html("≤ {}", format_size(size)),
+            "" if seconds is None else format_html("≤ {} s", f"{seconds:g}"),
+        ]
+        lines = [(line,) for line in bounds if line]
+        return format_html_join(mark_safe("<br>"), "{}", lines or [(NONE,)])

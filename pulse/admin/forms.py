@@ -15,8 +15,10 @@ from django.utils.translation import gettext_lazy as _
 
 from pulse.admin.errands import MAX_REASON, errand_of, revision_link
 from pulse.admin.stock import TextInput
+from pulse.core.bounds import format_size, parse_size
 from pulse.core.document import canonical, key_of
 from pulse.core.endpoints import METHODS
+from pulse.exceptions import InvalidSize
 from pulse.policies import kinds, routes
 from pulse.policies.models import EndpointLimit, PolicyRevision, count_by_client
 from pulse.policies.validators import validate_key
@@ -156,6 +158,36 @@ class KeyField(forms.CharField):
         return bool(self.prepare_value(initial) != data)
 
 
+class SizeField(forms.CharField):
+    """A number of bytes, with a unit as people write it."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        proposals = ("1 MB", "10 MB", "100 MB", "1 GB")
+        options = {"required": False, "max_length": 40, "empty_value": None}
+        super().__init__(widget=DatalistInput(proposals), **{**options, **kwargs})
+
+    def prepare_value(self, value: Any) -> Any:
+        """Show the number in the largest unit that it is whole in."""
+        return format_size(value) if isinstance(value, int) else value
+
+    def clean(self, value: Any) -> int | None:
+        """Read the number of bytes."""
+        text = super().clean(value)
+        if not text:
+            return None
+        try:
+            return parse_size(text)
+        except InvalidSize as error:
+            raise forms.ValidationError(str(error), code="size") from error
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Whether another size is written, in whatever unit."""
+        try:
+            return bool(self.clean(data) != initial)
+        except forms.ValidationError:
+            return True
+
+
 class EndpointLimitForm(PolicyForm):
     """An endpoint limit, with the routes of this site to choose from."""
 
@@ -168,6 +200,13 @@ class EndpointLimitForm(PolicyForm):
         help_text=_(
             "client (as its tier), ip, user, header:NAME or global; several, by commas, count "
             "each combination. A header can be invented, so its address is charged too."
+        ),
+    )
+
+    max_body_bytes = SizeField(
+        label=_("Largest body"),
+        help_text=_(
+            "Such as 100 MB for an upload, 512 KB, or 0 for none. Empty: as everywhere on the site."
         ),
     )
 

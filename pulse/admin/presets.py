@@ -157,9 +157,9 @@ def _say(item: Item) -> str:
         kinds.limit_to_item(limit)
         for limit in kinds.read_limits(OwnLimit, item["limits"], errors, "preset")
     ]
-    methods = ", ".join(item["methods"])
-    said = f"{words.say_key(item['key'])}: {words.say_limits(limits)}"
-    return f"{methods}, {said}" if methods else said
+    rates = f"{words.say_key(item['key'])}: {words.say_limits(limits)}" if limits else ""
+    said = [", ".join(item["methods"]), rates, words.say_bounds(item)]
+    return ", ".join(part for part in said if part)
 
 
 def _split(text: str) -> tuple[str, str]:

@@ -7,12 +7,13 @@ from typing import Final
 from django.db.models import ProtectedError
 from django.utils.translation import gettext as _
 
+from pulse.core.claims import MAX_QUOTAS
 from pulse.core.quotas import Quota
 from pulse.exceptions import InvalidQuota
 from pulse.policies.bases import Limit, Policy
 from pulse.policies.models import RateTier
 
-MAX_LIMITS: Final = 8
+MAX_LIMITS: Final = MAX_QUOTAS
 
 
 def check_limits(limits: Iterable[Limit], cost: int = 1) -> list[tuple[int, str, str]]:
@@ -77,7 +78,9 @@ def missing_limits(row: Policy, *, has_limits: bool) -> str | None:
     tier = getattr(row, "tier_id", None)
     if has_limits and tier is not None:
         return _("Either limits of its own or those of a tier.")
-    others = ("replaces_tier", "max_body_bytes", "timeout_s")
-    if not has_limits and tier is None and not any(getattr(row, name, None) for name in others):
+    # A body of 0 bytes is a bound too.
+    others = ("max_body_bytes", "timeout_s")
+    bounded = any(getattr(row, name, None) is not None for name in others)
+    if not (has_limits or tier is not None or bounded or getattr(row, "replaces_tier", False)):
         return _("It limits nothing: give it limits, or name a tier.")
     return None

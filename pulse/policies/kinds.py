@@ -4,6 +4,7 @@ A room registers its kinds in ``ready()``; export, apply, difference and compile
 in its order, in which what is named comes before what names it.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ Errors = dict[str, list[str]]
 
 SHARED: Final = ("mode", "percent", "description", "starts_at", "ends_at")
 TIMES: Final = ("starts_at", "ends_at")
+NUMBER: Final = (int, float)
 LIMIT_FIELDS: Final = ("rate", "burst", "algorithm")
 
 
@@ -161,15 +163,23 @@ class Kind:
             "PositiveSmallIntegerField": (int, _("Write a whole number.")),
             "SmallIntegerField": (int, _("Write a whole number.")),
             "PositiveBigIntegerField": (int, _("Write a whole number.")),
-            "FloatField": ((int, float), _("Write a number.")),
+            "FloatField": (NUMBER, _("Write a number.")),
         }
         kind = expected.get(column.get_internal_type())
-        if kind and (
-            not isinstance(value, kind[0]) or (kind[0] is not bool and isinstance(value, bool))
-        ):
+        if kind and not _is_of(value, kind[0]):
             add_error(errors, place, kind[1])
             return column.get_default()
         return value
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    """Whether a value is of a type; True is no number, and neither are those without end."""
+    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+        return False
+    try:
+        return kind is not NUMBER or math.isfinite(value)
+    except OverflowError:  # An integer of a thousand digits, which no column holds.
+        return False
 
 
 def limit_to_item(limit: Limit) -> dict[str, Any]:

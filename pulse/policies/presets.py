@@ -22,11 +22,17 @@ REDIRECT: Final = "django.views.generic.base.RedirectView"
 
 @dataclass(frozen=True, slots=True)
 class PresetRule:
-    """One endpoint limit of a preset, counted by address."""
+    """One endpoint limit of a preset, counted by address.
 
-    rate: str
+    Attributes:
+        rate: Empty for what limits a size or a time alone.
+    """
+
+    rate: str = ""
     methods: tuple[str, ...] = ()
     on_store_error: OnStoreError = OnStoreError.LOCAL
+    max_body_bytes: int | None = None
+    timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,7 @@ PRESETS: Final[Sequence[Preset]] = (
         "export",
         _("Export"),
         _("For what is costly to put together, such as reports and archives."),
-        (PresetRule("10/m"),),
+        (PresetRule("10/m", timeout_s=300.0),),
         re.compile(r"export|report|archive|packag", re.IGNORECASE),
     ),
     Preset(
@@ -75,6 +81,20 @@ PRESETS: Final[Sequence[Preset]] = (
         _("For files that are ready, and large."),
         (PresetRule("30/m"),),
         re.compile(r"download|files?\b|attachment", re.IGNORECASE),
+    ),
+    Preset(
+        "upload",
+        _("Upload"),
+        _("For what takes files, which are larger than other bodies."),
+        (PresetRule(max_body_bytes=100 * 2**20),),
+        re.compile(r"upload|import|ingest", re.IGNORECASE),
+    ),
+    Preset(
+        "api-time",
+        _("API"),
+        _("For what a program waits for: better no answer than a late one."),
+        (PresetRule(timeout_s=30.0),),
+        re.compile(r"\bapi\b", re.IGNORECASE),
     ),
 )
 
@@ -128,7 +148,9 @@ def items(
                     "methods": list(rule.methods),
                     "key": "ip",
                     "on_store_error": rule.on_store_error.value,
-                    "limits": [{"rate": rule.rate}],
+                    "limits": [{"rate": rule.rate}] if rule.rate else [],
+                    "max_body_bytes": rule.max_body_bytes,
+                    "timeout_s": rule.timeout_s,
                     "description": f"Preset {preset.name}",
                 }
             )

@@ -4,6 +4,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from pulse.conf import conf
+from pulse.core.bounds import round_size
 
 
 def too_many_requests(seconds: int) -> str:
@@ -20,3 +21,30 @@ def too_many_requests(seconds: int) -> str:
 def unavailable() -> str:
     """Return the text of a 503."""
     return _("Service temporarily unavailable. Please try again later.")
+
+
+def access_denied() -> str:
+    """Return the text of a 403; the rule's reason is for the operator alone."""
+    return _("Access denied.")
+
+
+def body_too_large(limit: int) -> str:
+    """Return the text of a 413: the limit in bytes, rounded down to megabytes where it has any."""
+    return _("Request body too large (max %(size)s)") % {"size": round_size(limit)}
+
+
+def length_required() -> str:
+    """Return the text of a 411."""
+    return _("A body needs a Content-Length: this server takes none in chunks.")
+
+
+def bad_length() -> str:
+    """Return the text of a 400 for a length that cannot be believed."""
+    return _("The length of the body cannot be read.")
+
+
+def took_too_long(seconds: float) -> str:
+    """Return the text of a 503 for an answer that was not ready in time."""
+    if seconds == 1:
+        return _("The request took longer than 1 second.")
+    return _("The request took longer than %(seconds)s seconds.") % {"seconds": f"{seconds:g}"}
