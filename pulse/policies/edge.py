@@ -147,8 +147,12 @@ class CorsOrigin(Policy):
         return self.origin if self.path == "/" else f"{self.origin} {self.path}"
 
     def clean(self) -> None:
-        """Refuse to give everybody the visitor's cookies."""
+        """Refuse to give everybody the visitor's cookies, and a share of clients anything."""
         super().clean()
+        if self.percent != 100:
+            raise ValidationError(
+                _("Browsers and caches share answers: a CORS rule is for all clients or for none.")
+            )
         if self.origin != ANY:
             return
         for name in ("credentials", "csrf_trusted"):

@@ -7,11 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
+from pulse.core.access import Action
+from pulse.core.bounds import format_size
 from pulse.core.claims import OnStoreError
 from pulse.core.clients import HEADER_SOURCE
 from pulse.core.document import Item
+from pulse.core.origins import ANY, WILDCARD, is_wildcard
 from pulse.core.quotas import SECOND_US, UNITS_US, Algorithm, Quota, make_quota
 from pulse.core.snapshot import Mode
 from pulse.exceptions import InvalidQuota
@@ -143,6 +147,17 @@ def say_key(key: str | Sequence[str]) -> str:
     return _("each combination of %(parts)s") % {"parts": _join(parts)}
 
 
+def say_bounds(item: Item) -> str:
+    """Say how large a body and how long an answer may be; empty where the item says neither."""
+    size, seconds = item.get("max_body_bytes"), item.get("timeout_s")
+    parts = []
+    if size is not None:
+        parts.append(_("a body of up to %s") % format_size(size) if size else _("no body"))
+    if seconds is not None:
+        parts.append(_("an answer within %s") % say_duration(round(seconds * SECOND_US)))
+    return _join(parts)
+
+
 def say_mode(item: Item) -> str:
     """Say whether a rule acts, and on whom."""
     if item["mode"] == Mode.OFF:
@@ -207,15 +222,20 @@ def _endpoint(item: Item) -> str:
             "who": who,
             "tier": item["tier"],
         }
+    elif say_bounds(item):
+        does = _("%(target)s: %(bounds)s.") % {"target": target, "bounds": say_bounds(item)}
     else:
         does = _("%(target)s: no limit of its own.") % {"target": target}
+    bounds = ""
+    if item.get("limits") or item.get("tier"):
+        bounds = f"{capfirst(say_bounds(item))}." if say_bounds(item) else ""
     cost = _("One request counts as %d.") % item["cost"] if item["cost"] > 1 else ""
     tier = _("It is not charged to the client's tier.") if item["replaces_tier"] else ""
     store = {
         OnStoreError.OPEN.value: _("Without Redis everything is let through."),
         OnStoreError.CLOSED.value: _("Without Redis everything is refused."),
     }.get(item["on_store_error"], "")
-    return _sentences(does, cost, tier, say_mode(item), store, say_times(item))
+    return _sentences(does, bounds, cost, tier, say_mode(item), store, say_times(item))
 
 
 def _exemption(item: Item) -> str:
@@ -229,6 +249,84 @@ def _exemption(item: Item) -> str:
 def _proxy(item: Item) -> str:
     does = _("What %s says in X-Forwarded-For is believed.") % item["network"]
     return _sentences(does, _say_switch(item), say_times(item))
+
+
+def _headers(item: Item) -> str:
+    """Say what answers carry; a policy's percent is of clients, as a limit's."""
+    preset, own = item.get("preset"), item["headers"]
+    names = [name for name, value in own.items() if value is not None]
+    removed = [name for name, value in own.items() if value is None]
+    parts = [_("the headers of the preset %s") % preset] if preset else []
+    parts += names
+    does = _("Answers under %(path)s carry %(headers)s.") % {
+        "path": item["path"],
+        "headers": _join(parts) if parts else _("no header of a policy"),
+    }
+    gone = _("Removed: %s.") % _join(removed) if removed else ""
+    force = _("What views have set is replaced.") if item["force"] else ""
+    csp = (
+        _("What the Content-Security-Policy would block is reported, and not blocked.")
+        if item["csp_report_only"]
+        else ""
+    )
+    stage = {
+        "5m": _("Browsers are held to HTTPS for 5 minutes only."),
+        "1d": _("Browsers are held to HTTPS for a day only."),
+        "1w": _("Browsers are held to HTTPS for a week only."),
+        "30d": _("Browsers are held to HTTPS for 30 days only."),
+    }.get(item.get("hsts_stage", ""), "")
+    mode = ""
+    if item["mode"] != Mode.ENFORCE:
+        mode = _say_switch(item)
+    elif item["percent"] < 100:
+        mode = _("For %d %% of clients.") % item["percent"]
+    return _sentences(does, gone, force, csp, stage, mode, say_times(item))
+
+
+def _access(item: Item) -> str:
+    network, path = item["network"], item["path"]
+    who = (
+        _("Every client with an IPv%d address") % (6 if ":" in network else 4)
+        if network.endswith("/0")
+        else _("Clients from %s") % network
+    )
+    where = _("everywhere") if path == "/" else _("under %s") % path
+    text = (
+        _("%(who)s are refused %(where)s.")
+        if item["action"] == Action.DENY
+        else _("%(who)s may come in %(where)s, whatever is said of wider networks.")
+    )
+    if network.endswith("/0"):
+        text = (
+            _("%(who)s is refused %(where)s.")
+            if item["action"] == Action.DENY
+            else _("%(who)s may come in %(where)s.")
+        )
+    reason = _("Why: %s.") % item["reason"].rstrip(".") if item.get("reason") else ""
+    does = text % {"who": who, "where": where}
+    return _sentences(does, reason, say_mode(item), say_times(item))
+
+
+def _cors(item: Item) -> str:
+    origin, methods = item["origin"], list(item["methods"])
+    who = _("Scripts of any page")
+    if is_wildcard(origin):
+        name = origin.replace(WILDCARD, "", 1)
+        who = _("Scripts of every host under %s") % name
+    elif origin != ANY:
+        who = _("Scripts of %s") % origin
+    where = _("here") if item["path"] == "/" else _("under %s") % item["path"]
+    does = _("%(who)s may ask %(where)s by %(methods)s, and read the answers.") % {
+        "who": who,
+        "where": where,
+        "methods": _join(methods) or _("no method"),
+    }
+    cookies = _("They act with the visitor's cookies.") if item["credentials"] else ""
+    forms = _("Forms from there may post with a valid token.") if item["csrf_trusted"] else ""
+    mode = say_mode(item) if item["mode"] == Mode.OFF else ""
+    if item["mode"] == Mode.SHADOW:
+        mode = _("In shadow: it allows nothing, and counts whom it would.")
+    return _sentences(does, cookies, forms, mode, say_times(item))
 
 
 def _say_switch(item: Item) -> str:
@@ -275,4 +373,7 @@ _WRITERS: Final[Mapping[str, Callable[[Item], str]]] = {
     "endpoint_limits": _endpoint,
     "exemptions": _exemption,
     "trusted_proxies": _proxy,
+    "cors_origins": _cors,
+    "access_rules": _access,
+    "header_policies": _headers,
 }

@@ -23,6 +23,14 @@ MAX_FIELDS: Final = 50_000
 
 REFUSED: Final = "refused"
 WOULD_REFUSE: Final = "would_refuse"
+#: Answers that took longer than their endpoint may, and were not cancelled.
+OVERRUN: Final = "overrun"
+#: What scripts of other origins were told: they may, they might if it were enforced, they may not.
+CORS_USED: Final = "cors_used"
+CORS_WOULD_USE: Final = "cors_would_use"
+CORS_REFUSED: Final = "cors_refused"
+#: Cookies that went out over HTTPS without Secure, by name.
+INSECURE_COOKIE: Final = "insecure_cookie"
 #: What failed in pulse on the way of a request, by step.
 SWALLOWED: Final = "swallowed"
 
@@ -90,27 +98,38 @@ def last_day() -> dict[str, Counter[str]]:
     Raises:
         StoreUnavailable: Redis cannot be asked for what it holds.
     """
-    now = int(time.time()) // HOUR_S
     totals: Counter[str] = Counter()
-    with _gathered.lock:
-        for counts in _gathered.counts.values():
-            totals.update(counts)
-    backend = current_backend()
-    if backend is not None:
-        for hour in range(now - HOURS, now + 1):
-            reply = backend.call("HGETALL", backend.keys.named(f"b:{hour}"))
-            found: list[bytes] = reply if isinstance(reply, list) else []  # type: ignore[assignment]
-            totals.update(
-                {
-                    field.decode(): int(amount)
-                    for field, amount in zip(found[::2], found[1::2], strict=True)
-                }
-            )
+    for counts in last_hours().values():
+        totals.update(counts)
     by_verb: dict[str, Counter[str]] = {REFUSED: Counter(), WOULD_REFUSE: Counter()}
     for field, amount in totals.items():
         verb, _, rule = field.partition(" ")
         by_verb.setdefault(verb, Counter())[rule] += amount
     return by_verb
+
+
+def last_hours() -> dict[int, Counter[str]]:
+    """Return what was counted in each of the last hours, by verb and rule in one text.
+
+    Makes one call for each hour.
+
+    Returns:
+        Counts by the hour, in hours since the epoch, and by ``verb rule``.
+
+    Raises:
+        StoreUnavailable: Redis cannot be asked for what it holds.
+    """
+    now = int(time.time()) // HOUR_S
+    with _gathered.lock:
+        hours = {hour: Counter(counts) for hour, counts in _gathered.counts.items()}
+    backend = current_backend()
+    if backend is not None:
+        for hour in range(now - HOURS, now + 1):
+            reply = backend.call("HGETALL", backend.keys.named(f"b:{hour}"))
+            found: list[bytes] = reply if isinstance(reply, list) else []  # type: ignore[assignment]
+            for field, amount in zip(found[::2], found[1::2], strict=True):
+                hours.setdefault(hour, Counter())[field.decode()] += int(amount)
+    return hours
 
 
 heartbeat.register("refusals", FLUSH_S, flush)

@@ -1,0 +1,112 @@
+"""Which pages may read: nobody said too much, and somebody said something."""
+
+import re
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+
+from pulse.checks import cors, policies
+from pulse.policies import document, publisher
+from tests.checks.messages import ids
+
+APP = {"origin": "https://app.example.com", "path": "/", "mode": "enforce"}
+ANY = {"origin": "*", "path": "/api/", "mode": "enforce"}
+
+
+@pytest.mark.parametrize(
+    ("everyone", "credentials", "expected"),
+    [(True, True, ["E070"]), (True, False, []), (False, True, [])],
+)
+def test_any_origin_with_credentials(settings, everyone, credentials, expected) -> None:
+    """S0-01: the host's settings are told of, and not obeyed."""
+    settings.CORS_ALLOW_ALL_ORIGINS = everyone
+    settings.CORS_ALLOW_CREDENTIALS = credentials
+    assert ids(cors.check_settings()) == expected
+    settings.PULSE = {"CORS": False}
+    assert ids(cors.check_settings()) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        (r"^https://\w+\.example\.com$", []),
+        (r"^https://\w+\.example\.com\Z", []),
+        (r"^(https://a\.example\.com|https://b\.example\.com)$", []),
+        (r"^(https://a\.example\.com|https://b\.example\.com)", ["W071"]),
+        (r"^(https://a\.example\.com$|https://b\.example\.com)", ["W071"]),
+        (r"^https://[a|b(]\.example\.com\)$", []),
+        (r"^https://a\.example\.com\$", ["W071"]),
+        (r"^(?:https://a\.example\.com$|https://b\.example\.com$)", []),
+        (re.compile(r"^https://\w+\.example\.com$"), []),
+        (r"^https://\w+\.example\.com", ["W071"]),
+        (re.compile(r"^https://\w+\.example\.com"), ["W071"]),
+        (r"https://a\.example\.com$|https://b\.example\.com", ["W071"]),
+    ],
+)
+def test_regexes_end_where_an_origin_does(settings, pattern, expected) -> None:
+    settings.CORS_ALLOWED_ORIGIN_REGEXES = [pattern]
+    assert ids(cors.check_settings()) == expected
+
+
+@pytest.mark.parametrize(
+    ("debug", "rules", "setting", "expected"),
+    [
+        (False, [ANY, APP], None, ["W070"]),
+        (False, [{**ANY, "mode": "shadow"}], None, []),
+        (True, [ANY], None, []),
+        (False, [APP], None, []),
+        (True, [], None, ["W073"]),
+        (True, [], [], []),
+        (True, [{**APP, "mode": "off"}], None, []),
+        (False, [], None, []),
+    ],
+)
+def test_rules_in_force(settings, debug, rules, setting, expected) -> None:
+    """S0-05, S2-29: any origin in production, and the default while developing."""
+    settings.DEBUG = debug
+    if setting is not None:
+        settings.CORS_ALLOWED_ORIGINS = setting
+    assert ids(cors.check_rules({"cors_origins": rules})) == expected
+
+
+def test_an_api_that_nobody_said_anything_of(settings) -> None:
+    """S1-50, in production alone."""
+    (message,) = cors.check_deployed_rules({})
+    assert ids([message]) == ["W072"]
+    assert "project.shop.views.Products" in message.msg
+    assert ids(cors.check_deployed_rules({"cors_origins": [APP]})) == []
+    settings.CORS_ALLOWED_ORIGINS = ["https://app.example.com"]
+    assert ids(cors.check_deployed_rules({})) == []
+    assert ids(cors.check_switched_off()) == []
+
+
+def test_an_api_with_cors_switched_off(settings) -> None:
+    settings.PULSE = {"CORS": False}
+    assert ids(cors.check_switched_off()) == ["W072"]
+    assert ids(cors.check_deployed_rules({})) == []
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "corsheaders.middleware.CorsMiddleware"]
+    assert ids(cors.check_switched_off()) == []
+
+
+def test_a_site_without_an_api(settings) -> None:
+    settings.ROOT_URLCONF = "tests.checks.test_cors"
+    assert ids(cors.check_deployed_rules({})) == []
+
+
+urlpatterns: list[object] = []
+
+
+@pytest.mark.parametrize("found", [None, 7, "text", {}, [None, 7]])
+def test_a_broken_document_makes_no_check_fail(found) -> None:
+    list(cors.check_rules({"cors_origins": found}))
+    list(cors.check_deployed_rules({"cors_origins": found}))
+
+
+@pytest.mark.django_db
+def test_commands_show_them(settings) -> None:
+    document.apply({"version": 1, "cors_origins": [{"origin": "*"}]}, publisher.SYSTEM)
+    out = StringIO()
+    call_command("check", databases=["default"], stderr=out)
+    assert "pulse.W070" in out.getvalue()
+    assert "W070" in ids(policies.check_policy(frozenset({"default"})))
