@@ -296,6 +296,8 @@ class PolicyAdmin(PolicyColumns, RecordedAdmin):
     def _tools(self, request: HttpRequest) -> dict[str, Any]:
         """Return the links above a list, by what this user may do."""
         tools = []
+        if self.counts and request.user.has_perm("pulse.view_accessrule"):
+            tools.append((_("Blocked now"), "pulse_blocked"))
         if all(request.user.has_perm(f"pulse.change_{m._meta.model_name}") for m in switches.RULES):
             tools.append((_("Everything to shadow"), "pulse_everything_to_shadow"))
         if conf.PUBLISH == "manual":

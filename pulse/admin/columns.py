@@ -122,7 +122,9 @@ def add_refusals(rows: list[Any]) -> None:
         return
     for row in rows:
         kind = kinds.kind_of(type(row))
-        rule = f"{kind.name if kind else ''}:{row.name}"
+        # A rule is counted under its natural key.
+        key = " ".join(str(getattr(row, name)) for name in kind.key) if kind else ""
+        rule = f"{kind.name if kind else ''}:{key}"
         row.refused_last_day = day[buckets.REFUSED][rule]
         row.would_refuse_last_day = day[buckets.WOULD_REFUSE][rule]
 

@@ -15,6 +15,10 @@ from pulse.core.quotas import Algorithm, Quota, State, Verdict, judge, mend, sta
 
 #: One quota as the script reads it: algorithm, spacing or period, count or burst, cost.
 WIRE: Final = struct.Struct(">Bddd")
+#: The most quotas that one rule has.
+MAX_QUOTAS: Final = 8
+#: Every slot that an allowance may keep state in.
+SLOTS: Final = tuple(f"{kind[0]}{rank}" for kind in Algorithm for rank in range(MAX_QUOTAS))
 
 
 class OnStoreError(StrEnum):

@@ -117,4 +117,6 @@ class NetworkIndex(Generic[T]):
         """Yield the values of every network around an address, most specific first."""
         number = int(address)
         for shift, table in self._v4 if address.version == 4 else self._v6:
-            yield from table.get(number >> shift, ())
+            values = table.get(number >> shift)
+            if values is not None:
+                yield from values

@@ -1,5 +1,6 @@
 """The limits: one decision a request, and what it puts into the answer."""
 
+import time
 from http import HTTPStatus
 from typing import Any
 
@@ -10,6 +11,7 @@ from pulse.core.answers import STORE_RETRY_S, rate_limit_headers, refusing, retr
 from pulse.core.charging import Charge, Facts, charges, exempt_by
 from pulse.core.claims import Decision, Outcome
 from pulse.core.clients import User, digest
+from pulse.core.quotas import SECOND_US
 from pulse.core.snapshot import TIERS, Snapshot
 from pulse.exceptions import StaleAnnouncement
 from pulse.middleware.context import Context, facts_of, locate, may_have_user, user_of
@@ -17,7 +19,7 @@ from pulse.middleware.responses import Refusal, refuse
 from pulse.policies import current
 from pulse.policies.decisions import SealedDecision, seal
 from pulse.policies.texts import too_many_requests, unavailable
-from pulse.store import buckets, limits
+from pulse.store import blocked, buckets, limits
 
 
 def decide(
@@ -148,6 +150,7 @@ def _refuse(request: HttpRequest, facts: Facts, context: Context) -> HttpRespons
                 fields,
             ),
         )
+    _note(facts, context, decision)
     seconds = retry_after_s(outcome)
     return refuse(
         request,
@@ -160,6 +163,23 @@ def _refuse(request: HttpRequest, facts: Facts, context: Context) -> HttpRespons
             fields,
         ),
     )
+
+
+def _note(facts: Facts, context: Context, decision: Decision) -> None:
+    """Note whom each spent limit refuses, for the list of who is blocked now."""
+    now = time.time()
+    for charge, outcome in zip(context.charges, decision.outcomes, strict=True):
+        if outcome.passed or not outcome.claim.enforced:
+            continue
+        prefix = charge.rule.prefix
+        blocked.note(
+            prefix.rstrip(":"),
+            outcome.claim.key.removeprefix(prefix),
+            str(facts.address),
+            until=now + outcome.retry_after_us / SECOND_US,
+            method=facts.method,
+            route=facts.match.route if facts.match else None,
+        )
 
 
 def add_headers(request: HttpRequest, context: Context, response: HttpResponseBase) -> None:  # noqa: ARG001 - as every step

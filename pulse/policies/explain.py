@@ -1,8 +1,10 @@
 """Why a request is refused or let through: the enforcement's own code on a throw-away store."""
 
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Final, Literal
 from urllib.parse import unquote
 
@@ -21,9 +23,11 @@ from pulse.core.answers import (
 from pulse.core.charging import Charge, Facts, charges, exempt_by
 from pulse.core.claims import Decision, Outcome
 from pulse.core.clients import ClientAddress, User, client_secret, resolve_address
-from pulse.core.endpoints import EndpointIndex, prefixes
+from pulse.core.document import Item
+from pulse.core.endpoints import EndpointIndex, Matcher, prefixes
 from pulse.core.snapshot import ENDPOINTS, TIERS, Mode, Rule, Snapshot
-from pulse.policies import current, kinds, texts
+from pulse.policies import current, explain_edge, kinds, texts
+from pulse.policies.explain_edge import Edge
 from pulse.policies.routes import match_path
 from pulse.store import limits
 
@@ -46,6 +50,7 @@ class Question:
         path: As in a URL: it may be percent-encoded and have a query.
         address: The socket's peer; ``X-Forwarded-For`` among the headers counts as it would.
         user: A user's name; None for nobody.
+        secure: It comes over HTTPS, also where no header says so.
         count: How many such requests are made at one instant; the last is told of.
         counters: ``live``, or ``fresh`` for full buckets.
     """
@@ -57,6 +62,7 @@ class Question:
     headers: Mapping[str, str] = field(default_factory=dict)
     count: int = 1
     counters: Literal["live", "fresh"] = "live"
+    secure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +105,21 @@ def explain(question: Question) -> Explanation:
     """
     snapshot = current.current_snapshot()
     facts = _facts(snapshot, question)
+    edge = explain_edge.judge(snapshot, facts, secure=question.secure)
     exemption = exempt_by(snapshot, facts)
     found = [] if exemption else charges(snapshot, facts)
-    decision, refused = _decide(found, question)
-    status, headers, body = _response(found, decision)
+    if edge.early is None:
+        decision, refused = _decide(found, question)
+        status, headers, body = _response(found, decision)
+        told = _matched(found, decision)
+    else:
+        refused = question.count if edge.early.refused else 0
+        status, headers, body = edge.early.status, {}, edge.early.body
+        told = []
+    asked = {charge.rule for charge in found} if edge.early is None else set()
     match = facts.match
     answer = {
-        "verdict": "allowed" if decision.allowed else "refused",
+        "verdict": "refused" if status >= 400 else "allowed",
         "status": status,
         "allowed": question.count - refused,
         "refused": refused,
@@ -121,14 +135,16 @@ def explain(question: Question) -> Explanation:
             ),
         },
         "rules": [
-            *_matched(found, decision),
-            *_not_matched(
-                snapshot, facts, {charge.rule for charge in found}, exempt=bool(exemption)
-            ),
-            *_off(snapshot),
+            *edge.access,
+            *told,
+            *_not_matched(snapshot, facts, edge, asked, exempt=bool(exemption)),
+            *_elsewhere(snapshot, facts, edge),
         ],
-        "headers": headers,
+        "headers": headers | edge.headers,
         "body": body,
+        "cors": edge.cors,
+        "bounds": edge.bounds,
+        "header_policy": edge.header_policy,
     }
     return Explanation(answer, facts.address)
 
@@ -227,16 +243,24 @@ def _outcome(outcome: Outcome) -> str:
 
 
 def _not_matched(
-    snapshot: Snapshot, facts: Facts, matched: set[Rule], *, exempt: bool
+    snapshot: Snapshot, facts: Facts, edge: Edge, matched: set[Rule], *, exempt: bool
 ) -> list[dict[str, Any]]:
     others = [rule for rule in snapshot.rules if rule not in matched][:MAX_NOT_MATCHED]
+    if edge.early is not None:
+        why = _("not asked: the request is answered before")
+        return [
+            _row(rule, matched=True, why=_("it bounds size or time"), outcome="refused")
+            if edge.early.by == rule.prefix.rstrip(":")
+            else _row(rule, matched=False, why=why, outcome="not_matched")
+            for rule in others
+        ]
     if exempt:
         why = _("an exemption holds")
         return [_row(rule, matched=False, why=why, outcome="exempt") for rule in others]
     return [
         _row(rule, matched=True, why=_("has no limits of its own"), outcome="passed")
         if _is_bare_match(rule, facts)
-        else _row(rule, matched=False, why=_why_not(rule, facts), outcome="not_matched")
+        else _row(rule, matched=False, why=_why_not(rule.matcher, facts), outcome="not_matched")
         for rule in others
     ]
 
@@ -248,8 +272,7 @@ def _is_bare_match(rule: Rule, facts: Facts) -> bool:
     return bool(EndpointIndex([(rule.matcher, rule)]).find(facts.match, facts.path, facts.method))
 
 
-def _why_not(rule: Rule, facts: Facts) -> str:
-    matcher = rule.matcher
+def _why_not(matcher: Matcher | None, facts: Facts) -> str:
     if matcher is None:
         return _("another tier holds for this client")
     if facts.match is None:
@@ -268,28 +291,87 @@ def _why_not(rule: Rule, facts: Facts) -> str:
     return _("it is for other methods: %s") % ", ".join(sorted(matcher.methods or ()))
 
 
-def _off(snapshot: Snapshot) -> list[dict[str, Any]]:
-    """Tell of the rules that the policy names and that are not in force."""
+def _elsewhere(snapshot: Snapshot, facts: Facts, edge: Edge) -> list[dict[str, Any]]:
+    """Tell of what the policy names and no counter knows: what is off, and bounds alone."""
     in_force = {(rule.kind, rule.name) for rule in snapshot.rules}
     rows = []
     for kind in (TIERS, ENDPOINTS):
         for item in current.document_in_force().get(kind, ()):
             if (kind, item["name"]) in in_force:
                 continue
-            off = item["mode"] == Mode.OFF
+            matched, why, outcome = _standing(item, facts, edge)
             rows.append(
                 {
                     "kind": kind,
                     "key": {"name": item["name"]},
                     "mode": item["mode"],
-                    "matched": False,
-                    "why": _("its mode is off") if off else _("not in its time, or without limits"),
+                    "matched": matched,
+                    "why": why,
                     "counted_by": None,
-                    "outcome": "off",
+                    "outcome": outcome,
                     "limits": [],
                 }
             )
-    return rows[:MAX_NOT_MATCHED]
+            if len(rows) == MAX_NOT_MATCHED:
+                return rows
+    return rows
+
+
+def _standing(item: Item, facts: Facts, edge: Edge) -> tuple[bool, str, str]:
+    """Say of an item without limits whether it matches, why, and what comes of it."""
+    if item["mode"] == Mode.OFF:
+        return False, _("its mode is off"), "off"
+    if not _is_in_time(item, time.time()):
+        return False, _("not in its time"), "off"
+    if item.get("max_body_bytes") is None and item.get("timeout_s") is None:
+        return False, _("it has no limits"), "off"
+    held, would = _bounds_of(item["name"], edge)
+    if held or would:
+        too_large = edge.early is not None and edge.early.by == f"{ENDPOINTS}:{item['name']}"
+        outcome = "refused" if too_large else "would_refuse" if would else "passed"
+        return True, _("it bounds size or time"), outcome
+    if any(bound.name == item["name"] for bound in _shadows(edge)):
+        return True, _("it bounds size or time, in shadow for this client"), "passed"
+    return False, _why_not_bound(item, facts), "not_matched"
+
+
+def _bounds_of(name: str, edge: Edge) -> tuple[bool, bool]:
+    """Return whether an endpoint limit bounds the request, and whether it would refuse it."""
+    effective = edge.effective
+    held = any(bound and bound.name == name for bound in (effective.body, effective.timeout))
+    would = any(
+        bound.name == name and edge.size > (bound.max_body_bytes or 0)
+        for bound in effective.body_shadows
+        if edge.size
+    )
+    return held, would
+
+
+def _shadows(edge: Edge) -> Iterator[Any]:
+    yield from edge.effective.body_shadows
+    yield from edge.effective.timeout_shadows
+
+
+def _why_not_bound(item: Item, facts: Facts) -> str:
+    matcher = Matcher(
+        route=item.get("route"),
+        url_name=item.get("url_name"),
+        view=item.get("view"),
+        path=item.get("path"),
+        methods=frozenset(item["methods"]) or None,
+    )
+    if facts.match is not None and EndpointIndex([(matcher, item)]).find(
+        facts.match, facts.path, facts.method
+    ):
+        return _("a more specific one holds")
+    return _why_not(matcher, facts)
+
+
+def _is_in_time(item: Item, now: float) -> bool:
+    starts, ends = item.get("starts_at"), item.get("ends_at")
+    return (starts is None or datetime.fromisoformat(starts).timestamp() <= now) and (
+        ends is None or datetime.fromisoformat(ends).timestamp() > now
+    )
 
 
 def _row(

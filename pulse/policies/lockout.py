@@ -1,6 +1,7 @@
 """Whether an edit would refuse its own author, asked of the code that enforces.
 
-A limit that the admin cannot live with is one that its operator may be unable to take back.
+A limit that the admin cannot live with, or a rule that denies its author, is one that its operator
+may be unable to take back. A rule that denies the probes of the site's health takes it off the net.
 """
 
 import time
@@ -12,11 +13,13 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from pulse.conf import conf
+from pulse.core.access import ACCESS, AccessIndex, Action
 from pulse.core.charging import Charge, Facts, charges, exempt_by
 from pulse.core.claims import OnStoreError
-from pulse.core.clients import User, client_secret, resolve_address
+from pulse.core.clients import ClientAddress, User, client_secret, resolve_address
 from pulse.core.document import Document
 from pulse.core.endpoints import Match
+from pulse.core.networks import parse_address
 from pulse.core.quotas import Quota
 from pulse.core.snapshot import TIERS, Snapshot
 from pulse.policies.compiler import compile_document
@@ -38,6 +41,13 @@ WORK: Final = Need(10, 100)
 LOGIN: Final = Need(3, 10)
 #: Who shares a limit with all clients needs room beside them.
 SHARED_FACTOR: Final = 10
+#: What load balancers and orchestrators ask all day, and from where: this machine, and each kind
+#: of private network.
+HEALTH: Final = ("/healthz", "/readyz")
+PROBES: Final = tuple(
+    ClientAddress(parse_address(text))
+    for text in ("127.0.0.1", "::1", "10.0.0.1", "172.16.0.1", "192.168.0.1", "fd00::1")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +79,7 @@ class Author:
 
 @dataclass(frozen=True, slots=True)
 class Threat:
-    """A limit that the author could not work with.
+    """A rule that the author could not work with, or that hides the site's health.
 
     Attributes:
         kind: The rule's kind, and ``name`` its name.
@@ -89,7 +99,9 @@ class Threat:
         return self.kind, self.name, self.problem
 
     def __str__(self) -> str:
-        rule = _("The tier %s") if self.kind == TIERS else _("The endpoint limit %s")
+        rule = {TIERS: _("The tier %s"), ACCESS: _("The access rule %s")}.get(
+            self.kind, _("The endpoint limit %s")
+        )
         return _("%(rule)s holds for %(method)s %(path)s: %(problem)s") % {
             "rule": rule % self.name,
             "method": self.method,
@@ -104,7 +116,8 @@ def new_threats(
     """List what one document would do to its author that the other does not.
 
     The author's address may be another tomorrow, so a share of clients is taken to have the
-    author in it, and not to; what starts later counts as started.
+    author in it, and not to; what starts later counts as started, and an allowance that ends
+    before the denials do, as ended.
 
     Raises:
         InvalidDocument: A document cannot be compiled.
@@ -115,10 +128,15 @@ def new_threats(
 
 
 def threats(snapshot: Snapshot, author: Author, visits: Sequence[Visit]) -> list[Threat]:
-    """List the limits of a policy that its author could not work with, each once."""
+    """List the rules of a policy that its author could not work with, each once."""
     found: dict[tuple[str, str], Threat] = {}
     for visit in visits:
         facts = _facts(snapshot, author, visit)
+        denied_by = _denied_by(snapshot.access, facts.address, visit.path)
+        if denied_by:
+            text = _("it refuses your address %s.") % facts.address
+            threat = Threat(ACCESS, denied_by, visit.method, visit.path, text)
+            found.setdefault((ACCESS, denied_by), threat)
         if exempt_by(snapshot, facts):
             continue
         for charge in charges(snapshot, facts):
@@ -129,7 +147,27 @@ def threats(snapshot: Snapshot, author: Author, visits: Sequence[Visit]) -> list
                     (rule.kind, rule.name),
                     Threat(rule.kind, rule.name, visit.method, visit.path, problem),
                 )
-    return list(found.values())
+    return [*found.values(), *hidden_health(snapshot.access)]
+
+
+def hidden_health(access: AccessIndex) -> Iterator[Threat]:
+    """Find the rules that deny probes of the site's health, each once."""
+    seen: set[str] = set()
+    for path in HEALTH if access else ():
+        for probe in PROBES:
+            name = _denied_by(access, probe, path)
+            if name and name not in seen:
+                seen.add(name)
+                problem = _("it refuses probes of the site's health from %s.") % probe
+                yield Threat(ACCESS, name, "GET", path, problem)
+
+
+def _denied_by(access: AccessIndex, client: ClientAddress, path: str) -> str:
+    """Name the access rule that refuses a client; empty where none does."""
+    found = access.judge(client, path, client_secret(settings.SECRET_KEY))
+    if found.rule is None or not found.refused:
+        return ""
+    return found.rule.name.removeprefix(f"{ACCESS}:")
 
 
 def _problem(charge: Charge, need: Need) -> str | None:
@@ -162,11 +200,28 @@ def _all_threats(
     document: Document, author: Author, visits: Sequence[Visit]
 ) -> dict[tuple[str, str, str], Threat]:
     shared = any(item["percent"] % 100 for item in _items(document))
+    lasting = _without_passing_allowances(document)
     return {
         threat.what: threat
+        for variant in ((document,) if lasting is document else (document, lasting))
         for percent in ((100, 0) if shared else (100,))
-        for threat in threats(_snapshot(document, percent), author, visits)
+        for threat in threats(_snapshot(variant, percent), author, visits)
     }
+
+
+def _without_passing_allowances(document: Document) -> Document:
+    """Leave out what lets clients in for a shorter time than others are kept out."""
+    rules = document.get(ACCESS, ())
+    forever = "9999"  # After every time that a document has: both are texts in one form.
+    denied = max(
+        (rule["ends_at"] or forever for rule in rules if rule["action"] == Action.DENY), default=""
+    )
+    left = [
+        rule
+        for rule in rules
+        if rule["action"] == Action.DENY or (rule["ends_at"] or forever) >= denied
+    ]
+    return document if len(left) == len(rules) else {**document, ACCESS: left}
 
 
 def _snapshot(document: Document, percent: int) -> Snapshot:

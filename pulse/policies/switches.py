@@ -3,17 +3,21 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pulse.core.access import ACCESS
 from pulse.core.document import Document
 from pulse.core.snapshot import ENDPOINTS, TIERS, Mode
 from pulse.exceptions import InvalidDocument
 from pulse.policies import publisher
 from pulse.policies.bases import ModeChoices, Policy
+from pulse.policies.edge import AccessRule
 from pulse.policies.models import EndpointLimit, RateTier
 from pulse.policies.publisher import Actor, Edit
 from pulse.policies.querysets import PolicyQuerySet
 
-#: What can refuse a request.
-RULES: Final[tuple[type[Policy], ...]] = (RateTier, EndpointLimit)
+#: What can refuse a request. Not CORS and header policies: off, they take permissions and
+#: protection away. An endpoint limit in shadow leaves its body to the site's own bound.
+RULES: Final[tuple[type[Policy], ...]] = (RateTier, EndpointLimit, AccessRule)
+KINDS: Final = frozenset({TIERS, ENDPOINTS, ACCESS})
 
 
 def enforced_rules() -> dict[type[Policy], int]:
@@ -59,7 +63,7 @@ def _in_shadow(document: Document) -> Document:
             {**item, "mode": Mode.SHADOW.value} if item["mode"] == Mode.ENFORCE else item
             for item in items
         ]
-        if kind in {TIERS, ENDPOINTS}
+        if kind in KINDS
         else items
         for kind, items in document.items()
     }

@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 
 from pulse.conf import conf
 from pulse.core.claims import (
+    SLOTS,
     Claim,
     Decision,
     Outcome,
@@ -113,6 +114,25 @@ def read(claims: Sequence[Claim]) -> Reading:
 def peek(claims: Sequence[Claim]) -> Decision:
     """What ``decide`` would answer at this instant; nothing is charged."""
     return read(claims).decide(claims)
+
+
+def forget(claim_key: str) -> None:
+    """Give a client back all that it has used of one rule.
+
+    Args:
+        claim_key: As in ``Claim.key``; its counters are deleted whatever the rule's limits are
+            by now, the ones of this process too.
+
+    Raises:
+        StoreUnavailable: The shared counters cannot be reached, and stand as they are.
+    """
+    if _instead.store is not None:
+        _instead.store.forget(claim_key)
+        return
+    memory.forget(claim_key)
+    backend = current_backend()
+    if backend is not None:
+        backend.call("DEL", *backend.keys.limits(claim_key, SLOTS))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from pulse.core.claims import Claim, Decision, Store, settle
+from pulse.core.claims import SLOTS, Claim, Decision, Store, settle
 from pulse.core.quotas import State
 
 #: How many of the longest unused counters are looked at for full ones before one that counts goes.
@@ -68,6 +68,12 @@ class MemoryStore:
         with self._lock:
             found = [self._kept.get(place) for place in places]
             return self._clock(), [entry and entry[0] for entry in found]
+
+    def forget(self, key: str) -> None:
+        """Forget every counter of one claim, whatever its quotas are."""
+        with self._lock:
+            for slot in SLOTS:
+                self._kept.pop((key, slot), None)
 
     def clear(self) -> None:
         """Forget every counter."""

@@ -110,6 +110,14 @@ def test_an_answer_has_every_member_of_the_contract() -> None:
         ],
         "headers": answer["headers"],
         "body": {"detail": "Too many requests. Please try again later.", "retry_after": 20},
+        "cors": None,
+        "bounds": {
+            "max_body_bytes": 10 * 2**20,
+            "max_body_by": "site",
+            "timeout_s": None,
+            "timeout_by": None,
+        },
+        "header_policy": None,
     }
     assert answer["headers"]["Retry-After"] == "20"
 
@@ -210,6 +218,143 @@ def test_a_user_is_found_by_name() -> None:
         ask(user="nobody")
 
 
+# The edge
+
+
+def row_of(answer: dict[str, Any], kind: str, **key: str) -> dict[str, Any]:
+    [row] = [row for row in answer["rules"] if (row["kind"], row["key"]) == (kind, key)]
+    return row
+
+
+def test_the_access_rule_that_decides_is_a_row() -> None:
+    """With its reason, and why those around it do not decide; limits are not asked."""
+    rules = [
+        {"network": "203.0.113.0/24", "reason": "scrapes us"},
+        {"network": "203.0.113.0/25", "mode": "shadow"},
+        "0.0.0.0/0",
+        "198.51.100.0/24",
+    ]
+    with override_policies(doc(access_rules=rules, rate_tiers=[default_tier()])):
+        answer = ask(address="203.0.113.9", count=3)
+        free = ask(address="2001:db8::1")
+    assert (answer["verdict"], answer["status"], answer["refused"]) == ("refused", 403, 3)
+    assert answer["body"] == {"detail": "Access denied."}
+    rows = [row for row in answer["rules"] if row["kind"] == "access_rules"]
+    assert [(row["key"]["network"], row["outcome"], row["why"]) for row in rows] == [
+        ("203.0.113.0/25", "not_matched", "in shadow for this client"),
+        ("203.0.113.0/24", "refused", "denies this network (scrapes us)"),
+        ("0.0.0.0/0", "not_matched", "a more specific rule decides"),
+    ]
+    tier = row_of(answer, "rate_tiers", name="default")
+    assert tier["why"] == "not asked: the request is answered before"
+    assert (free["status"], free["rules"][0]["kind"]) == (200, "rate_tiers")
+
+
+def test_a_rule_in_shadow_tells_whom_it_would_deny() -> None:
+    with override_policies(doc(access_rules=[{"network": "127.0.0.1", "mode": "shadow"}])):
+        answer = ask()
+    assert answer["verdict"] == "allowed"
+    assert answer["rules"][0]["outcome"] == "would_refuse"
+    assert answer["rules"][0]["why"] == "would deny this network"
+
+
+APP = "https://app.example.com"
+
+
+@pytest.mark.parametrize(
+    ("path", "origin", "allowed", "why"),
+    [
+        (ECHO, APP, True, f"the rule for {APP} holds"),
+        (ECHO, "https://a.example.org", True, "the rule for https://*.example.org holds"),
+        (ECHO, "https://evil.test", False, "no rule is for this origin under /api/"),
+        ("/healthz", APP, False, "no rule is for this path"),
+    ],
+)
+def test_what_a_browser_is_told_is_told(path: str, origin: str, allowed: bool, why: str) -> None:
+    """Rule, verdict and reason."""
+    origins = [{"origin": o, "path": "/api/"} for o in (APP, "https://*.example.org")]
+    with override_policies(doc(cors_origins=origins)):
+        cors = ask(path, headers={"Origin": origin})["cors"]
+        assert ask(path)["cors"] is None
+    assert (cors["origin"], cors["allowed"], cors["why"]) == (origin, allowed, why)
+    assert (cors["rule"] is not None) is allowed
+
+
+def test_a_preflight_is_told_as_it_is_answered() -> None:
+    """Before access rules and limits; a method that the rule has not is told."""
+    policy = doc(
+        cors_origins=[{"origin": APP, "methods": ["GET"]}],
+        access_rules=["127.0.0.1"],
+        rate_tiers=[default_tier("1/h")],
+    )
+    headers = {"Origin": APP, "Access-Control-Request-Method": "DELETE"}
+    with override_policies(policy):
+        answer = ask(method="OPTIONS", headers=headers, count=3)
+        strict = ask(method="OPTIONS", headers={"Origin": APP})
+    assert (answer["status"], answer["verdict"], answer["body"]) == (200, "allowed", None)
+    assert (answer["cors"]["preflight"], answer["cors"]["allowed"]) == (True, False)
+    assert "does not have this method" in answer["cors"]["why"]
+    assert answer["headers"]["Access-Control-Allow-Methods"] == "GET"
+    # Without the question of a preflight it is a request as any other.
+    assert strict["status"] == 403
+
+
+def test_the_bounds_of_the_route_are_told() -> None:
+    """What holds, what says so, and why another does not; a length that is too large is refused."""
+    rules = [
+        {"name": "echo", "url_name": "echo", "max_body_bytes": 100, "timeout_s": 2.5},
+        {"name": "wide", "path": "/api/", "max_body_bytes": 1000},
+        {"name": "search", "url_name": "search", "timeout_s": 1},
+    ]
+    with override_policies(doc(endpoint_limits=rules)):
+        answer = ask(method="POST", headers={"Content-Length": "101"})
+        fits = ask(method="POST", headers={"Content-Length": "100"})
+        broken = ask(method="POST", headers={"Content-Length": "1, 2"})
+    assert answer["bounds"] == {
+        "max_body_bytes": 100,
+        "max_body_by": "endpoint_limits:echo",
+        "timeout_s": 2.5,
+        "timeout_by": "endpoint_limits:echo",
+    }
+    assert (answer["status"], answer["body"]["detail"]) == (
+        *(413, "Request body too large (max 100 bytes)"),
+    )
+    outcomes = {row["key"]["name"]: (row["outcome"], row["why"]) for row in answer["rules"]}
+    assert outcomes == {
+        "echo": ("refused", "it bounds size or time"),
+        "wide": ("not_matched", "a more specific one holds"),
+        "search": ("not_matched", "it is for another endpoint: search"),
+    }
+    assert (fits["status"], row_of(fits, "endpoint_limits", name="echo")["outcome"]) == (
+        *(200, "passed"),
+    )
+    assert broken["status"] == 400
+
+
+def test_what_is_not_in_its_time_is_told_apart_from_what_is_off() -> None:
+    rules = [
+        {"name": "later", "url_name": "echo", "limits": ["1/s"], "starts_at": "2999-01-01T00:00Z"},
+        {"name": "off", "url_name": "echo", "timeout_s": 1, "mode": "off"},
+    ]
+    with override_policies(doc(endpoint_limits=rules)):
+        told = {row["key"]["name"]: row["why"] for row in ask()["rules"]}
+    assert told == {"later": "not in its time", "off": "its mode is off"}
+
+
+def test_the_header_policy_and_its_headers_are_told() -> None:
+    """HSTS only over HTTPS: asked for so, or told by a trusted proxy."""
+    policies = [{"name": "api", "path": "/api/", "preset": "legacy"}]
+    proxy = {"X-Forwarded-Proto": "https"}
+    with override_policies(doc(header_policies=policies, trusted_proxies=["127.0.0.1"])):
+        plain, secure, told = ask(), ask(secure=True), ask(headers=proxy)
+        elsewhere = ask("/healthz")
+    assert (plain["header_policy"], elsewhere["header_policy"]) == ("api", None)
+    assert plain["headers"]["X-Frame-Options"] == "DENY"
+    assert "Strict-Transport-Security" not in plain["headers"]
+    assert secure["headers"] == told["headers"]
+    assert "Strict-Transport-Security" in told["headers"]
+
+
 # Enforcement and explanation, beside each other
 
 _mode = st.sampled_from(["enforce", "enforce", "shadow", "off"])
@@ -306,3 +451,105 @@ def test_what_is_explained_is_what_happens(policy, requests) -> None:
             assert (response.status_code == 429) is (told["verdict"] == "refused")
             seen = {name: response[name] for name in names if response.has_header(name)}
             assert seen == {n: v for n, v in told["headers"].items() if n in names}
+
+
+_networks = st.sampled_from(["203.0.113.0/24", "203.0.113.9", "0.0.0.0/0", "2001:db8::/32"])
+_access = st.fixed_dictionaries(
+    {
+        "network": _networks,
+        "path": st.sampled_from(["/", "/api/", "/api/echo/"]),
+        "action": st.sampled_from(["deny", "allow"]),
+        "mode": _mode,
+        "percent": _percent,
+    }
+)
+_cors = st.fixed_dictionaries(
+    {
+        "origin": st.sampled_from([APP, "https://*.example.com", "*"]),
+        "path": st.sampled_from(["/", "/api/"]),
+        "methods": st.sampled_from([["GET"], ["GET", "POST"]]),
+        "strict_preflight": st.booleans(),
+        "mode": _mode,
+    }
+)
+_bound = st.fixed_dictionaries(
+    {"max_body_bytes": st.sampled_from([0, 10, 100]), "mode": _mode, "percent": _percent},
+    optional={"timeout_s": st.just(5.0), "limits": _limits},
+)
+_header = st.fixed_dictionaries(
+    {
+        "path": st.sampled_from(["/", "/api/"]),
+        "preset": st.sampled_from(["legacy", "api", "html", "owasp"]),
+        "force": st.booleans(),
+        "mode": _mode,
+    }
+)
+_edges = st.builds(
+    lambda access, cors, bounds, headers: doc(
+        access_rules=access,
+        cors_origins=cors,
+        endpoint_limits=[
+            {"name": f"b{n}", **where, **rule} for n, (where, rule) in enumerate(bounds)
+        ],
+        header_policies=[{"name": f"h{n}", **rule} for n, rule in enumerate(headers)],
+        rate_tiers=[default_tier("3/h")],
+        trusted_proxies=["127.0.0.0/8"],
+    ),
+    st.lists(_access, max_size=4, unique_by=lambda rule: (rule["network"], rule["path"])),
+    st.lists(_cors, max_size=3, unique_by=lambda rule: (rule["origin"], rule["path"])),
+    st.lists(st.tuples(_where, _bound), max_size=3),
+    st.lists(_header, max_size=2),
+)
+_edge_requests = st.lists(
+    st.tuples(
+        st.sampled_from(["GET", "POST", "OPTIONS"]),
+        st.sampled_from([ECHO, "/healthz", "/nope/"]),
+        st.integers(0, 120),
+        st.fixed_dictionaries(
+            {"X-Forwarded-For": st.sampled_from(["203.0.113.9", "203.0.113.8", "2001:db8::1"])},
+            optional={
+                "Origin": st.sampled_from([APP, "https://evil.test", "null"]),
+                "Access-Control-Request-Method": st.sampled_from(["GET", "DELETE"]),
+                "X-Forwarded-Proto": st.just("https"),
+            },
+        ),
+    ),
+    min_size=1,
+    max_size=6,
+)
+EDGE_HEADERS = (
+    "Access-Control-Allow-Origin",
+    "Access-Control-Allow-Methods",
+    "Access-Control-Allow-Headers",
+    "Access-Control-Expose-Headers",
+    "Access-Control-Max-Age",
+    "Content-Security-Policy",
+    "Referrer-Policy",
+    "Strict-Transport-Security",
+    "X-Frame-Options",
+    "X-XSS-Protection",
+    "X-RateLimit-Remaining",
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(_edges, _edge_requests)
+def test_what_is_explained_of_the_edge_is_what_happens(policy, requests) -> None:
+    """Over random policies and requests: the same status of a refusal, and the same headers."""
+    client = Client(raise_request_exception=False)
+    with override_policies(policy):
+        for method, path, size, headers in requests:
+            body = b"x" * size if method == "POST" else b""
+            length = {"Content-Length": str(len(body))} if body else {}
+            told = ask(path, method=method, headers=headers | length)
+            response = client.generic(method, path, body, headers=headers)
+            refusals = {403, 413, 429}
+            if told["verdict"] == "refused" or response.status_code in refusals:
+                assert response.status_code == told["status"], (told, response.headers)
+                if told["body"] is not None:
+                    assert response.json()["detail"] == told["body"]["detail"]
+            for name, value in told["headers"].items():
+                if name in EDGE_HEADERS and name not in {"Referrer-Policy", "X-Frame-Options"}:
+                    assert response.get(name) == value, (name, told)
+            for name in EDGE_HEADERS[:5]:
+                assert response.get(name) == told["headers"].get(name), (name, told)

@@ -328,3 +328,15 @@ def test_shorter_limit_that_comes_and_goes_leaves_the_longer_ones(counters: Coun
 def test_on_store_error_does_not_matter_while_it_works(counters: Counters) -> None:
     for manner in OnStoreError:
         assert counters.decide(claim(f"k:{manner}", on_store_error=manner)).allowed
+
+
+def test_a_client_that_is_let_go_has_all_of_one_rule_again(counters: Counters) -> None:
+    """Whatever its quotas are by now; other clients and other rules keep what they used."""
+    window = make_quota("2/h", algorithm="fixed_window")
+    both = Allowance((make_quota("2/m"), window, make_quota("2/d")))
+    claims = [Claim(f"{rule}:ip:{n}", both) for rule in ("one", "two") for n in (1, 2)]
+    for claim in claims:
+        assert [counters.decide(claim).allowed for _ in range(3)] == [True, True, False]
+    limits.forget("one:ip:1")
+    assert [counters.peek(claim).allowed for claim in claims] == [True, False, False, False]
+    assert counters.decide(claims[0]).outcomes[0].verdicts[0].remaining == 1

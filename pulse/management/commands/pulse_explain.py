@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from pulse.core.bounds import format_size
 from pulse.core.networks import parse_address
 from pulse.management.output import PolicyCommand
 from pulse.policies.decisions import SealedDecision, unseal
@@ -34,6 +35,7 @@ class Command(PolicyCommand):
   manage.py pulse_explain "GET /api/search/ as anonymous from 203.0.113.9"
   manage.py pulse_explain "POST /accounts/login/ from 203.0.113.9" --count 6 --counters fresh
   manage.py pulse_explain "/api/echo/ from 10.0.0.7" --header "X-Forwarded-For: 203.0.113.9"
+  manage.py pulse_explain "/api/echo/" --header "Origin: https://app.example.com" --https
   manage.py pulse_explain --decision WzIsInJhdGVfdGllcnMi..."""
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -50,6 +52,7 @@ class Command(PolicyCommand):
             metavar="NAME:VALUE",
             help="a header of the request; repeatable",
         )
+        parser.add_argument("--https", action="store_true", help="it comes over HTTPS")
         parser.add_argument("--count", type=int, default=1, help="so many requests at one instant")
         parser.add_argument(
             "--counters", choices=("live", "fresh"), default="live", help="as they are, or all full"
@@ -103,7 +106,13 @@ def _question(options: Mapping[str, Any]) -> Question:
         if not colon or not name.strip():
             raise CommandError(f'Cannot read the header "{header}". Write it like "X-Plan: gold".')
         headers[name.strip()] = value.strip()
-    return replace(question, headers=headers, count=options["count"], counters=options["counters"])
+    return replace(
+        question,
+        headers=headers,
+        count=options["count"],
+        counters=options["counters"],
+        secure=options["https"],
+    )
 
 
 def _unseal(text: str) -> SealedDecision:
@@ -127,6 +136,11 @@ def _lines(question: Question, explanation: Explanation) -> Iterator[str]:
     yield f"Route     {'none: the path resolves to nothing' if route is None else route}"
     if answer["exempt_by"]:
         yield f"Exempt    by {answer['exempt_by']}"
+    if answer["cors"]:
+        yield f"CORS      {_say_cors(answer['cors'])}"
+    yield f"Bounds    {_say_bounds(answer['bounds'])}"
+    if answer["header_policy"]:
+        yield f"Headers   by the policy {answer['header_policy']}"
     yield ""
     for row in answer["rules"]:
         yield from _rule_lines(row)
@@ -137,8 +151,23 @@ def _lines(question: Question, explanation: Explanation) -> Iterator[str]:
         yield json.dumps(answer["body"], ensure_ascii=False)
 
 
+def _say_cors(cors: Mapping[str, Any]) -> str:
+    verdict = {True: "may read it", False: "may not read it", None: "is not judged here"}
+    what = "preflight: " if cors["preflight"] else ""
+    shadow = cors["would_allow"]
+    told = f"; the rule for {shadow['origin']}, in shadow, would allow it" if shadow else ""
+    return f"{what}{cors['origin']} {verdict[cors['allowed']]}: {cors['why']}{told}"
+
+
+def _say_bounds(bounds: Mapping[str, Any]) -> str:
+    size, seconds = bounds["max_body_bytes"], bounds["timeout_s"]
+    body = "no limit" if size is None else f"{format_size(size)} (by {bounds['max_body_by']})"
+    time = "no limit" if seconds is None else f"{seconds:g} s (by {bounds['timeout_by']})"
+    return f"body {body}, time {time}"
+
+
 def _rule_lines(row: Mapping[str, Any]) -> Iterator[str]:
-    mark, name = MARKS[row["outcome"]], next(iter(row["key"].values()))
+    mark, name = MARKS[row["outcome"]], " ".join(row["key"].values())
     counted = f", counted by {row['counted_by']}" if row["counted_by"] else ""
     what = f"{row['outcome']:<12} {row['kind']} {name} ({row['mode']})"
     yield f"{mark} {what}: {row['why']}{counted}"

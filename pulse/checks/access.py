@@ -1,0 +1,66 @@
+"""Whether the access rules of the published document do what they seem to."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from django.core.checks import CheckMessage
+from django.utils import timezone
+
+from pulse.checks.findings import found
+from pulse.core.access import ACCESS, AccessIndex, AccessRule, Action, access_index
+from pulse.core.document import Document, Item
+from pulse.core.networks import Network, parse_network
+from pulse.core.snapshot import Mode
+from pulse.policies.lockout import hidden_health
+
+EVERYBODY: Final = ("0.0.0.0/0", "::/0")
+
+
+def check_access(document: Document) -> Iterator[CheckMessage]:
+    """Look at the rules that are enforced now."""
+    index = access_index(_enforced(document))
+    closed = list(_closed(index))
+    for network in closed:
+        yield found("W100", network=network, family=6 if ":" in network else 4)
+    for threat in hidden_health(index):
+        if threat.name.partition(" ")[0] not in closed:
+            yield found("W101", rule=threat.name, path=threat.path, problem=threat.problem)
+    for first, second in _twice(index):
+        yield found("W102", first=first.network, second=second.network, path=first.path)
+
+
+def _closed(index: AccessIndex) -> Iterator[str]:
+    """Find the families of addresses from which nobody at all may come in."""
+    for network in EVERYBODY:
+        rule = index.rules.get(f"{ACCESS}:{network} /")
+        if rule is None or rule.action is Action.ALLOW or rule.percent < 100:
+            continue
+        version = parse_network(network).version
+        if not any(
+            other.action is Action.ALLOW and parse_network(other.network).version == version
+            for other in index.rules.values()
+        ):
+            yield network
+
+
+def _twice(index: AccessIndex) -> Iterator[tuple[AccessRule, AccessRule]]:
+    """Find what is said twice of one network and path, in two ways of writing it."""
+    seen: dict[tuple[Network, str], AccessRule] = {}
+    for rule in index.rules.values():
+        first = seen.setdefault((parse_network(rule.network), rule.path), rule)
+        if first is not rule:
+            yield first, rule
+
+
+def _enforced(document: Document) -> Sequence[Item]:
+    items: Any = document.get(ACCESS, ())
+    return [item for item in items if item["mode"] == Mode.ENFORCE and _is_now(item)]
+
+
+def _is_now(item: Item) -> bool:
+    now = timezone.now()
+    starts, ends = item.get("starts_at"), item.get("ends_at")
+    return (starts is None or datetime.fromisoformat(starts) <= now) and (
+        ends is None or datetime.fromisoformat(ends) > now
+    )
