@@ -16,12 +16,13 @@ urlpatterns = [
         ),
         name="login",
     ),
+    path("pulse/", include("pulse.urls")),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("", include("project.shop.urls")),
 ]
 
-handler400 = "project.errors.bad_request"
-handler403 = "project.errors.forbidden"
-handler404 = "project.errors.not_found"
-handler500 = "project.errors.server_error"
+handler400 = "pulse.errors.bad_request"
+handler403 = "pulse.errors.permission_denied"
+handler404 = "pulse.errors.page_not_found"
+handler500 = "pulse.errors.server_error"

@@ -1,0 +1,39 @@
+"""The machine door for what browsers report of Content-Security-Policies."""
+
+from http import HTTPStatus
+
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+
+from pulse.core.csp import CSP_REPORT, MAX_BYTES, REPORTS, parse_reports
+from pulse.exceptions import InvalidReport
+from pulse.policies import current
+from pulse.policies.headers import page_of
+from pulse.store import csp
+
+
+@csrf_exempt
+@login_not_required
+@require_POST
+def collect(request: HttpRequest, name: str) -> HttpResponse:
+    """Count the reports of a policy that is in force; 204, with nothing to read.
+
+    Anybody may send anything here: what is kept is bounded, and of each report only its
+    directive, the origin that was blocked and the route of the page.
+    """
+    if current.current_snapshot().headers.named(name) is None:
+        return HttpResponse(status=HTTPStatus.NOT_FOUND)
+    if request.content_type not in {CSP_REPORT, REPORTS, "application/json"}:
+        return HttpResponse(status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+    body = request.read(MAX_BYTES + 1)
+    if len(body) > MAX_BYTES:
+        return HttpResponse(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+    try:
+        violations = parse_reports(request.content_type, body)
+    except InvalidReport as error:
+        return HttpResponse(str(error), "text/plain", HTTPStatus.BAD_REQUEST)
+    for violation in violations:
+        csp.add(name, violation.directive, violation.source, page_of(violation.page))
+    return HttpResponse(status=HTTPStatus.NO_CONTENT)
