@@ -62,7 +62,7 @@ def _edge(count: int) -> Document:
                 for i in range(count // 2, count - 1)
             ),
         ],
-        "access_rules": [{"network": f"10.{i >> 8 & 255}.{i & 255}.0/24"} for i in range(count)],
+        "access_rules": [{"network": f"11.{i >> 8}.{i & 255}.0/24"} for i in range(count)],
         "header_policies": [{"name": "api", "preset": "api"}],
     }
 

@@ -1,6 +1,7 @@
 """The app, and the wiring of its rooms."""
 
 from django.apps import AppConfig
+from django.core.signals import request_finished
 from django.db.models.signals import post_migrate, post_save, pre_delete, pre_save
 from django.utils.translation import gettext_lazy as _
 
@@ -17,12 +18,15 @@ class PulseConfig(AppConfig):
         from django.contrib.auth import get_user_model
         from django.contrib.auth.models import Group
 
-        from pulse import checks
+        from pulse import checks, logging, tasks
         from pulse.policies import current, kinds, names, publisher, seeds
         from pulse.policies.bases import AnnouncedModel
         from pulse.policies.signals import policies_changed
         from pulse.store import heartbeat
 
+        logging.install_factory()
+        request_finished.connect(logging.forget_request, dispatch_uid="pulse.logging")
+        tasks.connect()
         kinds.register_own()
         checks.register_all()
         for model in self.get_models():

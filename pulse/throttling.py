@@ -1,6 +1,5 @@
 """Limits by a user whom Django REST framework alone can authenticate, such as by a token."""
 
-import logging
 from typing import Any, Final
 
 from rest_framework.request import Request
@@ -9,8 +8,7 @@ from rest_framework.views import APIView
 
 from pulse.middleware import limits
 from pulse.middleware.context import Context
-
-logger = logging.getLogger(__name__)
+from pulse.middleware.observe import swallow
 
 
 class PulseThrottle(BaseThrottle):
@@ -40,8 +38,8 @@ class PulseThrottle(BaseThrottle):
             self._context = context
             try:
                 context.refused = limits.settle(http)
-            except Exception:
-                logger.exception("pulse failed on request %s (non-fatal)", context.request_id)
+            except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
+                swallow(http, "limits", error)
         return context.refused is None
 
     def wait(self) -> float | None:

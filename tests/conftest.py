@@ -34,7 +34,7 @@ def fresh_process() -> Iterator[None]:
     """Nothing is left in this process of what the test before did."""
     from pulse.middleware import context
     from pulse.policies import current
-    from pulse.store import buckets, heartbeat
+    from pulse.store import blocked, buckets, csp, heartbeat
     from pulse.store.memory import memory
 
     def forget() -> None:
@@ -42,6 +42,8 @@ def fresh_process() -> Iterator[None]:
         current.forget()
         memory.clear()
         buckets.forget()
+        csp.forget()
+        blocked.forget_all()
         context.forget_groups()
 
     forget()

@@ -107,7 +107,9 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.PageNumberPagination",
     "PAGE_SIZE": 20,
+    "EXCEPTION_HANDLER": "pulse.errors.exception_handler",
 }
+CSRF_FAILURE_VIEW = "pulse.errors.csrf_failure"
 
 CELERY_BROKER_URL = broker_from(REDIS_URL)
 CELERY_TASK_IGNORE_RESULT = True
@@ -131,13 +133,25 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     },
 }
 
-LOGGING = {
+LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {"format": "{asctime} {levelname} {name} [{process}] {message}", "style": "{"},
+        "line": {
+            "format": "{asctime} {levelname} {name} [{process}] [{request_id}] {message}",
+            "style": "{",
+        },
+        "json": {"()": "pulse.logging.JsonFormatter"},
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    # What is logged before the apps are ready has no request id but by this.
+    "filters": {"request_id": {"()": "pulse.logging.RequestIdFilter"}},
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["request_id"],
+        },
+    },
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
         # Django's own handlers print only in DEBUG and mail the admins: the root's one is enough.

@@ -2,7 +2,7 @@
 
 Needed: SECRET_KEY, ALLOWED_HOSTS, DATABASE_URL, REDIS_URL.
 Optional: SECRET_KEY_FALLBACKS, CSRF_TRUSTED_ORIGINS, STATIC_ROOT, BEHIND_TLS_PROXY, SSL_REDIRECT,
-HSTS_SECONDS, HSTS_SUBDOMAINS, CONN_MAX_AGE, LOG_LEVEL.
+HSTS_SECONDS, HSTS_SUBDOMAINS, CONN_MAX_AGE, LOG_LEVEL, LOG_FORMAT (json or line).
 """
 
 import os
@@ -49,6 +49,8 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = flag("HSTS_SUBDOMAINS", default=False)
 SESSION_COOKIE_SECURE = True
 CSRF_COOKIE_SECURE = True
 
+_console = LOGGING["handlers"]["console"] | {"formatter": os.environ.get("LOG_FORMAT") or "json"}
 LOGGING = LOGGING | {
+    "handlers": {"console": _console},
     "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO").upper()},
 }

@@ -27,7 +27,8 @@ class Finding:
     hint: str
 
 
-# Numbers: 1 PULSE, 10 middleware, 20 cache, 30 databases, 40 policies, 50 host, 60 deployment.
+# Numbers: 1 PULSE, 10 middleware, 20 cache, 30 databases, 40 policies, 50 host, 60 deployment,
+# 70 CORS, 80 headers, 90 bodies, 100 access.
 FINDINGS: Final = (
     Finding(
         "E001",
@@ -201,6 +202,21 @@ FINDINGS: Final = (
         "pulse_apply: rate_tiers: [{name: %(name)s, default: true, mode: enforce, limits: …}].",
     ),
     Finding(
+        "W042",
+        "SECURE_PROXY_SSL_HEADER says that a proxy stands in front, and the policy trusts none: "
+        "all clients are counted as one, the proxy.",
+        "Name the proxy's network among the trusted proxies, in the admin or by pulse_apply. "
+        "Without a proxy remove SECURE_PROXY_SSL_HEADER: any client could claim HTTPS by it.",
+    ),
+    Finding(
+        "W043",
+        "SECURE_SSL_REDIRECT leads to HTTPS, the policy trusts proxies, and "
+        "SECURE_PROXY_SSL_HEADER is not set: where the proxy ends TLS, every request is redirected "
+        "for ever.",
+        'Write SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https"), if the proxy sets '
+        "X-Forwarded-Proto and drops the client's own; silence this where it passes TLS on.",
+    ),
+    Finding(
         "E050",
         "USE_TZ is False: the times at which policies start and end are UTC and cannot be saved.",
         "Write USE_TZ = True.",
@@ -217,9 +233,141 @@ FINDINGS: Final = (
         "Mend your own template of that name, or remove it.",
     ),
     Finding(
+        "W052",
+        '%(setting)s is "None" and %(secure)s is False: browsers throw such a cookie away.',
+        'Write %(secure)s = True, or %(setting)s = "Lax".',
+    ),
+    Finding(
         "W060",
         'PULSE["ENABLED"] is False: pulse counts, refuses and adds nothing.',
         'Remove "ENABLED" from PULSE, or write PULSE = {"ENABLED": True}.',
+    ),
+    Finding(
+        "W061",
+        "%(settings)s let browsers send cookies without encryption, or scripts read them.",
+        "Write %(corrected)s.",
+    ),
+    Finding(
+        "W062",
+        "%(setting)s is %(value)s: browsers send the cookie with requests that other sites make.",
+        'Write %(setting)s = "Lax", unless another site embeds this one.',
+    ),
+    Finding(
+        "W063",
+        "Nothing leads browsers to HTTPS: %(why)s.",
+        "%(corrected)s Or silence this where the proxy in front redirects.",
+    ),
+    Finding(
+        "W064",
+        'SECURE_PROXY_SSL_HEADER names "%(name)s", which no request has: Django takes every '
+        "request for plain HTTP.",
+        'Write SECURE_PROXY_SSL_HEADER = ("%(corrected)s", "https").',
+    ),
+    Finding(
+        "E070",
+        "CORS_ALLOW_ALL_ORIGINS and CORS_ALLOW_CREDENTIALS are both True: any page could act as "
+        "its visitor. pulse sends * without credentials instead.",
+        "Write CORS_ALLOWED_ORIGINS = [...] with the origins that may, or remove "
+        "CORS_ALLOW_CREDENTIALS.",
+    ),
+    Finding(
+        "W070",
+        "Any page may read what lies under %(paths)s: a CORS rule in force names every origin.",
+        "Name the origins, in the admin or by pulse_apply; silence this where it is all public.",
+    ),
+    Finding(
+        "W071",
+        "CORS_ALLOWED_ORIGIN_REGEXES has %(pattern)s, which does not end with $ or \\Z: it matches "
+        "%(example)s as well.",
+        "Write %(corrected)s; or rules with a wildcard, which match whole labels.",
+    ),
+    Finding(
+        "W072",
+        "The site has an API, such as %(view)s, and nobody said which pages may read it: no CORS "
+        "rule, no CORS_ALLOWED_ORIGINS.",
+        "Add the origins of your pages in the admin, or by pulse_sync_origins; where no page of "
+        "another origin reads it, silence this.",
+    ),
+    Finding(
+        "W073",
+        "DEBUG is on and nobody said which pages may read: %(origin)s may. With DEBUG off, none.",
+        "Add the origins of your pages in the admin, or write CORS_ALLOWED_ORIGINS = [].",
+    ),
+    Finding(
+        "W080",
+        'The header policy "%(name)s" has the preset legacy: it sends X-XSS-Protection, which '
+        "browsers have given up and which makes holes in old ones.",
+        "Set its preset to api, html or owasp, unless a scanner asks for the five headers of old.",
+    ),
+    Finding(
+        "W081",
+        'The header policy "%(name)s" sends Strict-Transport-Security: %(value)s, and '
+        "SECURE_HSTS_SECONDS says %(other)s: what Django's SecurityMiddleware sets comes first.",
+        "Write SECURE_HSTS_SECONDS = 0, so that the policy alone decides.",
+    ),
+    Finding(
+        "W082",
+        'The header policy "%(name)s" holds browsers to HTTPS, and SECURE_SSL_REDIRECT is off: '
+        "who comes over HTTP is not led to HTTPS, and never told to stay there.",
+        "Write SECURE_SSL_REDIRECT = True, or silence this where the proxy redirects.",
+    ),
+    Finding(
+        "W083",
+        'The header policies %(names)s are for the same path, %(path)s: "%(name)s" alone holds.',
+        "Put the headers of all into one, or switch the others off.",
+    ),
+    Finding(
+        "W084",
+        'The Content-Security-Policy of the header policy "%(name)s" only reports, and nothing '
+        "collects what browsers report.",
+        'Add path("pulse/", include("pulse.urls")) to the URLconf, or name a collector of your '
+        "own by report-uri.",
+    ),
+    Finding(
+        "W085",
+        "No header policy is in force: answers carry no Content-Security-Policy of pulse's, and "
+        "nothing holds browsers to HTTPS.",
+        "Add the usual policies in the admin, or by pulse_apply: header_policies: [{name: api, "
+        "path: /api/, preset: api}].",
+    ),
+    Finding(
+        "W086",
+        'The admin at %(path)s lies under the header policy "%(name)s", which lets it load no '
+        "scripts and styles.",
+        "Give it a policy of its own: header_policies: [{name: admin, path: %(path)s, preset: "
+        "html}].",
+    ),
+    Finding(
+        "W090",
+        "%(path)s does not use limit_bodies: under ASGI Django writes a body down as long as it "
+        "comes, and its size is asked only then.",
+        "Write application = limit_bodies(get_asgi_application()), from pulse.asgi.",
+    ),
+    Finding(
+        "W091",
+        'PULSE["MAX_BODY_BYTES"] is 0: bodies are as large as clients like.',
+        'Remove "MAX_BODY_BYTES" from PULSE, or write PULSE = {"MAX_BODY_BYTES": 10485760}; let '
+        "endpoints that need more have it by their endpoint limits.",
+    ),
+    Finding(
+        "W100",
+        "The access rule %(network)s refuses every client with an IPv%(family)d address, and no "
+        "rule lets one in.",
+        "Allow your own networks, in the admin or by pulse_apply: access_rules: "
+        "[{network: 10.0.0.0/8, action: allow}]; silence this while the site is to be closed.",
+    ),
+    Finding(
+        "W101",
+        "The access rule %(rule)s holds for %(path)s: %(problem)s Load balancers and orchestrators "
+        "would take the site for dead.",
+        "Allow the network of your probes there, in the admin or by pulse_apply: access_rules: "
+        "[{network: 10.0.0.0/8, path: %(path)s, action: allow}].",
+    ),
+    Finding(
+        "W102",
+        "The access rules %(first)s and %(second)s are one network written in two ways, for the "
+        "path %(path)s: of the two a denial holds.",
+        "Remove one of them.",
     ),
     Finding(
         "W099",

@@ -98,6 +98,11 @@ def check_cors() -> Iterator[CheckMessage]:
         yield found("W013", before=one_of(before), corrected=as_setting(paths))
 
 
+def has(path: str) -> bool:
+    """Whether a middleware, or a class made of it, is in ``MIDDLEWARE``."""
+    return any(path in entry.lineage for entry in _entries())
+
+
 def _entries() -> Sequence[Entry]:
     paths: Any = settings.MIDDLEWARE
     if not isinstance(paths, list | tuple):

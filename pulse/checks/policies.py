@@ -7,10 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import Any, Final
 
+from django.conf import settings
 from django.core.checks import CheckMessage
 from django.db import DatabaseError, connections
 
+from pulse.checks.access import check_access
+from pulse.checks.cors import check_deployed_rules, check_rules
 from pulse.checks.findings import found, one_of
+from pulse.checks.headers import check_deployed_headers, check_headers
 from pulse.core.document import Document, Item
 from pulse.core.networks import Network, parse_network
 from pulse.core.snapshot import TIERS, Mode
@@ -38,6 +42,19 @@ def check_policy(databases: frozenset[str]) -> Iterator[CheckMessage]:
     document = _published(alias)
     yield from _check_proxies(document)
     yield from _check_default_tier(document)
+    yield from check_headers(document)
+    yield from check_rules(document)
+    yield from check_access(document)
+
+
+def check_deployed_policy(databases: frozenset[str]) -> Iterator[CheckMessage]:
+    """Look at what the policy in force needs in production."""
+    alias = publisher.database()
+    if alias in databases:
+        document = _published(alias)
+        yield from check_deployed_headers(document)
+        yield from check_deployed_rules(document)
+        yield from _check_https(document)
 
 
 def _published(alias: str) -> Document:
@@ -59,6 +76,18 @@ def _check_proxies(document: Document) -> Iterator[CheckMessage]:
     for network in trusted:
         if network not in everyone and _is_wide(network):
             yield found("W040", network=network, addresses=f"{network.num_addresses:,}")
+
+
+def _check_https(document: Document) -> Iterator[CheckMessage]:
+    """Django and pulse know of the same proxies."""
+    is_proxied = any(
+        item.get("mode", Mode.ENFORCE) == Mode.ENFORCE
+        for item in _items(document, "trusted_proxies")
+    )
+    if settings.SECURE_PROXY_SSL_HEADER and not is_proxied:
+        yield found("W042")
+    elif is_proxied and settings.SECURE_SSL_REDIRECT and not settings.SECURE_PROXY_SSL_HEADER:
+        yield found("W043")
 
 
 def _check_default_tier(document: Document) -> Iterator[CheckMessage]:

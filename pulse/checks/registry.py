@@ -7,7 +7,7 @@ from typing import Final
 
 from django.core.checks import CheckMessage, Tags, register
 
-from pulse.checks import caches, databases, host, middleware, policies, values
+from pulse.checks import bodies, caches, cors, databases, host, middleware, policies, values
 from pulse.checks.findings import found
 
 logger = logging.getLogger(__name__)
@@ -21,15 +21,22 @@ ALWAYS: Final[tuple[tuple[Check, str], ...]] = (
     (middleware.check_async, Tags.async_support),
     (middleware.check_authentication, TAG),
     (middleware.check_cors, TAG),
+    (cors.check_settings, TAG),
     (caches.check_cache, Tags.caches),
     (databases.check_routing, TAG),
     (databases.check_sqlite, TAG),
     (host.check_time_zone, TAG),
     (host.check_templates, Tags.templates),
+    (host.check_refused_cookies, Tags.security),
 )
 DEPLOYED: Final[tuple[tuple[Check, str], ...]] = (
     (caches.check_deployed_cache, Tags.caches),
     (host.check_enabled, TAG),
+    (cors.check_switched_off, TAG),
+    (host.check_cookies, Tags.security),
+    (host.check_https, Tags.security),
+    (bodies.check_arrival, Tags.async_support),
+    (bodies.check_size, TAG),
 )
 
 
@@ -40,11 +47,19 @@ def register_all() -> None:
     for check, tag in DEPLOYED:
         register(_guarded(check), TAG, tag, deploy=True)
     register(check_policies, TAG, Tags.database)
+    register(check_deployed_policies, TAG, Tags.database, deploy=True)
 
 
 def check_policies(databases: Iterable[str] | None = None, **_: object) -> list[CheckMessage]:
     """Look at the published policy, where its database is among those that may be asked."""
     return _guarded(functools.partial(policies.check_policy, frozenset(databases or ())))()
+
+
+def check_deployed_policies(
+    databases: Iterable[str] | None = None, **_: object
+) -> list[CheckMessage]:
+    """Look at what the published policy needs in production."""
+    return _guarded(functools.partial(policies.check_deployed_policy, frozenset(databases or ())))()
 
 
 def _guarded(check: Check) -> Callable[..., list[CheckMessage]]:

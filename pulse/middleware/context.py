@@ -1,5 +1,6 @@
 """What pulse knows of a request, on ``request.pulse``."""
 
+import asyncio
 import logging
 import time
 from functools import cache, lru_cache, partial
@@ -8,13 +9,17 @@ from uuid import uuid4
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.utils.encoding import escape_uri_path
 from django.utils.functional import LazyObject
 
 from pulse.conf import conf
+from pulse.core.bounds import Effective
 from pulse.core.charging import Charge, Facts
 from pulse.core.claims import Decision
 from pulse.core.clients import ClientAddress, User, client_secret, resolve_address
+from pulse.core.endpoints import METHODS
 from pulse.core.snapshot import Snapshot
+from pulse.logging import say
 from pulse.policies.routes import match_of
 
 if TYPE_CHECKING:
@@ -25,17 +30,26 @@ logger = logging.getLogger(__name__)
 #: How long the groups of a user are remembered, in seconds, and of how many users.
 GROUPS_S: Final = 60.0
 MAX_USERS: Final = 10_000
+#: Stands for the route of what no view was found for, or not yet.
+UNRESOLVED: Final = "* (unresolved)"
+#: How much is logged of a method that no standard names.
+MAX_METHOD: Final = 20
 
 
 class Context:
     """What pulse found out about one request; ``request.pulse`` in views and templates.
 
     Attributes:
-        request_id: Names the request in every answer and log line.
+        request_id: Names the request in every answer and log line. A trusted proxy's, or made
+            when it is first asked for.
         traceparent: The W3C trace context that the request came with; empty if with none.
         started: When the request came, on ``time.perf_counter``'s clock, in seconds.
         deadline: When the answer is due, on ``time.monotonic``'s clock, in seconds; None where
             the endpoint has no time limit.
+        body_bytes: The size of the request's body; 0 where none came.
+        bounds: How large its body and how long its answer may be; None while not known.
+        clock: Cancels the view when its time is over; None where nothing can.
+        is_unread: Django found the form larger than it reads into memory.
         client: Where the request came from, and how that was found.
         snapshot: The policy that decided.
         charges: What the request was charged to, in the order of the decision's outcomes.
@@ -49,15 +63,19 @@ class Context:
     """
 
     __slots__ = (
+        "_request_id",
+        "body_bytes",
+        "bounds",
         "charges",
         "client",
+        "clock",
         "deadline",
         "decision",
         "deferred",
         "exempt_by",
+        "is_unread",
         "refusal",
         "refused",
-        "request_id",
         "settled",
         "snapshot",
         "started",
@@ -67,9 +85,13 @@ class Context:
 
     def __init__(self) -> None:
         self.started = time.perf_counter()
-        self.request_id = str(uuid4())
+        self._request_id: str | None = None
         self.traceparent = ""
         self.deadline: float | None = None
+        self.body_bytes = 0
+        self.bounds: Effective | None = None
+        self.clock: asyncio.Timeout | None = None
+        self.is_unread = False
         self.client: ClientAddress | None = None
         self.snapshot: Snapshot | None = None
         self.charges: list[Charge] = []
@@ -82,9 +104,46 @@ class Context:
         self.verdict = "allowed"
 
     @property
+    def request_id(self) -> str:
+        if self._request_id is None:
+            self._request_id = str(uuid4())
+        return self._request_id
+
+    @request_id.setter
+    def request_id(self, request_id: str) -> None:
+        self._request_id = request_id
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Seconds left for the answer, 0 where its time is over; None without a time limit."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    @property
     def client_address(self) -> str:
         """The client's address as pulse resolves it; ``unknown`` where it has none."""
         return "unknown" if self.client is None else str(self.client)
+
+
+def route_of(request: HttpRequest) -> str:
+    """Return the request's route for logs: a path as it came may hold what is secret."""
+    resolved = request.resolver_match
+    return UNRESOLVED if resolved is None else _on_one_line(resolved.route or "/")
+
+
+def method_of(request: HttpRequest) -> str:
+    """Return the request's method for logs; one that no standard names is the client's text."""
+    method = request.method or ""
+    return method if method in METHODS else escape_uri_path(method[:MAX_METHOD])
+
+
+def is_secure(request: HttpRequest, context: Context) -> bool:
+    """Whether the client's connection is HTTPS, by Django or by the word of a trusted proxy."""
+    if request.is_secure():
+        return True
+    if context.client is None or not context.client.peer_trusted:
+        return False
+    told: str = request.META.get("HTTP_X_FORWARDED_PROTO", "")
+    return told.rpartition(",")[2].strip().lower() == "https"
 
 
 def locate(snapshot: Snapshot, request: HttpRequest) -> ClientAddress:
@@ -184,12 +243,20 @@ def _group_names(user: Any) -> Any:
     return user.groups.values_list("name", flat=True) if hasattr(user, "groups") else ()
 
 
+@lru_cache(maxsize=1024)
+def _on_one_line(route: str) -> str:
+    """Mend a regular expression that is written over several lines."""
+    return " ".join(route.split())
+
+
 @cache
 def _warn_of_unknown() -> None:
     """Say once in a process what each such request would say."""
-    logger.warning(
+    say(
+        logger,
+        logging.WARNING,
         "Requests come from no address and are counted together as unknown. Behind a proxy on a "
-        "Unix socket, name unix among the trusted proxies"
+        "Unix socket, name unix among the trusted proxies",
     )
 
 

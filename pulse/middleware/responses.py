@@ -1,7 +1,9 @@
-"""The one way in which pulse refuses: logged, negotiated, and worded as asked for."""
+"""The one form of what goes wrong, negotiated; and the one way in which pulse refuses."""
 
 import contextlib
+import http.client
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
@@ -9,10 +11,10 @@ from typing import Any, Final
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.template import TemplateDoesNotExist
 from django.template.loader import render_to_string
-from django.utils.encoding import escape_uri_path
 
 from pulse.conf import conf
 from pulse.logging import say
+from pulse.middleware.context import method_of, route_of
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class Refusal:
         rule: The rule that refused, for the log.
         retry_after_s: Seconds until the same request would pass; None where waiting is no help.
         fields: Further members of the body.
+        reason: What the rule's author gave as its reason, for the log alone.
     """
 
     status: HTTPStatus
@@ -58,6 +61,7 @@ class Refusal:
     rule: str
     retry_after_s: int | None = None
     fields: dict[str, Any] = field(default_factory=dict)
+    reason: str = ""
 
 
 def refuse(request: HttpRequest, refusal: Refusal) -> HttpResponse:
@@ -68,22 +72,19 @@ def refuse(request: HttpRequest, refusal: Refusal) -> HttpResponse:
         logger,
         logging.INFO,
         "Refused %s %s from %s by %s: %d",
-        request.method,
-        escape_uri_path(request.path_info),
+        method_of(request),
+        route_of(request),
         context.client_address,
-        refusal.rule,
+        f"{refusal.rule} ({refusal.reason})" if refusal.reason else refusal.rule,
         refusal.status,
-        extra={
-            "request_id": context.request_id,
-            "rule": refusal.rule,
-            "status": int(refusal.status),
-        },
+        extra={"rule": refusal.rule, "status": int(refusal.status)},
     )
     body: dict[str, Any] = {"detail": refusal.detail}
     if refusal.retry_after_s is not None:
         body["retry_after"] = refusal.retry_after_s
     body |= {"request_id": context.request_id, **refusal.fields}
-    response = _write(request, refusal, body)
+    pages = (f"pulse/{int(refusal.status)}.html", "pulse/refused.html")
+    response = write(request, refusal.status, refusal.code, body, pages, refusal=refusal)
     # Django would log it again, and mail a 503 to the admins.
     response._has_been_logged = True  # type: ignore[attr-defined]  # Django's own mark
     response.headers["Cache-Control"] = "no-store"
@@ -108,25 +109,61 @@ def put_over(response: HttpResponseBase, refusal: HttpResponse) -> HttpResponse:
     return refusal
 
 
-def _write(request: HttpRequest, refusal: Refusal, body: dict[str, Any]) -> HttpResponse:
-    preferred = _preferred(request)
+def write(
+    request: HttpRequest,
+    status: HTTPStatus,
+    code: str,
+    body: dict[str, Any],
+    pages: Sequence[str],
+    *,
+    page_request: HttpRequest | None = None,
+    **context: Any,
+) -> HttpResponse:
+    """Write an error in the form that the client prefers.
+
+    Args:
+        request: What went wrong is told in answer to it.
+        status: The answer's.
+        code: The problem's name.
+        body: The members of the answer, with at least ``detail`` and ``request_id``.
+        pages: Templates for browsers, of which the first that is found is rendered.
+        page_request: For context processors; None keeps them out of it.
+        **context: What the templates are given beside ``body`` and ``title``.
+    """
+    preferred = preferred_type(request)
     if preferred == HTML:
-        page = _page(refusal, body)
+        # The detail may say how long to wait; a page says it once.
+        context |= {"title": status.phrase, "detailed": conf.DETAILED_ERRORS, **body}
+        page = _page(pages, context, page_request)
         if page is not None:
-            return HttpResponse(page, status=refusal.status)
+            return HttpResponse(page, status=status)
     if preferred == PROBLEM:
-        problem = {
-            "type": f"urn:pulse:{refusal.code}",
-            "title": refusal.status.phrase,
-            "status": int(refusal.status),
-            "code": refusal.code,
-            **body,
-        }
-        return JsonResponse(problem, status=refusal.status, content_type=PROBLEM)
-    return JsonResponse(body, status=refusal.status)
+        return JsonResponse(problem(status, code, body), status=status, content_type=PROBLEM)
+    return JsonResponse(body, status=status)
 
 
-def _preferred(request: HttpRequest) -> str | None:
+def problem(
+    status: int, code: str, body: dict[str, Any], title: str | None = None
+) -> dict[str, Any]:
+    """Make the members of a problem of those of an answer (RFC 9457).
+
+    Args:
+        status: The answer's.
+        code: The problem's name.
+        body: The members of the answer in plain JSON.
+        title: What all problems of the name are; by default the status in words.
+    """
+    own = {
+        "type": f"urn:pulse:{code}",
+        "title": title or http.client.responses.get(status, "Error"),
+        "status": int(status),
+        "code": code,
+    }
+    return own | body
+
+
+def preferred_type(request: HttpRequest) -> str | None:
+    """Return which of the three forms a client prefers, None for none of them."""
     if len(request.META.get("HTTP_ACCEPT", "")) > MAX_ACCEPT:
         return None
     # What the parsers of Django and Python raise on a broken Accept is anybody's guess
@@ -136,19 +173,17 @@ def _preferred(request: HttpRequest) -> str | None:
     return None
 
 
-def _page(refusal: Refusal, body: dict[str, Any]) -> str | None:
-    """Render the refusal for people; None where the host's own template fails."""
-    context = {
-        "refusal": refusal,
-        "title": refusal.status.phrase,
-        "detailed": conf.DETAILED_ERRORS,  # The detail says how long to wait.
-        **body,
-    }
-    names = [f"pulse/{int(refusal.status)}.html", "pulse/refused.html"]
+def _page(names: Sequence[str], context: dict[str, Any], request: HttpRequest | None) -> str | None:
+    """Render a page for people; None where the host's own template fails."""
     try:
-        return render_to_string(names, context, request=None)
+        return render_to_string(names, context, request)
     except TemplateDoesNotExist:
-        logger.warning("No template for refusals: is APP_DIRS on? Answering in JSON")
-    except Exception:
-        logger.exception("The template for refusals failed; answering in JSON")
+        say(logger, logging.WARNING, "No template for errors: is APP_DIRS on? Answering in JSON")
+    except Exception:  # noqa: BLE001 - a template may raise anything
+        say(
+            logger,
+            logging.ERROR,
+            "The template for errors failed; answering in JSON",
+            exc_info=True,
+        )
     return None

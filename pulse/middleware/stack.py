@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 from typing import Any, ClassVar, Final, TypeVar
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from pulse.conf import conf
@@ -57,6 +59,7 @@ class PulseMiddleware:
         self.cors = Cors(get_response)
         #: In this order, each by itself: one that fails keeps none of the others from its work.
         self._on_the_way_back = (
+            ("timeouts", timeouts.end),
             ("limits", limits.add_headers),
             ("cors", self.cors.add_headers),
             ("headers", headers.add),
@@ -73,7 +76,10 @@ class PulseMiddleware:
             return self.get_response(request)
         context = Context()
         request.pulse = context  # type: ignore[attr-defined]
-        heartbeat.ensure()
+        try:
+            heartbeat.ensure()
+        except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
+            swallow(request, "heartbeat", error)
         if self.is_async:
             return self._answer_async(request, context)
         response: Response | None = run(self._enter(request, context))
@@ -107,8 +113,9 @@ class PulseMiddleware:
                 snapshot = yield errand(current.current_snapshot)
             context.snapshot, context.client = snapshot, locate(snapshot, request)
         except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
-            swallow(context, "policy", error)
-            return None
+            _guarded("observe", observe.begin, request, context)
+            swallow(request, "policy", error)
+            return body.refuse_cut(request)
         _guarded("observe", observe.begin, request, context)
         return _guarded("cors", self.cors.preflight, request, context) or _admit(request, context)
 
@@ -119,7 +126,7 @@ class PulseMiddleware:
         try:
             return run(_judge(request, context, *view))
         except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
-            _leave_undecided(context, error)
+            _leave_undecided(request, context, error)
             return None
 
     async def _process_view_async(self, request: HttpRequest, *view: Any) -> HttpResponse | None:
@@ -129,8 +136,15 @@ class PulseMiddleware:
         try:
             return await run_async(_judge(request, context, *view))
         except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
-            _leave_undecided(context, error)
+            _leave_undecided(request, context, error)
             return None
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> Response | None:
+        """Say what is too large where Django would say only that the request is bad."""
+        context: Context | None = getattr(request, "pulse", None)
+        if context is None or not isinstance(exception, RequestDataTooBig):
+            return None
+        return _guarded("body", body.refuse_unread, request, context)
 
     def _settle(self, request: HttpRequest, context: Context, response: Response) -> None:
         """Charge what no throttle came to: a cache, authentication or permissions were first."""
@@ -139,27 +153,31 @@ class PulseMiddleware:
             refuses = request.method in SAFE or 400 <= response.status_code < 500
             context.refused = limits.settle(request, refuses=refuses)
         except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
-            _leave_undecided(context, error)
+            _leave_undecided(request, context, error)
 
     def _finish(self, request: HttpRequest, context: Context, response: Response) -> Response:
         """Put into the answer what the client may know."""
+        if context.is_unread and response.status_code == HTTPStatus.BAD_REQUEST:
+            context.refused = _guarded("body", body.refuse_unread, request, context)
         if context.refused is not None:
             try:
                 response = put_over(response, context.refused)
             except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
-                swallow(context, "refusal", error)
+                swallow(request, "refusal", error)
         for where, add in self._on_the_way_back:
             try:
                 add(request, context, response)
             except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
-                swallow(context, where, error)
+                swallow(request, where, error)
         return response
 
 
 def _admit(request: HttpRequest, context: Context) -> HttpResponse | None:
     """Refuse what needs no route to be refused."""
-    return _guarded("access", access.judge, request, context) or _guarded(
-        "body", body.judge, request, context
+    return (
+        _guarded("access", access.judge, request, context)
+        or _guarded("body", body.judge, request, context)
+        or body.refuse_cut(request)  # Where one of the two failed.
     )
 
 
@@ -183,6 +201,8 @@ def _judge(
         if refused is not None:
             context.settled = True
             return refused
+        if context.bounds is not None or context.clock is not None:
+            _guarded("timeouts", partial(timeouts.begin, view=view), request, context)
         user = None
         if may_have_user(snapshot, request):
             user = yield Errand(
@@ -220,11 +240,11 @@ def _guarded(
     try:
         return step(request, context)
     except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
-        swallow(context, where, error)
+        swallow(request, where, error)
         return None
 
 
-def _leave_undecided(context: Context, error: Exception) -> None:
+def _leave_undecided(request: HttpRequest, context: Context, error: Exception) -> None:
     """Note what failed; the request goes on, and is not decided twice."""
     context.settled = True
-    swallow(context, "limits", error)
+    swallow(request, "limits", error)

@@ -22,6 +22,7 @@ from pulse.core.announcement import Announcement
 from pulse.core.document import Document
 from pulse.core.snapshot import Snapshot
 from pulse.exceptions import InvalidDocument, PulseError, StoreUnavailable
+from pulse.logging import say
 from pulse.policies.compiler import compile_document
 from pulse.policies.models import PolicyRevision, PolicyState
 from pulse.store import announcement as store
@@ -154,7 +155,7 @@ def look_at_database() -> None:
         if _held.snapshot is None or _held.snapshot.announcement != found:
             catch_up(str(found))
     except DatabaseError as error:
-        logger.warning("The policy in the database cannot be looked at: %s", error)
+        say(logger, logging.WARNING, "The policy in the database cannot be looked at: %s", error)
 
 
 def announcement_of(state: PolicyState) -> Announcement:
@@ -211,7 +212,12 @@ def _take_the_next(held: Snapshot, announcement: Announcement) -> None:
     except PulseError as error:
         # Written past every validator. What was in force until now is better than nothing.
         _held.snapshot = replace(held, valid_until=None)
-        logger.error("What starts now cannot be compiled; what was in force stays: %s", error)
+        say(
+            logger,
+            logging.ERROR,
+            "What starts now cannot be compiled; what was in force stays: %s",
+            error,
+        )
 
 
 def _load() -> bool:
@@ -230,7 +236,12 @@ def _load() -> bool:
             return _load_from(using)
     except (DatabaseError, PulseError) as error:
         _held.retry_at = time.monotonic() + RETRY_S
-        logger.error("The policy cannot be loaded; the one held stays in force: %s", error)
+        say(
+            logger,
+            logging.ERROR,
+            "The policy cannot be loaded; the one held stays in force: %s",
+            error,
+        )
         return False
 
 
@@ -261,7 +272,7 @@ def _install(document: Document, announcement: Announcement) -> None:
 def _put_in_force(document: Document, snapshot: Snapshot) -> None:
     _held.snapshot = snapshot
     _held.document = document
-    logger.info("Policy revision %d is in force", snapshot.revision)
+    say(logger, logging.INFO, "Policy revision %d is in force", snapshot.revision)
 
 
 def _restore(announced: str | None) -> None:
@@ -279,7 +290,7 @@ def _restore(announced: str | None) -> None:
     try:
         store.announce(held)
     except StoreUnavailable:
-        logger.debug("Revision %d could not be announced", held.revision)
+        say(logger, logging.DEBUG, "Revision %d could not be announced", held.revision)
 
 
 def _announcement_held() -> Announcement | None:
@@ -304,10 +315,17 @@ def _begin_lineage(held: Announcement) -> bool:
             lineage=uuid4()
         )
     except DatabaseError as error:
-        logger.warning("The restored database cannot be given a lineage of its own: %s", error)
+        say(
+            logger,
+            logging.WARNING,
+            "The restored database cannot be given a lineage of its own: %s",
+            error,
+        )
         return False
     if begun:
-        logger.warning(
+        say(
+            logger,
+            logging.WARNING,
             "The database was restored to revision %d, before what is announced; "
             "it begins a lineage of its own",
             held.revision,

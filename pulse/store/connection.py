@@ -26,6 +26,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from pulse.conf import conf
 from pulse.exceptions import StoreUnavailable
+from pulse.logging import say
 from pulse.store.guard import Guard
 from pulse.store.keys import Keys
 
@@ -251,7 +252,7 @@ class Backend:
         if not self._passes_trial():
             return False
         if self.guard.recovered():
-            logger.info("The counters are in Redis again")
+            say(logger, logging.INFO, "The counters are in Redis again")
         return True
 
     def close(self) -> None:
@@ -282,12 +283,22 @@ class Backend:
         if isinstance(error, ResponseError):
             # What the server says of one request may be true of that one alone.
             if self._passes_trial():
-                logger.warning("Redis refused one request, which is decided without it: %s", error)
+                say(
+                    logger,
+                    logging.WARNING,
+                    "Redis refused one request, which is decided without it: %s",
+                    error,
+                )
                 return StoreUnavailable(f"the request cannot be answered: {error}")
             at_once = True
         if self.guard.failed(error, time.monotonic(), at_once=at_once):
             self._pool.clear()
-            logger.warning("Redis does not answer; requests are decided without it: %s", error)
+            say(
+                logger,
+                logging.WARNING,
+                "Redis does not answer; requests are decided without it: %s",
+                error,
+            )
         return StoreUnavailable(f"{type(error).__name__}: {error}")
 
 
@@ -319,7 +330,13 @@ def _make_backend(alias: str) -> Backend | None:
         *(InvalidCacheBackendError, ImproperlyConfigured, RedisError),
         *(AttributeError, ImportError, TypeError, ValueError),
     ):
-        logger.exception("No counters can be kept behind the cache %s", alias)
+        say(
+            logger,
+            logging.ERROR,
+            "No counters can be kept behind the cache %s",
+            alias,
+            exc_info=True,
+        )
         return None
 
 

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
 from pulse.exceptions import StoreUnavailable
+from pulse.logging import say
 from pulse.store.connection import current_backend
 
 logger = logging.getLogger(__name__)
@@ -32,9 +33,16 @@ class _Task:
         """Call the function; whatever it raises is told once until it works again."""
         try:
             self.function()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the others go on
             if not self.is_failing:
-                logger.warning("The heartbeat's %s fails: %s", self.name, error, exc_info=True)
+                say(
+                    logger,
+                    logging.WARNING,
+                    "The heartbeat's %s fails: %s",
+                    self.name,
+                    error,
+                    exc_info=True,
+                )
             self.is_failing = True
         else:
             self.is_failing = False
@@ -74,7 +82,7 @@ class Heartbeat:
                 thread.start()
             except RuntimeError:
                 # No thread can be had here, or the interpreter is going: requests do without.
-                logger.warning("The heartbeat cannot start", exc_info=True)
+                say(logger, logging.WARNING, "The heartbeat cannot start", exc_info=True)
             else:
                 self._thread = thread
 

@@ -27,6 +27,9 @@ LISTS = (
     "endpointlimit",
     "exemption",
     "trustedproxy",
+    "accessrule",
+    "corsorigin",
+    "headerpolicy",
     "policyrevision",
 )
 PAGES = [f"{name}_changelist" for name in LISTS] + [f"{name}_add" for name in LISTS[:-1]]

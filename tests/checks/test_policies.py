@@ -89,3 +89,28 @@ def test_database_that_is_down(monkeypatch) -> None:
 
     monkeypatch.setattr(connection.introspection, "table_names", down)
     assert registry.check_policies(databases=["default"]) == []
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("header", "redirects", "proxies", "expected"),
+    [
+        (None, True, [], []),
+        (("HTTP_X_FORWARDED_PROTO", "https"), True, ["10.0.0.0/8"], []),
+        (("HTTP_X_FORWARDED_PROTO", "https"), True, [], ["W042"]),
+        (
+            ("HTTP_X_FORWARDED_PROTO", "https"),
+            False,
+            [{"network": "10.0.0.0/8", "mode": "off"}],
+            ["W042"],
+        ),
+        (None, False, ["10.0.0.0/8"], []),
+        (None, True, ["unix"], ["W043"]),
+    ],
+)
+def test_proxies_that_end_tls(settings, header, redirects, proxies, expected) -> None:
+    """Django and pulse know of the same proxies (S1-07, S1-51)."""
+    settings.SECURE_PROXY_SSL_HEADER, settings.SECURE_SSL_REDIRECT = header, redirects
+    document.apply({"trusted_proxies": proxies}, publisher.SYSTEM, prune=True)
+    found = ids(policies.check_deployed_policy(frozenset({"default"})))
+    assert [each for each in found if each in {"W042", "W043"}] == expected

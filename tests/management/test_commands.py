@@ -243,8 +243,39 @@ def test_explain_prints_the_answer_of_the_api() -> None:
         _, out, _ = run("pulse_explain", "/nope/", "--format", "json")
     assert list(json.loads(out)) == [
         "verdict", "status", "allowed", "refused", "revision", "route", "url_name", "exempt_by",
-        "client", "rules", "headers", "body",
+        "client", "rules", "headers", "body", "cors", "bounds", "header_policy",
     ]  # fmt: skip
+
+
+def test_explain_tells_every_step_of_the_edge_in_lines() -> None:
+    """Access rule, CORS, bounds, header policy, and the headers that would be sent."""
+    policy = doc(
+        access_rules=[{"network": "203.0.113.0/24", "reason": "scrapes us"}],
+        cors_origins=[{"origin": "https://app.example.com"}],
+        header_policies=[{"name": "api", "path": "/api/", "preset": "api"}],
+        endpoint_limits=[
+            {"name": "echo", "url_name": "echo", "max_body_bytes": 1024, "timeout_s": 2}
+        ],
+    )
+    with override_policies(policy):
+        code, out, _ = run(
+            "pulse_explain", "GET /api/echo/ from 203.0.113.9", "--https",
+            "--header", "Origin: https://app.example.com",
+        )  # fmt: skip
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0] == "403 refused under revision 0"
+    assert "CORS      https://app.example.com may read it: the rule for https://app" in out
+    assert (
+        "Bounds    body 1 KB (by endpoint_limits:echo), time 2 s (by endpoint_limits:echo)" in lines
+    )
+    assert "Headers   by the policy api" in lines
+    refused = "✗ refused      access_rules 203.0.113.0/24 / (enforce)"
+    assert f"{refused}: denies this network (scrapes us)" in lines
+    assert "Access-Control-Allow-Origin: https://app.example.com" in lines
+    assert "X-Content-Type-Options: nosniff" in lines
+    assert any(line.startswith("Strict-Transport-Security: ") for line in lines)
+    assert json.loads(lines[-1]) == {"detail": "Access denied."}
 
 
 @pytest.mark.parametrize(

@@ -652,7 +652,7 @@ def test_a_decision_id_tells_what_happened(call) -> None:
 
 
 def test_a_refusal_is_logged_without_what_is_secret(call, caplog) -> None:
-    """By rule, with the request's id; no query, no line break of the client's."""
+    """By rule and route, with the request's id; no path, no query of the client's (S2-32)."""
     caplog.set_level(logging.INFO, "pulse")
     with enforced("1/h"):
         call("GET", ECHO)
@@ -662,7 +662,7 @@ def test_a_refusal_is_logged_without_what_is_secret(call, caplog) -> None:
     assert found
     assert found[-1].request_id == refused["X-Request-ID"]
     assert found[-1].getMessage() == (
-        "Refused GET /x%0Aforged%20line from 127.0.0.1 by rate_tiers:default: 429"
+        "Refused GET * (unresolved) from 127.0.0.1 by rate_tiers:default: 429"
     )
     assert "hunter2" not in caplog.text
 

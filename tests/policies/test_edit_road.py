@@ -147,16 +147,18 @@ def test_heartbeat_leaves_no_connection() -> None:
 
 def test_everything_to_shadow_acts_at_once_beside_a_draft(settings) -> None:
     """With manual publishing the emergency is in force, and the draft is still one."""
-    apply(doc(rate_tiers=[default_tier(mode="enforce")]), KIM)
+    denied = [{"network": "203.0.113.0/24"}, {"network": "203.0.113.7", "action": "allow"}]
+    apply(doc(rate_tiers=[default_tier(mode="enforce")], access_rules=denied), KIM)
     settings.PULSE = {"PUBLISH": "manual"}
     applied = apply({"endpoint_limits": [SEARCH]}, KIM)
     assert applied.draft
     changed, edit = switches.everything_to_shadow(KIM, source="admin")
-    assert changed == 2
+    assert changed == 4
     assert edit.revision is not None
     snapshot = current.current_snapshot()
     assert snapshot.default_tier is not None
     assert snapshot.default_tier.mode == "shadow"
+    assert {rule.enforced for rule in snapshot.access.rules.values()} == {False}
     assert len(snapshot.rules) == 1
     assert PolicyState.objects.get().dirty
     publisher.publish(KIM, source="admin")

@@ -18,6 +18,15 @@ ENDPOINT = {
     "replaces_tier": False,
     "on_store_error": "local",
 }
+HEADERS = {
+    **ENFORCED,
+    "name": "site",
+    "path": "/",
+    "preset": "html",
+    "headers": {},
+    "force": False,
+    "csp_report_only": False,
+}
 TIER = {
     **ENFORCED,
     "default": True,
@@ -28,6 +37,34 @@ TIER = {
 @pytest.mark.parametrize(
     ("kind", "item", "sentence"),
     [
+        (
+            "header_policies",
+            HEADERS,
+            "Answers under / carry the headers of the preset html.",
+        ),
+        (
+            "header_policies",
+            {
+                **HEADERS,
+                "path": "/api/",
+                "headers": {"X-A": "1", "X-B": "2", "Server": None},
+                "force": True,
+                "csp_report_only": True,
+                "hsts_stage": "1d",
+                "percent": 10,
+            },
+            (
+                "Answers under /api/ carry the headers of the preset html, X-A and X-B. "
+                "Removed: Server. What views have set is replaced. What the "
+                "Content-Security-Policy would block is reported, and not blocked. "
+                "Browsers are held to HTTPS for a day only. For 10 % of clients."
+            ),
+        ),
+        (
+            "header_policies",
+            {**HEADERS, "preset": "", "mode": "shadow"},
+            "Answers under / carry no header of a policy. In shadow: it does nothing.",
+        ),
         (
             "endpoint_limits",
             ENDPOINT,
@@ -135,6 +172,40 @@ TIER = {
             {**ENFORCED, "network": "10.0.0.0/8"},
             "What 10.0.0.0/8 says in X-Forwarded-For is believed.",
         ),
+        (
+            "access_rules",
+            {
+                **ENFORCED,
+                "network": "203.0.113.0/24",
+                "path": "/",
+                "action": "deny",
+                "reason": "scrapes us.",
+                "ends_at": "2027-01-01T00:00:00Z",
+            },
+            (
+                "Clients from 203.0.113.0/24 are refused everywhere. Why: scrapes us. "
+                "Enforced for everybody. Until 2027-01-01 00:00 UTC."
+            ),
+        ),
+        (
+            "access_rules",
+            {
+                **ENFORCED,
+                "network": "10.0.0.0/8",
+                "path": "/admin/",
+                "action": "allow",
+                "mode": "shadow",
+            },
+            (
+                "Clients from 10.0.0.0/8 may come in under /admin/, whatever is said of wider "
+                "networks. In shadow: it counts and reports, and refuses nobody."
+            ),
+        ),
+        (
+            "access_rules",
+            {**ENFORCED, "network": "::/0", "path": "/admin/", "action": "deny"},
+            ("Every client with an IPv6 address is refused under /admin/. Enforced for everybody."),
+        ),
         ("nothing", {}, ""),
     ],
 )
@@ -208,3 +279,51 @@ def test_the_script_says_what_the_server_says(rate, name):
     with pytest.raises(InvalidQuota) as error:
         parse_rate(rate)
     assert str(error.value) == f'"{rate}" {rate_texts()[name]}'
+
+
+CORS = {
+    "mode": "enforce",
+    "percent": 100,
+    "origin": "https://app.example.com",
+    "path": "/",
+    "methods": ["GET", "POST"],
+    "credentials": False,
+    "csrf_trusted": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        (
+            {},
+            (
+                "Scripts of https://app.example.com may ask here by GET and POST, "
+                "and read the answers."
+            ),
+        ),
+        (
+            {"origin": "https://*.example.com:8443", "path": "/api/", "credentials": True},
+            (
+                "Scripts of every host under https://example.com:8443 may ask under /api/ by "
+                "GET and POST, and read the answers. They act with the visitor's cookies."
+            ),
+        ),
+        (
+            {"origin": "*", "methods": ["GET"], "mode": "shadow"},
+            (
+                "Scripts of any page may ask here by GET, and read the answers. In shadow: it "
+                "allows nothing, and counts whom it would."
+            ),
+        ),
+        (
+            {"csrf_trusted": True, "mode": "off"},
+            (
+                "Scripts of https://app.example.com may ask here by GET and POST, and read the "
+                "answers. Forms from there may post with a valid token. Off: it does nothing."
+            ),
+        ),
+    ],
+)
+def test_a_cors_rule_in_words(fields, sentence):
+    assert describe("cors_origins", {**CORS, **fields}) == sentence

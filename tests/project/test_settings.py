@@ -41,6 +41,13 @@ def test_production_is_read_from_the_environment(environment: pytest.MonkeyPatch
     assert not settings.DEBUG
 
 
+def test_production_logs_json_unless_told_otherwise(environment: pytest.MonkeyPatch) -> None:
+    console = load_production().LOGGING["handlers"]["console"]
+    assert (console["formatter"], console["filters"]) == ("json", ["request_id"])
+    environment.setenv("LOG_FORMAT", "line")
+    assert load_production().LOGGING["handlers"]["console"]["formatter"] == "line"
+
+
 @pytest.mark.parametrize("name", PRODUCTION)
 def test_production_does_not_start_without(environment: pytest.MonkeyPatch, name: str) -> None:
     environment.setenv(name, " ")
