@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import Final
 from uuid import uuid4
@@ -36,6 +36,9 @@ RETRY_S: Final = 1.0
 #: How often the database is looked at: without Redis, and with it (for what was never announced).
 LOOK_DATABASE_S: Final = 2.0
 LOOK_DATABASE_BESIDE_REDIS_S: Final = 10.0
+
+#: How many revisions a process that has just started goes back, past those that make no policy.
+MAX_EARLIER: Final = 20
 
 NOTHING: Final = Snapshot()
 
@@ -252,12 +255,42 @@ def _load_from(using: str) -> bool:
         return False
     announcement = announcement_of(state)
     if _held.snapshot is None or _held.snapshot.announcement != announcement:
-        revisions = PolicyRevision.objects.using(using).filter(number=state.revision)
-        document = revisions.values_list("document", flat=True).first()
-        if document is None and state.revision:
-            raise InvalidDocument({"document": [f"Revision {state.revision} is missing."]})
-        _install({} if document is None else document, announcement)
+        try:
+            _install(_document_of(state.revision, using), announcement)
+        except InvalidDocument as error:
+            if _held.snapshot is not None:
+                raise
+            _install_earlier(using, announcement, error)
     return True
+
+
+def _document_of(number: int, using: str) -> Document:
+    revisions = PolicyRevision.objects.using(using).filter(number=number)
+    document: Document | None = revisions.values_list("document", flat=True).first()
+    if document is None and number:
+        raise InvalidDocument({"document": [f"Revision {number} is missing."]})
+    return {} if document is None else document
+
+
+def _install_earlier(using: str, announcement: Announcement, error: InvalidDocument) -> None:
+    """Put the newest policy in force that can be compiled: with none, nothing would be limited.
+
+    It goes by the name of the one that cannot, so that the next revision takes its place.
+    """
+    earlier = PolicyRevision.objects.using(using).filter(number__lt=announcement.revision)
+    for number, document in earlier.values_list("number", "document")[:MAX_EARLIER]:
+        with suppress(InvalidDocument):
+            _install(document, announcement)
+            say(
+                logger,
+                logging.ERROR,
+                "Revision %d makes no policy, so %d is in force: %s",
+                announcement.revision,
+                number,
+                error,
+            )
+            return
+    raise error
 
 
 def _is_missed(announced: str | None) -> bool:

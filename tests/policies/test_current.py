@@ -350,3 +350,26 @@ def test_an_override_is_alone_in_force_and_then_gone(policy) -> None:
         edited_elsewhere("/y")
         assert current.current_snapshot() is snapshot
     assert current.current_snapshot() is not snapshot
+
+
+def test_a_new_process_goes_back_to_the_newest_revision_that_makes_a_policy(caplog) -> None:
+    """What was written into a published document by hand ends no limit in processes to come."""
+    publisher.finish_leftovers()
+    for path in ("/one", "/two"):
+        with publisher.edit(KIM, source="admin"):
+            Exemption.objects.create(path=path)
+    newest = PolicyRevision.objects.first()
+    spoilt = {**newest.document, "rate_tiers": [{"name": "default"}]}
+    PolicyRevision.objects.filter(pk=newest.pk).update(document=spoilt)
+    current.forget()
+    found = current.current_snapshot()
+    assert found.default_tier is not None
+    assert found.exempt_paths.find("/one")
+    assert found.exempt_paths.find("/two") is None
+    assert found.revision == newest.number
+    assert f"Revision {newest.number} makes no policy, so {newest.number - 1} is in force" in (
+        caplog.text
+    )
+    with publisher.edit(KIM, source="admin"):
+        Exemption.objects.create(path="/three")
+    assert current.current_snapshot().exempt_paths.find("/three")
