@@ -1,6 +1,7 @@
 """The size of a body under ASGI, where a server hands all of it over before any middleware."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final, TypeAlias
@@ -12,6 +13,9 @@ from django.utils.module_loading import import_string
 
 from pulse.conf import conf
 from pulse.core.bounds import ARRIVAL, Arrival, Bounds, parse_length
+from pulse.logging import say
+
+logger = logging.getLogger(__name__)
 
 Message: TypeAlias = Mapping[str, Any]
 Scope: TypeAlias = dict[str, Any]
@@ -131,10 +135,14 @@ async def _bounds() -> Bounds:
     # Imported as a host's asgi.py does before its apps are loaded.
     from pulse.policies import current
 
-    if not current.is_loaded():
-        load = current.leaving_no_connection(_load)
-        await sync_to_async(load, thread_sensitive=False)()
-    return current.current_snapshot().bounds if current.is_loaded() else Bounds()
+    try:
+        if not current.is_loaded():
+            load = current.leaving_no_connection(_load)
+            await sync_to_async(load, thread_sensitive=False)()
+        return current.current_snapshot().bounds if current.is_loaded() else Bounds()
+    except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
+        say(logger, logging.ERROR, "The policy cannot be loaded (non-fatal): %s", error)
+        return Bounds()
 
 
 def _load() -> None:

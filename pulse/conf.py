@@ -14,6 +14,7 @@ from django.conf import settings
 from django.core.signals import setting_changed
 
 from pulse.core.bounds import MAX_BODY_BYTES, MAX_TIMEOUT_S
+from pulse.core.clients import client_secret
 from pulse.core.quotas import MAX_COUNT, SECOND_US
 
 T = TypeVar("T")
@@ -124,6 +125,11 @@ class Conf:
         """How long an answer takes that is logged as slow, in milliseconds; 0 for none."""
         return self._number("SLOW_REQUEST_MS")
 
+    @cached_property
+    def client_secret(self) -> bytes:
+        """The key of every hash of clients: of shares of them, of what identifies one."""
+        return client_secret(settings.SECRET_KEY)
+
     @classmethod
     def names(cls) -> frozenset[str]:
         """Every key that ``PULSE`` may have."""
@@ -155,7 +161,7 @@ conf: Final = Conf()
 
 
 def _forget(*, setting: str, **_: object) -> None:
-    if setting in {"PULSE", "DEBUG"}:
+    if setting in {"PULSE", "DEBUG", "SECRET_KEY"}:
         vars(conf).clear()
 
 

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any, ClassVar, Final
 
 from django import forms
-from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -27,7 +26,8 @@ from pulse.admin.errands import MAX_REASON, REASON, SAVE_ANYWAY, carry_out, erra
 from pulse.admin.forms import PolicyForm
 from pulse.admin.stock import TextInput
 from pulse.admin.tiers import NOTES
-from pulse.core.clients import ClientAddress, client_secret
+from pulse.conf import conf
+from pulse.core.clients import ClientAddress
 from pulse.core.endpoints import prefixes
 from pulse.core.networks import Network, parse_address, parse_network
 from pulse.exceptions import InvalidNetwork
@@ -379,7 +379,7 @@ def _say_verdict(text: str, where: str) -> str:
     """Say what becomes of an address by the policy in force."""
     address = parse_address(text)
     index = current.current_snapshot().access
-    found = index.judge(ClientAddress(address), where, client_secret(settings.SECRET_KEY))
+    found = index.judge(ClientAddress(address), where, conf.client_secret)
     parts = {"address": address, "path": where}
     if found.rule is None:
         return __("%(address)s may come in at %(path)s: no rule says otherwise.") % parts

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from pulse.core.clients import in_percent
 from pulse.core.document import Item
-from pulse.core.endpoints import EndpointIndex, Match, Matcher
+from pulse.core.endpoints import MAX_REMEMBERED, EndpointIndex, Match, Matcher
 from pulse.exceptions import InvalidSize
 
 #: No endpoint takes more, or longer: a terabyte, a day.
@@ -65,6 +65,11 @@ class Bound:
     def __post_init__(self) -> None:
         object.__setattr__(self, "rule", f"endpoint_limits:{self.name}")
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether it is enforced for some clients and not for others."""
+        return self.enforced and self.percent < 100
+
     def acts(self, client: str, secret: bytes) -> bool:
         """Whether it is enforced for a client, rather than in shadow."""
         # The same clients as those for whom its rates are: the hash is of the same name.
@@ -101,6 +106,7 @@ class Bounds:
     largest_body: int = 0
     has_timeouts: bool = False
     is_empty: bool = True
+    _same_for_all: dict[tuple[Bound, ...], Effective] = field(default_factory=dict, compare=False)
 
     def find(self, match: Match, path: str, method: str, client: str, secret: bytes) -> Effective:
         """Return the bounds of a request.
@@ -113,13 +119,19 @@ class Bounds:
             secret: Keys the hash that decides for which clients a bound is enforced.
         """
         found = self.endpoints.find(match, path, method)
-        if not found:
-            return Effective()
+        effective = self._same_for_all.get(found)
+        return self._judge(found, client, secret) if effective is None else effective
+
+    def _judge(self, found: tuple[Bound, ...], client: str, secret: bytes) -> Effective:
         bodies = [bound for bound in found if bound.max_body_bytes is not None]
         times = [bound for bound in found if bound.timeout_s is not None]
         body, body_shadows = _first_acting(bodies, client, secret)
         timeout, timeout_shadows = _first_acting(times, client, secret)
-        return Effective(body, timeout, body_shadows, timeout_shadows)
+        effective = Effective(body, timeout, body_shadows, timeout_shadows)
+        # As many as the policy has ways to overlap; the request chooses among them.
+        if len(self._same_for_all) < MAX_REMEMBERED and not any(b.is_shared for b in found):
+            self._same_for_all[found] = effective
+        return effective
 
 
 def bounds_of(items: Iterable[Item]) -> Bounds:

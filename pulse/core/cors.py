@@ -196,15 +196,17 @@ class CorsIndex:
         trusts_csrf: Some rule in force trusts its origin for CSRF.
     """
 
-    __slots__ = ("_enforced", "_shadow", "trusts_csrf")
+    __slots__ = ("_enforced", "_has_any", "_has_shadow", "_shadow", "trusts_csrf")
 
     def __init__(self, enforced: Iterable[CorsRule] = (), shadow: Iterable[CorsRule] = ()) -> None:
         enforced = tuple(enforced)
         self._enforced, self._shadow = _Tree(enforced), _Tree(shadow)
+        self._has_shadow = bool(self._shadow)
+        self._has_any = bool(enforced) or self._has_shadow
         self.trusts_csrf = any(rule.csrf_trusted for rule in enforced)
 
     def __bool__(self) -> bool:
-        return bool(self._enforced or self._shadow)
+        return self._has_any
 
     def find(self, path: str, origin: str | None) -> Found:
         """Find the rule that answers a request, by the longest path and then by the origin.
@@ -218,7 +220,7 @@ class CorsIndex:
         if origin is not None and (origin == NULL or len(origin) > LONGEST):
             origin = None
         found = self._enforced.find(path, origin)
-        if found.rule is None and self._shadow and origin is not None:
+        if found.rule is None and self._has_shadow and origin is not None:
             return found._replace(would=self._shadow.find(path, origin).rule)
         return found
 

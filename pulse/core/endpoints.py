@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from pulse.exceptions import InvalidPath
@@ -9,6 +10,10 @@ from pulse.exceptions import InvalidPath
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
 #: Combinations of route and method whose answer is remembered; a site has fewer.
 MAX_REMEMBERED: Final = 10_000
+#: What is found for a path is remembered for so many, none longer: clients write them, and could
+#: fill memory.
+MAX_REMEMBERED_PATHS: Final = 4096
+MAX_REMEMBERED_PATH: Final = 64
 
 T = TypeVar("T")
 
@@ -53,7 +58,15 @@ class Matcher:
 class EndpointIndex(Generic[T]):
     """Values by what they match; a look-up costs the same with ten rules and ten thousand."""
 
-    __slots__ = ("_longest", "_paths", "_remembered", "_routes", "_url_names", "_views")
+    __slots__ = (
+        "_longest",
+        "_paths",
+        "_remembered",
+        "_remembered_paths",
+        "_routes",
+        "_url_names",
+        "_views",
+    )
 
     def __init__(self, items: Iterable[tuple[Matcher, T]] = ()) -> None:
         self._routes: dict[str, list[tuple[Matcher, T]]] = {}
@@ -61,6 +74,7 @@ class EndpointIndex(Generic[T]):
         self._views: dict[str, list[tuple[Matcher, T]]] = {}
         self._paths: dict[str, list[tuple[Matcher, T]]] = {}
         self._remembered: dict[tuple[Match, str], tuple[T, ...]] = {}
+        self._remembered_paths: dict[tuple[Match, str, str], tuple[T, ...]] = {}
         for matcher, value in items:
             table, key = self._place(matcher)
             table.setdefault(key, []).append((matcher, value))
@@ -82,10 +96,22 @@ class EndpointIndex(Generic[T]):
                 self._remembered[key] = found
         if not self._paths:
             return found
-        paths = self._paths
-        under = [row for prefix in prefixes(path, self._longest) if (row := paths.get(prefix))]
-        return found + tuple(
-            [value for row in under for matcher, value in row if matcher.accepts(method)]
+        place = (match, method, path)
+        whole = self._remembered_paths.get(place)
+        if whole is None:
+            whole = found + self._find_under(path, method)
+            if method in METHODS and len(path) <= MAX_REMEMBERED_PATH:
+                if len(self._remembered_paths) >= MAX_REMEMBERED_PATHS:
+                    self._remembered_paths.clear()
+                self._remembered_paths[place] = whole
+        return whole
+
+    def _find_under(self, path: str, method: str) -> tuple[T, ...]:
+        return tuple(
+            value
+            for prefix in prefixes(path, self._longest)
+            for matcher, value in self._paths.get(prefix, ())
+            if matcher.accepts(method)
         )
 
     def _place(self, matcher: Matcher) -> tuple[dict[str, list[tuple[Matcher, T]]], str]:
@@ -111,8 +137,10 @@ class PathSet:
         """Return the longest prefix of a path that is in the set, None if there is none."""
         if not self._prefixes:
             return None
-        found = prefixes(path, self._longest)
-        return next((prefix for prefix in found if prefix in self._prefixes), None)
+        for prefix in prefixes(path, self._longest):
+            if prefix in self._prefixes:
+                return prefix
+        return None
 
 
 class PathIndex(Generic[T]):
@@ -135,23 +163,18 @@ class PathIndex(Generic[T]):
             yield from self._rows.get(prefix, ())
 
 
-def prefixes(path: str, longest: int) -> Iterator[str]:
-    """Yield what a path lies under, longest first: itself, then at each segment boundary.
+def prefixes(path: str, longest: int) -> Iterable[str]:
+    """Return what a path lies under, longest first: itself, then at each segment boundary.
 
     ``/a/b`` lies under ``/a/b``, ``/a/``, ``/a`` and ``/``, and never under ``/a/bc``.
 
     Args:
         path: A request's path, of any length: a client wrote it.
-        longest: Nothing longer is yielded, so that a path of slashes costs no more than others.
+        longest: Nothing longer is returned, so that a path of slashes costs no more than others.
     """
-    if len(path) <= longest:
-        yield path
-    end = min(len(path), longest + 1)
-    while (end := path.rfind("/", 0, end)) >= 0:
-        if end + 1 != len(path) and end < longest:
-            yield path[: end + 1]
-        if end and path[end - 1] != "/":
-            yield path[:end]
+    if len(path) > MAX_REMEMBERED_PATH:
+        return _prefixes(path, longest)
+    return _remembered_prefixes(path, longest)
 
 
 def parse_path(text: str) -> str:
@@ -172,3 +195,19 @@ def parse_path(text: str) -> str:
     if "%" in text:
         raise InvalidPath(text, "is percent-encoded. Write the path decoded.")
     return text
+
+
+def _prefixes(path: str, longest: int) -> Iterator[str]:
+    if len(path) <= longest:
+        yield path
+    end = min(len(path), longest + 1)
+    while (end := path.rfind("/", 0, end)) >= 0:
+        if end + 1 != len(path) and end < longest:
+            yield path[: end + 1]
+        if end and path[end - 1] != "/":
+            yield path[:end]
+
+
+@lru_cache(maxsize=MAX_REMEMBERED_PATHS)
+def _remembered_prefixes(path: str, longest: int) -> tuple[str, ...]:
+    return tuple(_prefixes(path, longest))

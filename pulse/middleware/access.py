@@ -2,10 +2,9 @@
 
 from http import HTTPStatus
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from pulse.core.clients import client_secret
+from pulse.conf import conf
 from pulse.middleware.context import Context
 from pulse.middleware.responses import Refusal, refuse
 from pulse.policies.texts import access_denied
@@ -17,7 +16,7 @@ def judge(request: HttpRequest, context: Context) -> HttpResponse | None:
     snapshot, client = context.snapshot, context.client
     if snapshot is None or client is None or not snapshot.access:
         return None
-    secret = client_secret(settings.SECRET_KEY)
+    secret = conf.client_secret
     found = snapshot.access.judge(client, request.path_info, secret)
     if found.would_refuse is not None:
         buckets.add(buckets.WOULD_REFUSE, found.would_refuse.name)

@@ -12,7 +12,6 @@ from django.http import HttpRequest, HttpResponse
 
 from pulse.conf import conf
 from pulse.core.bounds import ARRIVAL, parse_length
-from pulse.core.clients import client_secret
 from pulse.middleware.context import Context
 from pulse.middleware.responses import JSON, Refusal, refuse
 from pulse.policies import texts
@@ -51,7 +50,7 @@ def judge(request: HttpRequest, context: Context) -> HttpResponse | None:
 def judge_endpoint(request: HttpRequest, context: Context) -> HttpResponse | None:
     """Find the endpoint's bounds, and refuse a body that it does not take."""
     snapshot, resolved = context.snapshot, request.resolver_match
-    context.bounds = None
+    context.bounds = context.deadline = None
     if snapshot is None or snapshot.bounds.is_empty or resolved is None or context.client is None:
         return None
     found = context.bounds = snapshot.bounds.find(
@@ -59,7 +58,7 @@ def judge_endpoint(request: HttpRequest, context: Context) -> HttpResponse | Non
         request.path_info,
         request.method or "",
         context.client.prefix,
-        client_secret(settings.SECRET_KEY),
+        conf.client_secret,
     )
     size = context.body_bytes
     if not size:

@@ -5,7 +5,6 @@ import logging
 import time
 from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
-from uuid import uuid4
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -16,10 +15,11 @@ from pulse.conf import conf
 from pulse.core.bounds import Effective
 from pulse.core.charging import Charge, Facts
 from pulse.core.claims import Decision
-from pulse.core.clients import ClientAddress, User, client_secret, resolve_address
+from pulse.core.clients import ClientAddress, User, resolve_address
 from pulse.core.endpoints import METHODS
 from pulse.core.snapshot import Snapshot
 from pulse.logging import say
+from pulse.middleware.ids import new_id
 from pulse.policies.routes import match_of
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Context:
     @property
     def request_id(self) -> str:
         if self._request_id is None:
-            self._request_id = str(uuid4())
+            self._request_id = new_id()
         return self._request_id
 
     @request_id.setter
@@ -171,7 +171,7 @@ def facts_of(request: HttpRequest, address: ClientAddress, user: User | None) ->
         address=address,
         header=partial(_header, request.META),
         sources=conf.CLIENT_IDENTITY,
-        secret=client_secret(settings.SECRET_KEY),
+        secret=conf.client_secret,
         user=user,
     )
 

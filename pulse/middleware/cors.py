@@ -36,6 +36,7 @@ from pulse.core.cors import (
 from pulse.core.origins import ANY, LONGEST
 from pulse.logging import say
 from pulse.middleware.context import Context
+from pulse.middleware.responses import fields_of, put
 from pulse.policies import current, origins
 from pulse.store import buckets
 
@@ -43,14 +44,17 @@ logger = logging.getLogger(__name__)
 
 UNSAFE_DEFAULT: Final = "CORS enabled without explicit origins. Using safe default..."
 #: What an answer says of CORS; where a rule covers the path, it says it alone.
-ALL_HEADERS: Final = (
-    ALLOW_ORIGIN,
-    ALLOW_CREDENTIALS,
-    ALLOW_METHODS,
-    ALLOW_HEADERS,
-    ALLOW_PRIVATE_NETWORK,
-    EXPOSE_HEADERS,
-    MAX_AGE,
+ALL_HEADERS: Final = frozenset(
+    name.lower()
+    for name in (
+        ALLOW_ORIGIN,
+        ALLOW_CREDENTIALS,
+        ALLOW_METHODS,
+        ALLOW_HEADERS,
+        ALLOW_PRIVATE_NETWORK,
+        EXPOSE_HEADERS,
+        MAX_AGE,
+    )
 )
 BY_ORIGIN: Final = ("Origin",)
 BY_REQUEST: Final = ("Access-Control-Request-Method", "Access-Control-Request-Headers")
@@ -252,8 +256,8 @@ def _allow(
     for name, value in headers:
         # Nothing compiles to it, and nothing sends it: everybody, with the visitor's cookies.
         if allowed != ANY or name != ALLOW_CREDENTIALS:
-            response.headers[name] = value
-    response.headers[ALLOW_ORIGIN] = allowed
+            put(response, name, value)
+    put(response, ALLOW_ORIGIN, allowed)
 
 
 def _empty(status: int) -> HttpResponse:
@@ -262,22 +266,22 @@ def _empty(status: int) -> HttpResponse:
 
 def _clear(response: HttpResponseBase) -> None:
     """Take away what a view or another middleware said of CORS: the rules cover the path."""
-    headers = response.headers
-    for name in ALL_HEADERS:
-        if name in headers:
-            del headers[name]
+    fields = fields_of(response)
+    if not ALL_HEADERS.isdisjoint(fields):
+        for name in ALL_HEADERS & fields.keys():
+            del fields[name]
 
 
 def _vary(response: HttpResponseBase, names: tuple[str, ...]) -> None:
-    if "Vary" in response.headers:
+    if "vary" in fields_of(response):
         patch_vary_headers(response, names)
     else:
-        response.headers["Vary"] = ", ".join(names)
+        put(response, "Vary", ", ".join(names))
 
 
 def _count(request: HttpRequest, found: Found, origin: str, response: HttpResponseBase) -> None:
     """Count what an origin was told, by the rule; by the origin too, where a rule is for many."""
-    is_allowed = ALLOW_ORIGIN in response.headers
+    is_allowed = ALLOW_ORIGIN.lower() in fields_of(response)
     if found.rule is not None and is_allowed:
         _count_use(buckets.CORS_USED, found.rule, origin)
     elif found.would is not None:

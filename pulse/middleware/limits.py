@@ -15,7 +15,7 @@ from pulse.core.quotas import SECOND_US
 from pulse.core.snapshot import TIERS, Snapshot
 from pulse.exceptions import StaleAnnouncement
 from pulse.middleware.context import Context, facts_of, locate, may_have_user, user_of
-from pulse.middleware.responses import Refusal, refuse
+from pulse.middleware.responses import Refusal, put, refuse
 from pulse.policies import current
 from pulse.policies.decisions import SealedDecision, seal
 from pulse.policies.texts import too_many_requests, unavailable
@@ -188,7 +188,7 @@ def add_headers(request: HttpRequest, context: Context, response: HttpResponseBa
         return
     fields = rate_limit_headers(context.charges, context.decision, conf.RATE_LIMIT_HEADERS)
     for name, value in fields.items():
-        response.headers[name] = value
+        put(response, name, value)
 
 
 def _count(found: list[Charge], decision: Decision) -> None:

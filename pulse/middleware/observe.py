@@ -5,17 +5,17 @@ import time
 from contextlib import suppress
 from typing import Any, Final
 
-from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from pulse import logging as pulse_logging
 from pulse.conf import conf
 from pulse.core.answers import refusing
-from pulse.core.clients import client_secret, digest
+from pulse.core.clients import digest
 from pulse.core.traces import is_request_id, is_traceparent
 from pulse.logging import say
 from pulse.middleware.context import Context, is_secure, method_of, route_of
+from pulse.middleware.responses import put
 from pulse.store import buckets
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def begin(request: HttpRequest, context: Context) -> None:
 
 def end(request: HttpRequest, context: Context, response: HttpResponseBase) -> None:
     """Put the id into the answer, log what came of the request, and look at its cookies."""
-    response.headers["X-Request-ID"] = context.request_id
+    put(response, "X-Request-ID", context.request_id)
     taken_ms = (time.perf_counter() - context.started) * 1000
     slow_ms = conf.SLOW_REQUEST_MS
     if slow_ms and taken_ms > slow_ms:
@@ -133,7 +133,7 @@ def _client_key(context: Context) -> str | None:
     charge = context.charges[0]
     if not decision.allowed:
         charge, _ = refusing(context.charges, decision)
-    return digest(charge.claim.key, client_secret(settings.SECRET_KEY))
+    return digest(charge.claim.key, conf.client_secret)
 
 
 def _audit_cookies(response: HttpResponseBase) -> None:

@@ -93,6 +93,21 @@ def refuse(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     return response
 
 
+def fields_of(response: HttpResponseBase) -> dict[str, tuple[str, str]]:
+    """Return an answer's header fields, name and value by the name in small letters.
+
+    What is put there is not checked: only for what pulse made and is known to be a header. Django
+    checks each again for what cannot be sent, for 0.7 µs.
+    """
+    fields: dict[str, tuple[str, str]] = response.headers._store  # Django's own, since 3.2
+    return fields
+
+
+def put(response: HttpResponseBase, name: str, value: str) -> None:
+    """Set a header that pulse made, and that is known to be one."""
+    response.headers._store[name.lower()] = (name, value)
+
+
 def put_over(response: HttpResponseBase, refusal: HttpResponse) -> HttpResponse:
     """Put a refusal in the place of the answer that a view gave, with what others put beside that.
 

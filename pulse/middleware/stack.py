@@ -82,7 +82,8 @@ class PulseMiddleware:
             swallow(request, "heartbeat", error)
         if self.is_async:
             return self._answer_async(request, context)
-        response: Response | None = run(self._enter(request, context))
+        _guarded("policy", _take_policy, request, context)
+        response: Response | None = self._enter(request, context)
         if response is None:
             response = self.get_response(request)
             if not context.settled:
@@ -92,7 +93,9 @@ class PulseMiddleware:
         return self._finish(request, context, response)
 
     async def _answer_async(self, request: HttpRequest, context: Context) -> Response:
-        response: Response | None = await run_async(self._enter(request, context))
+        if _guarded("policy", _take_loaded_policy, request, context) is False:
+            await sync_to_async(_guarded)("policy", _take_policy, request, context)
+        response: Response | None = self._enter(request, context)
         if response is None:
             if context.snapshot is not None and context.snapshot.bounds.has_timeouts:
                 response = await timeouts.answer_in_time(self.get_response, request, context)
@@ -104,18 +107,8 @@ class PulseMiddleware:
                 await sync_to_async(self._settle)(request, context, response)
         return self._finish(request, context, response)
 
-    def _enter(self, request: HttpRequest, context: Context) -> Steps[HttpResponse | None]:
+    def _enter(self, request: HttpRequest, context: Context) -> HttpResponse | None:
         """Take what can be decided before the route is known; return what answers already."""
-        try:
-            if current.is_loaded():
-                snapshot = current.current_snapshot()
-            else:
-                snapshot = yield errand(current.current_snapshot)
-            context.snapshot, context.client = snapshot, locate(snapshot, request)
-        except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
-            _guarded("observe", observe.begin, request, context)
-            swallow(request, "policy", error)
-            return body.refuse_cut(request)
         _guarded("observe", observe.begin, request, context)
         return _guarded("cors", self.cors.preflight, request, context) or _admit(request, context)
 
@@ -157,7 +150,8 @@ class PulseMiddleware:
 
     def _finish(self, request: HttpRequest, context: Context, response: Response) -> Response:
         """Put into the answer what the client may know."""
-        if context.is_unread and response.status_code == HTTPStatus.BAD_REQUEST:
+        was_unread = context.is_unread and response.status_code == HTTPStatus.BAD_REQUEST
+        if was_unread and context.refused is None:
             context.refused = _guarded("body", body.refuse_unread, request, context)
         if context.refused is not None:
             try:
@@ -170,6 +164,20 @@ class PulseMiddleware:
             except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
                 swallow(request, where, error)
         return response
+
+
+def _take_policy(request: HttpRequest, context: Context) -> None:
+    """Let the request be decided by the policy in force; the first of a process loads it."""
+    context.snapshot = current.current_snapshot()
+    context.client = locate(context.snapshot, request)
+
+
+def _take_loaded_policy(request: HttpRequest, context: Context) -> bool:
+    """Do the same where nothing blocks, and tell whether it could be done."""
+    if current.is_loaded():
+        _take_policy(request, context)
+        return True
+    return False
 
 
 def _admit(request: HttpRequest, context: Context) -> HttpResponse | None:

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any, Final, Literal
 from urllib.parse import unquote
 
-from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.utils.translation import gettext as _
 
@@ -22,7 +21,7 @@ from pulse.core.answers import (
 )
 from pulse.core.charging import Charge, Facts, charges, exempt_by
 from pulse.core.claims import Decision, Outcome
-from pulse.core.clients import ClientAddress, User, client_secret, resolve_address
+from pulse.core.clients import ClientAddress, User, resolve_address
 from pulse.core.document import Item
 from pulse.core.endpoints import EndpointIndex, Matcher, prefixes
 from pulse.core.snapshot import ENDPOINTS, TIERS, Mode, Rule, Snapshot
@@ -166,7 +165,7 @@ def _facts(snapshot: Snapshot, question: Question) -> Facts:
         ),
         header=lambda name: headers.get(name.lower()),
         sources=conf.CLIENT_IDENTITY,
-        secret=client_secret(settings.SECRET_KEY),
+        secret=conf.client_secret,
         user=user if snapshot.wants_user else None,
     )
 

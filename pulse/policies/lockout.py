@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from django.conf import settings
 from django.utils.translation import gettext as _
 
 from pulse.conf import conf
 from pulse.core.access import ACCESS, AccessIndex, Action
 from pulse.core.charging import Charge, Facts, charges, exempt_by
 from pulse.core.claims import OnStoreError
-from pulse.core.clients import ClientAddress, User, client_secret, resolve_address
+from pulse.core.clients import ClientAddress, User, resolve_address
 from pulse.core.document import Document
 from pulse.core.endpoints import Match
 from pulse.core.networks import parse_address
@@ -164,7 +163,7 @@ def hidden_health(access: AccessIndex) -> Iterator[Threat]:
 
 def _denied_by(access: AccessIndex, client: ClientAddress, path: str) -> str:
     """Name the access rule that refuses a client; empty where none does."""
-    found = access.judge(client, path, client_secret(settings.SECRET_KEY))
+    found = access.judge(client, path, conf.client_secret)
     if found.rule is None or not found.refused:
         return ""
     return found.rule.name.removeprefix(f"{ACCESS}:")
@@ -261,7 +260,7 @@ def _facts(snapshot: Snapshot, author: Author, visit: Visit) -> Facts:
         ),
         header=author.header,
         sources=conf.CLIENT_IDENTITY,
-        secret=client_secret(settings.SECRET_KEY),
+        secret=conf.client_secret,
     )
     # As on a request: the user is looked at only where a policy asks.
     return facts._replace(user=author.user) if snapshot.wants_user else facts

@@ -54,7 +54,9 @@ def add(verb: str, rule: str, amount: int = 1) -> None:
     """Count something that a rule did, in this process."""
     hour = int(time.time()) // HOUR_S
     with _gathered.lock:
-        counts = _gathered.counts.setdefault(hour, Counter())
+        counts = _gathered.counts.get(hour)
+        if counts is None:
+            counts = _gathered.counts[hour] = Counter()
         if len(counts) < MAX_FIELDS:
             counts[f"{verb} {rule}"] += amount
 

@@ -40,7 +40,7 @@ POLICY = doc(
 #: The steps of the stack, as it calls them.
 STEPS = {
     "heartbeat": (stack.heartbeat, "ensure"),
-    "policy": (stack.current, "is_loaded"),
+    "policy": (stack.current, "current_snapshot"),
     "address": (stack, "locate"),
     "observe.begin": (stack.observe, "begin"),
     "cors.preflight": (stack.Cors, "preflight"),

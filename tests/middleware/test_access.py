@@ -10,7 +10,7 @@ from asgiref.sync import async_to_sync
 from django.http import HttpResponse
 from django.test import AsyncClient, Client
 
-from pulse.middleware import access
+from pulse.core.access import AccessIndex
 from pulse.policies import current
 from pulse.policies.compiler import compile_document
 from pulse.policies.completion import complete
@@ -221,7 +221,7 @@ def test_after_a_reload_access_is_judged_anew(call, monkeypatch) -> None:
 
 def test_a_step_that_fails_lets_the_request_pass(call, monkeypatch, caplog) -> None:
     """Never a 500 by pulse's own fault; it is logged."""
-    monkeypatch.setattr(access, "client_secret", lambda _: 1 / 0)
+    monkeypatch.setattr(AccessIndex, "judge", lambda *_: 1 / 0)
     with rules(LOOPBACK):
         assert call().status_code == 200
     assert "(non-fatal)" in caplog.text

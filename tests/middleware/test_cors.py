@@ -549,6 +549,6 @@ def test_without_a_policy_nobody_is_let_in(call, settings, monkeypatch) -> None:
     def broken():
         raise RuntimeError("no policy")
 
-    monkeypatch.setattr(current, "is_loaded", broken)
+    monkeypatch.setattr(current, "current_snapshot", broken)
     response = call("GET", ECHO, Origin="http://localhost:3000")
     assert (response.status_code, told(response)) == (200, {})

@@ -250,7 +250,7 @@ def test_threads_at_once_keep_their_ids_apart(views, told) -> None:
 
 def test_a_policy_that_cannot_be_loaded_leaves_the_request_its_id(call, views, monkeypatch) -> None:
     """An id needs no policy; nobody is trusted then (S1-31)."""
-    monkeypatch.setattr(stack.current, "is_loaded", lambda: 1 / 0)
+    monkeypatch.setattr(stack.current, "current_snapshot", lambda: 1 / 0)
     answer = call("GET", "/whoami/", **{"X-Request-ID": "abc123"})
     assert UUID(answer["X-Request-ID"])
     assert body(answer)["request"] == answer["X-Request-ID"]
