@@ -372,7 +372,7 @@ def _started_at(began: float) -> Any:
 
 
 def test_bookkeeping_that_fails_is_logged_as_asked_for(call, monkeypatch, told) -> None:
-    """The text and the extras, and the count; the answer is the host's (S0-20 to S0-22)."""
+    """The text and the extras, and the count; the answer is the host's (S0-20, S0-21, S0-22)."""
     monkeypatch.setattr(observe, "route_of", _failing(observe.route_of, times=1))
     buckets.forget()
     with override_policies(doc(trusted_proxies=PROXY)):
