@@ -144,7 +144,7 @@ def ask(call: Call, kind: Kind, **options: Any) -> HttpResponse:
 def test_every_kind_of_answer_carries_every_header_of_the_preset_once(
     call, settings, kind, preset, force, secure
 ) -> None:
-    """401, 404, 413, 429, 500, streams, redirects, files and preflights too (S2-12 to S2-17)."""
+    """401, 404, 413, 429, 500, streams, redirects, files and preflights too (S2-12 to S2-17, S4-30)."""
     settings.SECURE_SSL_REDIRECT = False
     with policies({"name": "site", "preset": preset, "force": force}, **RULES) as snapshot:
         expected = snapshot.headers.named("site").sent(secure=secure)
