@@ -16,7 +16,8 @@ from django.utils.translation import ngettext
 from pulse.admin.errands import carry_out, errand_of
 from pulse.core.csp import suggest
 from pulse.core.document import Item
-from pulse.exceptions import StoreError
+from pulse.core.headers import HeaderRule
+from pulse.exceptions import InvalidHeader, StoreError
 from pulse.policies import headers
 from pulse.policies.edge import HeaderPolicy
 from pulse.store import csp
@@ -48,6 +49,7 @@ class Section:
     Attributes:
         csp: The policy as it is sent.
         is_collected: Browsers know where to send reports; False where pulse.urls is not mounted.
+        is_asked: The policy asks for reports to the collector; without it there are none.
         count: Reports of the last day; None where they cannot be read.
         rest: Reports that found no room, of all policies.
         suggestions: The directives that would have allowed what was blocked.
@@ -57,6 +59,7 @@ class Section:
     csp: str
     report_only: bool
     is_collected: bool
+    is_asked: bool
     count: int | None
     rest: int
     rows: Sequence[Row]
@@ -65,17 +68,27 @@ class Section:
 
 
 def section_of(item: Item) -> Section | None:
-    """Read what was reported of a policy in the last day; None where it has no CSP."""
-    rule = headers.rule_of(item)
+    """Read what was reported of a policy in the last day; None where it has no CSP.
+
+    Asks the store only where the policy asks for reports.
+
+    Raises:
+        InvalidHeader: Something was written past every validator.
+    """
+    rule = HeaderRule(item)
     if rule.csp is None:
         return None
-    reported, rest = _reported()
+    is_asked = rule.asks(headers.collector())
+    reported, rest = _reported() if is_asked else ([], 0)
     own = [each for each in reported or () if each.policy == rule.name]
-    wanted = suggest(rule.csp, [(each.directive, each.source) for each in own])
+    # Anybody can send reports, and make up thousands.
+    shown = own[:MAX_SHOWN]
+    wanted = suggest(rule.csp, [(each.directive, each.source) for each in shown])
     return Section(
         csp=rule.csp,
         report_only=rule.report_only,
         is_collected=bool(headers.collector()),
+        is_asked=is_asked,
         count=None if reported is None else sum(each.count for each in own),
         rest=rest,
         rows=[
@@ -87,7 +100,7 @@ def section_of(item: Item) -> Section | None:
                 datetime.fromtimestamp(each.first, UTC),
                 datetime.fromtimestamp(each.last, UTC),
             )
-            for each in own[:MAX_SHOWN]
+            for each in shown
         ],
         suggestions=[" ".join((name, *sources)) for name, sources in wanted.items()],
         in_the_page=any(each.source in IN_THE_PAGE for each in own),
@@ -123,7 +136,17 @@ def switch(
     admin: Any, request: HttpRequest, rows: Sequence[HeaderPolicy], *, report_only: bool
 ) -> None:
     """Let the CSP of policies block, or only report; within an errand."""
-    changed = [row for row in rows if row.csp_report_only != report_only and _has_csp(row)]
+    changed, asked = [], False
+    for row in rows:
+        try:
+            rule = HeaderRule(headers.item_of(row))
+        except InvalidHeader as error:
+            text = _("%(name)s cannot be sent: %(problem)s Mend it in its form.")
+            admin.message_user(request, text % {"name": row, "problem": error}, messages.ERROR)
+            continue
+        if row.csp_report_only != report_only and rule.csp is not None:
+            changed.append(row)
+            asked = asked or rule.asks(headers.collector())
     for row in changed:
         row.csp_report_only = report_only
         row.save(update_fields=["csp_report_only"])
@@ -137,7 +160,9 @@ def switch(
     if report_only:
         text = _("The CSP of %s only reports now.") % names
     else:
-        text = f"{_('The CSP of %s is enforced now.') % names} {_say_reports(changed)}"
+        text = _("The CSP of %s is enforced now.") % names
+        if asked:
+            text = f"{text} {_say_reports(changed)}"
     admin.message_user(request, text, messages.SUCCESS)
 
 
@@ -164,16 +189,3 @@ def _reported() -> tuple[list[csp.Reported] | None, int]:
     except StoreError as error:
         logger.warning("What browsers reported cannot be read: %s", error)
         return None, 0
-
-
-def _has_csp(row: HeaderPolicy) -> bool:
-    item = {
-        "name": row.name,
-        "path": row.path,
-        "percent": row.percent,
-        "force": row.force,
-        "preset": row.preset,
-        "headers": row.headers,
-        "csp_report_only": False,
-    }
-    return headers.rule_of(item).csp is not None

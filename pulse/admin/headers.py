@@ -1,7 +1,7 @@
 """Security headers: policies by path, what they would send, and the usual ones in one click."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from django import forms
 from django.conf import settings
@@ -25,14 +25,13 @@ from pulse.admin.confirmations import confirm
 from pulse.admin.errands import actor_of, carry_out, errand_of, problems_of
 from pulse.admin.forms import PolicyForm
 from pulse.admin.tiers import NOTES
-from pulse.core.csp import loads_own_files, unknown_directives
-from pulse.core.headers import misspelt, parse_headers, write_headers
+from pulse.core.csp import REPORT_ONLY, loads_own_files, unknown_directives
+from pulse.core.headers import HSTS_STAGES, HeaderRule, misspelt, parse_headers, write_headers
 from pulse.exceptions import InvalidDocument, InvalidHeader
-from pulse.policies import document, headers, kinds
+from pulse.policies import document, headers
 from pulse.policies.edge import HeaderPolicy
 
 WHEN: Any = (_("When and how"), {"fields": ("mode", "percent", "starts_at", "ends_at")})
-KIND: Final = "header_policies"
 
 
 class HeadersField(forms.CharField):
@@ -78,31 +77,37 @@ class HeaderPolicyForm(PolicyForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if "mode" in self.fields:
+            self.fields["mode"].help_text = _(
+                "In shadow a header policy does nothing, as when it is off: what browsers would "
+                "do, only browsers can tell. Try a CSP with “CSP reports only”."
+            )
+        if "percent" in self.fields:
+            self.fields["percent"].help_text = _(
+                "The share of clients who get it; the rest get the next policy, on the same path "
+                "or a shorter one. A client that is in stays in as the share grows."
+            )
         if "csp_report_only" in self.fields and not headers.collector():
             self._note("csp_report_only", _("Nothing collects the reports: mount pulse.urls."))
         if "hsts_stage" in self.fields and settings.DEBUG:
             self._note("hsts_stage", _("Not sent while DEBUG is on."))
 
-    def clean(self) -> dict[str, Any] | None:
-        """Refuse to report what is not there."""
-        cleaned = super().clean()
+    def _post_clean(self) -> None:
+        """Refuse to report what is not there, once the row is as the form says."""
+        super()._post_clean()  # type: ignore[misc]  # Django's own, as its forms of users have it
         if self.errors or not self.cleaned_data.get("csp_report_only"):
-            return cleaned
-        item = {
-            "name": "form",
-            "path": "/",
-            "percent": 100,
-            "force": False,
-            "preset": self.cleaned_data.get("preset", self.instance.preset),
-            "headers": self.cleaned_data.get("headers", self.instance.headers),
-            "csp_report_only": True,
-        }
-        if headers.rule_of(item).csp is None:
+            return
+        rule = HeaderRule(headers.item_of(self.instance))
+        if rule.csp is None:
             self.add_error(
                 "csp_report_only",
                 __("There is no Content-Security-Policy: take a preset, or write one above."),
             )
-        return cleaned
+        elif REPORT_ONLY.lower() in rule.removed:
+            self.add_error(
+                "csp_report_only",
+                __("Nothing would be sent: the headers above remove %s.") % REPORT_ONLY,
+            )
 
     def _note(self, name: str, text: Any) -> None:
         self.fields[name].help_text = format_lazy("{} {}", self.fields[name].help_text, text)
@@ -185,12 +190,23 @@ class HeaderPolicyAdmin(PolicyAdmin):
             else self.has_change_permission(request, row)
         )
         if row is not None:
-            item = _item(type(row).objects.get(pk=row.pk))
-            context["pulse_preview"] = headers.preview(item, hsts=not settings.DEBUG)
-            context["pulse_csp"] = csp.section_of(item)
+            item = headers.item_of(type(row).objects.get(pk=row.pk))
+            try:
+                context["pulse_preview"] = headers.preview(item, hsts=not settings.DEBUG)
+                context["pulse_csp"] = csp.section_of(item)
+            except InvalidHeader as error:
+                # The form is where it can be mended.
+                context["pulse_preview"], context["pulse_problem"] = [], str(error)
             context["pulse_csp_address"] = self._address("csp", row.pk)
             context["pulse_may_switch"] = self.has_change_permission(request, row)
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """Begin with the shortest stage of HSTS: browsers cannot be told to forget a longer one."""
+        return {
+            "hsts_stage": next(iter(HSTS_STAGES)),
+            **super().get_changeform_initial_data(request),
+        }
 
     def preview_view(self, request: HttpRequest, pk: int | None = None) -> HttpResponseBase:
         """Show what the form as it stands would send; nothing is saved."""
@@ -210,7 +226,7 @@ class HeaderPolicyAdmin(PolicyAdmin):
             "opts": self.opts,
             "media": self.media,
             "form": form,
-            "preview": headers.preview(_item(form.instance), hsts=not settings.DEBUG)
+            "preview": headers.preview(headers.item_of(form.instance), hsts=not settings.DEBUG)
             if valid
             else [],
             "doubts": self._doubts(form.instance) if valid else [],
@@ -223,7 +239,7 @@ class HeaderPolicyAdmin(PolicyAdmin):
             raise PermissionDenied
         existing = dict(HeaderPolicy.objects.values_list("name", "path"))
         items = headers.usual(existing, self._admin_path())
-        wanted = {"version": 1, KIND: items}
+        wanted = {"version": 1, headers.KIND: items}
         changes: Any = []
         problems = []
         if items:
@@ -268,9 +284,13 @@ class HeaderPolicyAdmin(PolicyAdmin):
     def csp_column(self, row: HeaderPolicy) -> SafeString:
         """Say whether the policy blocks, or only reports."""
         try:
-            rule = headers.rule_of(_item(row))
-        except InvalidHeader:
-            return format_html("{}", "-")
+            rule = HeaderRule(headers.item_of(row))
+        except InvalidHeader as error:
+            return format_html(
+                '<span class="pulse-nowrap" title="{}"><span aria-hidden="true">✕</span> {}</span>',
+                error,
+                __("broken"),
+            )
         if rule.csp is None:
             return format_html('<span class="pulse-quiet">{}</span>', __("none"))
         shape, word = ("◐", __("reports only")) if rule.report_only else ("●", __("enforced"))
@@ -284,7 +304,7 @@ class HeaderPolicyAdmin(PolicyAdmin):
     def _add_usual(self, request: HttpRequest, wanted: Any) -> HttpResponseBase:
         document.apply(wanted, actor_of(request), source="admin")
         errand_of(request).saved = True
-        names = [item["name"] for item in wanted[KIND]]
+        names = [item["name"] for item in wanted[headers.KIND]]
         for row in HeaderPolicy.objects.filter(name__in=names):
             self.log_addition(request, row, "The usual header policies")
         text = ngettext(
@@ -305,15 +325,15 @@ class HeaderPolicyAdmin(PolicyAdmin):
                     __("No browser knows a header %(name)s. Did you mean %(meant)s?")
                     % {"name": name, "meant": meant}
                 )
-        rule = headers.rule_of(_item(row))
+        rule = HeaderRule(headers.item_of(row))
         found += [
-            __("No browser knows a directive %s: it passes over it.") % directive
+            __("No browser knows a directive %s: browsers ignore it.") % directive
             for directive in unknown_directives(rule.csp or "")
         ]
         here = self._admin_path()
         if rule.csp and here and not rule.report_only and not loads_own_files(rule.csp):
-            others = [_item(other) for other in HeaderPolicy.objects.exclude(pk=row.pk)]
-            held = headers.holding([*others, _item(row)], here)
+            others = [headers.item_of(each) for each in HeaderPolicy.objects.exclude(pk=row.pk)]
+            held = headers.holding([*others, headers.item_of(row)], here)
             if held is not None and held["name"] == row.name:
                 found.append(
                     __(
@@ -335,9 +355,3 @@ class HeaderPolicyAdmin(PolicyAdmin):
         return reverse(
             f"admin:pulse_headerpolicy_{name}", args=arguments, current_app=self.admin_site.name
         )
-
-
-def _item(row: HeaderPolicy) -> kinds.Item:
-    kind = kinds.find_kind(KIND)
-    assert kind is not None  # noqa: S101 - registered with the app
-    return kind.to_item(row)

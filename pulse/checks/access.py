@@ -1,17 +1,15 @@
 """Whether the access rules of the published document do what they seem to."""
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 from django.core.checks import CheckMessage
-from django.utils import timezone
 
+from pulse.checks.documents import enforced_now
 from pulse.checks.findings import found
 from pulse.core.access import ACCESS, AccessIndex, AccessRule, Action, access_index
-from pulse.core.document import Document, Item
+from pulse.core.document import Document
 from pulse.core.networks import Network, parse_network
-from pulse.core.snapshot import Mode
 from pulse.policies.lockout import hidden_health
 
 EVERYBODY: Final = ("0.0.0.0/0", "::/0")
@@ -19,7 +17,7 @@ EVERYBODY: Final = ("0.0.0.0/0", "::/0")
 
 def check_access(document: Document) -> Iterator[CheckMessage]:
     """Look at the rules that are enforced now."""
-    index = access_index(_enforced(document))
+    index = access_index(enforced_now(document, ACCESS))
     closed = list(_closed(index))
     for network in closed:
         yield found("W100", network=network, family=6 if ":" in network else 4)
@@ -51,16 +49,3 @@ def _twice(index: AccessIndex) -> Iterator[tuple[AccessRule, AccessRule]]:
         first = seen.setdefault((parse_network(rule.network), rule.path), rule)
         if first is not rule:
             yield first, rule
-
-
-def _enforced(document: Document) -> Sequence[Item]:
-    items: Any = document.get(ACCESS, ())
-    return [item for item in items if item["mode"] == Mode.ENFORCE and _is_now(item)]
-
-
-def _is_now(item: Item) -> bool:
-    now = timezone.now()
-    starts, ends = item.get("starts_at"), item.get("ends_at")
-    return (starts is None or datetime.fromisoformat(starts) <= now) and (
-        ends is None or datetime.fromisoformat(ends) > now
-    )

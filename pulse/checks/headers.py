@@ -6,18 +6,18 @@ from django.conf import settings
 from django.core.checks import CheckMessage
 from django.urls import NoReverseMatch, reverse
 
+from pulse.checks.documents import enforced_now
 from pulse.checks.findings import found, one_of
 from pulse.core.csp import loads_own_files
 from pulse.core.document import Document, Item
 from pulse.core.headers import HSTS, HeaderRule, Preset
-from pulse.core.snapshot import Mode
 from pulse.policies import headers
 
 
 def check_headers(document: Document) -> Iterator[CheckMessage]:
-    """Look at the policies that are enforced."""
-    items = _enforced(document)
-    rules = [headers.rule_of(item) for item in items]
+    """Look at the policies that are enforced now."""
+    items = enforced_now(document, headers.KIND)
+    rules = [HeaderRule(item) for item in items]
     for item, rule in zip(items, rules, strict=True):
         if item.get("preset") == Preset.LEGACY:
             yield found("W080", name=rule.name)
@@ -32,11 +32,11 @@ def check_headers(document: Document) -> Iterator[CheckMessage]:
 
 def check_deployed_headers(document: Document) -> Iterator[CheckMessage]:
     """Look at what production needs of them."""
-    items = _enforced(document)
+    items = enforced_now(document, headers.KIND)
     if not items:
         yield found("W085")
         return
-    for rule in map(headers.rule_of, items):
+    for rule in map(HeaderRule, items):
         if _hsts(rule) and not settings.SECURE_SSL_REDIRECT:
             yield found("W082", name=rule.name)
             return
@@ -62,7 +62,7 @@ def _check_admin(items: Sequence[Item]) -> Iterator[CheckMessage]:
     item = headers.holding(items, path)
     if item is None:
         return
-    rule = headers.rule_of(item)
+    rule = HeaderRule(item)
     if rule.csp and not rule.report_only and not loads_own_files(rule.csp):
         yield found("W086", name=rule.name, path=path)
 
@@ -79,8 +79,3 @@ def _hsts_of_django() -> str:
     if settings.SECURE_HSTS_PRELOAD:
         parts.append("preload")
     return "; ".join(parts)
-
-
-def _enforced(document: Document) -> list[Item]:
-    items = document.get("header_policies", ())
-    return [item for item in items if item["mode"] == Mode.ENFORCE]

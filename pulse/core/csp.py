@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -22,30 +23,31 @@ MAX_REPORTS: Final = 20
 #: A host's name has no more characters, nor has what stands for one here.
 MAX_HOST: Final = 253
 
-#: Directives that fall back to ``default-src`` (CSP Level 3, 6.1).
-FETCH: Final = frozenset(
+#: Which directives hold, in order, where a fetch directive is missing (CSP Level 3, 6.8.3).
+FALLBACKS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
-        "child-src",
-        "connect-src",
-        "font-src",
-        "frame-src",
-        "img-src",
-        "manifest-src",
-        "media-src",
-        "object-src",
-        "script-src",
-        "script-src-attr",
-        "script-src-elem",
-        "style-src",
-        "style-src-attr",
-        "style-src-elem",
-        "worker-src",
+        "child-src": ("default-src",),
+        "connect-src": ("default-src",),
+        "fenced-frame-src": ("frame-src", "child-src", "default-src"),
+        "font-src": ("default-src",),
+        "frame-src": ("child-src", "default-src"),
+        "img-src": ("default-src",),
+        "manifest-src": ("default-src",),
+        "media-src": ("default-src",),
+        "object-src": ("default-src",),
+        "script-src": ("default-src",),
+        "script-src-attr": ("script-src", "default-src"),
+        "script-src-elem": ("script-src", "default-src"),
+        "style-src": ("default-src",),
+        "style-src-attr": ("style-src", "default-src"),
+        "style-src-elem": ("style-src", "default-src"),
+        "worker-src": ("child-src", "script-src", "default-src"),
     }
 )
+FETCH: Final = frozenset(FALLBACKS)
 DIRECTIVES: Final = FETCH | {
     "base-uri",
     "default-src",
-    "fenced-frame-src",
     "form-action",
     "frame-ancestors",
     "prefetch-src",
@@ -97,7 +99,7 @@ def parse_csp(value: str) -> dict[str, list[str]]:
 
 
 def unknown_directives(value: str) -> list[str]:
-    """Return what a policy names and browsers know not: they pass over it."""
+    """Return the directives of a policy that no browser knows: browsers ignore them."""
     return [name for name in parse_csp(value) if name not in DIRECTIVES]
 
 
@@ -116,17 +118,22 @@ def reports_elsewhere(value: str) -> bool:
     return not {"report-uri", "report-to"}.isdisjoint(parse_csp(value))
 
 
-def reporting(value: str, address: str, *, secure: bool) -> tuple[str, str]:
+def reporting(value: str, address: str, *, endpoint: bool) -> str:
     """Have a policy report to an address.
 
-    Returns:
-        The policy, and the value of ``Reporting-Endpoints``, which is empty over HTTP: there
-        browsers know no endpoints, and one that reads ``report-to`` passes over ``report-uri``.
+    Args:
+        value: The policy.
+        address: Of the collector.
+        endpoint: The answer names it in ``Reporting-Endpoints``, as it cannot over HTTP. Where it
+            does not, browsers must not be told ``report-to``: they would ignore ``report-uri``.
     """
     told = f"{value}; report-uri {address}"
-    if not secure:
-        return told, ""
-    return f"{told}; report-to {ENDPOINT}", f'{ENDPOINT}="{address}"'
+    return f"{told}; report-to {ENDPOINT}" if endpoint else told
+
+
+def endpoint_at(address: str) -> str:
+    """Write the collector's part of ``Reporting-Endpoints``."""
+    return f'{ENDPOINT}="{address}"'
 
 
 def loads_own_files(value: str) -> bool:
@@ -185,17 +192,10 @@ def suggest(value: str, violations: Iterable[tuple[str, str]]) -> dict[str, list
             continue
         sources = found.get(name)
         if sources is None:
-            fallback = csp.get("default-src", []) if name in FETCH else []
-            sources = [each for each in csp.get(name, fallback) if each.lower() != "'none'"]
+            sources = [each for each in _in_force(name, csp) if each.lower() != "'none'"]
         if allowed not in sources:
             found[name] = [*sources, allowed]
     return found
-
-
-def with_directives(value: str, directives: Mapping[str, Sequence[str]]) -> str:
-    """Write a policy with other sources for some of its directives."""
-    csp: dict[str, Sequence[str]] = {**parse_csp(value), **directives}
-    return "; ".join(" ".join((name, *sources)) for name, sources in csp.items())
 
 
 def _violation(report: Mapping[str, Any], directive: str, blocked: str, page: str) -> Violation:
@@ -256,6 +256,12 @@ def _directive_for(directive: str, csp: Mapping[str, object]) -> str | None:
         return directive
     general = directive.removesuffix("-elem").removesuffix("-attr")
     return general if general in FETCH | {"base-uri", "form-action"} else None
+
+
+def _in_force(directive: str, csp: Mapping[str, list[str]]) -> list[str]:
+    """Return the sources of a directive, or of the first that holds in its place."""
+    names = (directive, *FALLBACKS.get(directive, ()))
+    return next((csp[name] for name in names if name in csp), [])
 
 
 def _split(text: str) -> SplitResult | None:

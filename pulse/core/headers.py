@@ -1,7 +1,7 @@
 """Security headers: presets, and what each policy makes of an answer."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from difflib import get_close_matches
 from enum import StrEnum
 from types import MappingProxyType
@@ -12,6 +12,7 @@ from pulse.core.csp import (
     POLICY,
     REPORT_ONLY,
     as_report_only,
+    endpoint_at,
     for_plain_http,
     reporting,
     reports_elsewhere,
@@ -37,6 +38,7 @@ TAKEN: Final = frozenset(
         "age",
         "allow",
         "connection",
+        "content-disposition",
         "content-encoding",
         "content-language",
         "content-length",
@@ -51,6 +53,7 @@ TAKEN: Final = frozenset(
         "location",
         "proxy-authenticate",
         "proxy-connection",
+        "refresh",
         "retry-after",
         "set-cookie",
         "set-cookie2",
@@ -61,10 +64,18 @@ TAKEN: Final = frozenset(
         "upgrade",
         "vary",
         "www-authenticate",
+        "x-lighttpd-send-file",
         "x-request-id",
+        "x-sendfile",
     }
 )
-TAKEN_FAMILIES: Final = ("access-control-", "ratelimit", "x-ratelimit-", "sec-websocket-")
+TAKEN_FAMILIES: Final = (
+    "access-control-",
+    "ratelimit",
+    "sec-websocket-",
+    "x-accel-",
+    "x-ratelimit-",
+)
 #: Headers that such policies are about; what is nearly one of them is probably misspelt.
 KNOWN: Final = (
     "Cache-Control",
@@ -85,7 +96,6 @@ KNOWN: Final = (
     "Report-To",
     REPORTING_ENDPOINTS,
     HSTS,
-    "Server",
     "Timing-Allow-Origin",
     "X-Content-Type-Options",
     "X-DNS-Prefetch-Control",
@@ -209,19 +219,8 @@ def parse_header(name: str, value: str | None) -> None:
     lower = name.lower()
     if lower in TAKEN or lower.startswith(TAKEN_FAMILIES):
         raise InvalidHeader(name, "is not a policy's to set: the view, the server or pulse does.")
-    if value is None:
-        return
-    if not value.strip():
-        raise InvalidHeader(name, "has no value.")
-    if UNPRINTABLE.search(value):
-        raise InvalidHeader(name, "has a control character in its value.")
-    try:
-        value.encode("latin-1")
-    except UnicodeEncodeError as error:
-        mark = value[error.start]
-        raise InvalidHeader(name, f"has {mark} in its value, which no header can have.") from None
-    if len(value) > MAX_VALUE:
-        raise InvalidHeader(name, f"is longer than {MAX_VALUE} characters.")
+    if value is not None:
+        _check_value(name, value)
 
 
 def parse_headers(text: str) -> dict[str, str | None]:
@@ -268,6 +267,9 @@ def misspelt(name: str) -> str | None:
 class HeaderRule:
     """One header policy, compiled: what it puts into an answer and takes out.
 
+    Raises:
+        InvalidHeader: A header, the preset or the stage was written past every validator.
+
     Attributes:
         csp: The Content-Security-Policy, enforced or not; None where it has none.
         reports: Answers ask browsers to report to the collector.
@@ -292,25 +294,29 @@ class HeaderRule:
         self.path: str = item["path"]
         self.percent: int = item["percent"]
         self.force: bool = item["force"]
-        preset = item.get("preset")
         headers = {
-            name.lower(): Sent(name, value)
-            for name, value in (PRESETS[Preset(preset)] if preset else {}).items()
+            name.lower(): Sent(name, value) for name, value in _preset(item.get("preset")).items()
         }
         for name, value in item["headers"].items():
+            if not isinstance(value, str | None):
+                raise InvalidHeader(name, "has a value that is not text.")
             parse_header(name, value)
             headers.pop(name.lower(), None)
             if value is not None:
                 headers[name.lower()] = Sent(name, value)
         self.removed = tuple(name.lower() for name, v in item["headers"].items() if v is None)
-        if HSTS.lower() in headers and item.get("hsts_stage"):
-            value = _staged(headers[HSTS.lower()].value, HSTS_STAGES[item["hsts_stage"]])
-            headers[HSTS.lower()] = Sent(HSTS, value)
+        stage = _stage(item.get("hsts_stage"))
+        if HSTS.lower() in headers and stage is not None:
+            headers[HSTS.lower()] = Sent(HSTS, _staged(headers[HSTS.lower()].value, stage))
         csp = headers.get(POLICY.lower())
         self.csp = csp.value if csp else None
         self.report_only: bool = bool(item["csp_report_only"]) and csp is not None
         #: An operator's own collector is not added to.
-        self.reports = self.report_only and not reports_elsewhere(self.csp or "")
+        self.reports = (
+            self.report_only
+            and REPORT_ONLY.lower() not in self.removed
+            and not reports_elsewhere(self.csp or "")
+        )
         if self.report_only and self.csp:
             del headers[POLICY.lower()]
             own = headers.get(REPORT_ONLY.lower())
@@ -339,6 +345,60 @@ class HeaderRule:
                 self._made[key] = found
         return found
 
+    def dress(
+        self,
+        fields: MutableMapping[str, tuple[str, str]],
+        *,
+        secure: bool,
+        hsts: bool = True,
+        collector: str = "",
+    ) -> None:
+        """Put the policy's headers into those of an answer, and take out what goes.
+
+        Args:
+            fields: The answer's, name and value by the name in small letters.
+            secure: It goes out over HTTPS.
+            hsts: Browsers may be held to HTTPS.
+            collector: As ``sent`` is given it.
+        """
+        headers = self.sent(secure=secure, hsts=hsts, collector=collector)
+        theirs = fields.get(REPORTING_ENDPOINTS.lower()) if self.reports else None
+        if self.force:
+            fields.update(headers)
+        else:
+            for name, header in headers.items():
+                fields.setdefault(name, header)
+        for name in self.removed:
+            fields.pop(name, None)
+        if theirs is not None and secure and collector:
+            self._join(fields, headers, theirs, f"{collector}{self.name}/")
+
+    def asks(self, collector: str) -> bool:
+        """Whether reports are to come to the collector: by themselves, or as a header says."""
+        address = f"{collector}{self.name}/"
+        return bool(collector) and (
+            self.reports or any(address in sent.value for sent in self._headers.values())
+        )
+
+    def _join(
+        self,
+        fields: MutableMapping[str, tuple[str, str]],
+        headers: Headers,
+        theirs: tuple[str, str],
+        address: str,
+    ) -> None:
+        """Name the collector beside the endpoints that an answer has already.
+
+        A browser that finds ``report-to`` without its endpoint ignores ``report-uri``, too.
+        """
+        lower = REPORTING_ENDPOINTS.lower()
+        if lower in self.removed or (self.force and lower in self._headers):
+            return
+        # The view's own policy stays where nothing is forced, and reports to where it says.
+        if fields.get(REPORT_ONLY.lower()) is headers[REPORT_ONLY.lower()]:
+            name, value = theirs
+            fields[lower] = (name, ", ".join(filter(None, (value, endpoint_at(address)))))
+
     def _make(self, *, secure: bool, hsts: bool, collector: str) -> Headers:
         headers = dict(self._headers)
         if not (secure and hsts):
@@ -349,12 +409,15 @@ class HeaderRule:
         if self.reports and collector:
             address = f"{collector}{self.name}/"
             told = headers[REPORT_ONLY.lower()]
-            value, endpoint = reporting(told.value, address, secure=secure)
+            endpoint = secure and REPORTING_ENDPOINTS.lower() not in self.removed
+            value = reporting(told.value, address, endpoint=endpoint)
             headers[REPORT_ONLY.lower()] = Sent(told.name, value)
             if endpoint:
                 own = headers.get(REPORTING_ENDPOINTS.lower())
-                value = f"{own.value}, {endpoint}" if own else endpoint
+                value = f"{own.value}, {endpoint_at(address)}" if own else endpoint_at(address)
                 headers[REPORTING_ENDPOINTS.lower()] = Sent(REPORTING_ENDPOINTS, value)
+        for name in self.removed:
+            headers.pop(name, None)
         return headers
 
 
@@ -399,7 +462,44 @@ def header_index(items: Iterable[Item]) -> HeaderIndex:
     return HeaderIndex(HeaderRule(item) for item in items)
 
 
+def _preset(name: str | None) -> Mapping[str, str]:
+    if not name:
+        return {}
+    try:
+        return PRESETS[Preset(name)]
+    except ValueError:
+        raise InvalidHeader(name, "is not a preset.") from None
+
+
+def _stage(name: str | None) -> int | None:
+    """Return the seconds of a stage; None for no stage."""
+    if not name:
+        return None
+    if name not in HSTS_STAGES:
+        raise InvalidHeader(name, "is not a stage of HSTS.")
+    return HSTS_STAGES[name]
+
+
 def _staged(value: str, seconds: int) -> str:
     """Hold browsers for no longer than a stage, and without what cannot be taken back."""
     found = MAX_AGE.search(value)
     return f"max-age={min(int(found[1]), seconds) if found else seconds}"
+
+
+def _check_value(name: str, value: str) -> None:
+    if name.lower() == "server":
+        raise InvalidHeader(name, "is set by the web server, and would be there twice.")
+    if not value.strip():
+        raise InvalidHeader(name, "has no value.")
+    # No part of a value (RFC 9110, 5.5): some servers fail with the whole answer.
+    if value != value.strip(" \t"):
+        raise InvalidHeader(name, "has a blank before or after its value.")
+    if UNPRINTABLE.search(value):
+        raise InvalidHeader(name, "has a control character in its value.")
+    try:
+        value.encode("latin-1")
+    except UnicodeEncodeError as error:
+        mark = value[error.start]
+        raise InvalidHeader(name, f"has {mark} in its value, which no header can have.") from None
+    if len(value) > MAX_VALUE:
+        raise InvalidHeader(name, f"is longer than {MAX_VALUE} characters.")

@@ -72,6 +72,10 @@ def parse_network(text: str) -> Network:
     Raises:
         InvalidNetwork: The text is no network, or one with host bits.
     """
+    if "%" in text:
+        raise InvalidNetwork(
+            text, "names an interface of one machine. Leave out the % and its name."
+        )
     try:
         network = ip_network(text.strip())
     except ValueError:

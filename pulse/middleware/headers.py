@@ -18,17 +18,10 @@ def add(request: HttpRequest, context: Context, response: HttpResponseBase) -> N
     rule = snapshot.headers.find(request.path_info, client.prefix, conf.client_secret)
     if rule is None:
         return
-    found = rule.sent(
+    rule.dress(
+        fields_of(response),
         secure=is_secure(request, context),
         # A browser that was held to HTTPS on localhost is held so for every project there.
         hsts=not settings.DEBUG,
         collector=collector() if rule.reports else "",
     )
-    fields = fields_of(response)
-    if rule.force:
-        fields.update(found)
-    else:
-        for name, header in found.items():
-            fields.setdefault(name, header)
-    for name in rule.removed:
-        fields.pop(name, None)

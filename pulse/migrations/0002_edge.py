@@ -31,7 +31,7 @@ class Migration(migrations.Migration):
                 ('preset', models.CharField(blank=True, choices=[('owasp', 'OWASP, as advised today'), ('legacy', 'Legacy, the five headers of old scanners'), ('api', 'API, which nothing may embed or run'), ('html', 'HTML pages with their own scripts and styles')], default='', help_text='What to begin with. Empty: nothing but the headers below.', max_length=16, verbose_name='preset')),
                 ('headers', models.JSONField(blank=True, default=dict, help_text="Beside or instead of the preset's; null removes a header from the answer.", validators=[pulse.policies.validators.validate_header_values], verbose_name='headers')),
                 ('force', models.BooleanField(default=False, help_text='Also where the view, or a middleware, has set the header already.', verbose_name='force')),
-                ('csp_report_only', models.BooleanField(default=False, help_text='Browsers report what the Content-Security-Policy would block, and block it not.', verbose_name='CSP reports only')),
+                ('csp_report_only', models.BooleanField(default=False, help_text='Browsers report what the Content-Security-Policy would block, but do not block it.', verbose_name='CSP reports only')),
                 ('hsts_stage', models.CharField(blank=True, choices=[('5m', '5m'), ('1d', '1d'), ('1w', '1w'), ('30d', '30d')], default='', help_text='Browsers hold a site to HTTPS for this long only, without its subdomains, until you are sure. Empty: for as long as the header says.', max_length=8, verbose_name='HSTS stage')),
             ],
             options={

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_POST
 from pulse.core.csp import CSP_REPORT, MAX_BYTES, REPORTS, parse_reports
 from pulse.exceptions import InvalidReport
 from pulse.policies import current
-from pulse.policies.headers import page_of
+from pulse.policies.headers import collector, page_of
 from pulse.store import csp
 
 
@@ -20,11 +20,17 @@ from pulse.store import csp
 def collect(request: HttpRequest, name: str) -> HttpResponse:
     """Count the reports of a policy that is in force; 204, with nothing to read.
 
+    What is sent of a policy that asks for no reports is not read: pages that were open as it was
+    switched still send it.
+
     Anybody may send anything here: what is kept is bounded, and of each report only its
     directive, the origin that was blocked and the route of the page.
     """
-    if current.current_snapshot().headers.named(name) is None:
+    rule = current.current_snapshot().headers.named(name)
+    if rule is None:
         return HttpResponse(status=HTTPStatus.NOT_FOUND)
+    if not rule.asks(collector()):
+        return HttpResponse(status=HTTPStatus.NO_CONTENT)
     if request.content_type not in {CSP_REPORT, REPORTS, "application/json"}:
         return HttpResponse(status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
     body = request.read(MAX_BYTES + 1)

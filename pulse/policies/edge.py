@@ -202,7 +202,7 @@ class HeaderPolicy(Policy):
         _("CSP reports only"),
         default=False,
         help_text=_(
-            "Browsers report what the Content-Security-Policy would block, and block it not."
+            "Browsers report what the Content-Security-Policy would block, but do not block it."
         ),
     )
     hsts_stage = models.CharField(

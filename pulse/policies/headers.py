@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any, Final
 from urllib.parse import unquote
 
+from django.conf import settings
 from django.core.signals import setting_changed
 from django.urls import NoReverseMatch, get_script_prefix, reverse
 
@@ -12,11 +13,14 @@ from pulse.core.document import Item
 from pulse.core.endpoints import PathIndex
 from pulse.core.headers import HeaderRule, Preset
 from pulse.core.snapshot import Mode
+from pulse.policies import kinds
+from pulse.policies.edge import HeaderPolicy
 from pulse.policies.routes import match_path
 
 #: How long browsers are held to HTTPS by what is added in one click: it cannot be taken back.
 FIRST_STAGE: Final = "5m"
 API: Final = "/api/"
+KIND: Final = "header_policies"
 
 
 def collector() -> str:
@@ -35,19 +39,20 @@ def mount() -> str:
     return f"/{path}" if path else ""
 
 
-def rule_of(item: Item) -> HeaderRule:
-    """Compile one policy, whatever its mode.
-
-    Raises:
-        InvalidHeader: A header was written past every validator.
-    """
-    return HeaderRule(item)
+def item_of(row: HeaderPolicy) -> Item:
+    """Write a row as its item of the document."""
+    kind = kinds.find_kind(KIND)
+    assert kind is not None  # noqa: S101 - registered with the app
+    return kind.to_item(row)
 
 
 def preview(item: Item, *, hsts: bool = True) -> list[tuple[str, str, str]]:
     """List the headers that a policy would send: name, value over HTTP, value over HTTPS.
 
     A value is empty where the header is not sent.
+
+    Raises:
+        InvalidHeader: Something was written past every validator.
     """
     rule = HeaderRule(item)
     plain = rule.sent(secure=False, collector=collector())
@@ -131,9 +136,12 @@ def _free(name: str, taken: set[str]) -> str:
 
 @cache
 def _collector_path() -> str:
-    """Return the collector's path below the site's prefix, which differs between threads."""
+    """Return the collector's path below the site's prefix, which differs between threads.
+
+    By the site's own URLconf: that of a request may be another, and this is kept.
+    """
     try:
-        found = reverse("pulse:csp-reports", args=["name"])
+        found = reverse("pulse:csp-reports", urlconf=settings.ROOT_URLCONF, args=["name"])
     except NoReverseMatch:
         return ""
     return found.removeprefix(get_script_prefix()).removesuffix("name/")

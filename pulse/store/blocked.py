@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
+from pulse.core.access import ACCESS
 from pulse.core.endpoints import METHODS
 from pulse.exceptions import StoreUnavailable
 from pulse.store import heartbeat
@@ -31,6 +32,8 @@ MAX_ENTRIES: Final = 4096
 MAX_SENT: Final = 500
 #: As many in one call, so that no request waits long behind it.
 BATCH: Final = 100
+#: What begins the names of access rules, whose ends are not when their clients would pass.
+DENIALS: Final = f"{ACCESS}:"
 #: Redis forgets a site that refuses nobody for so long.
 KEPT_S: Final = 7 * 86_400
 
@@ -64,14 +67,20 @@ class Blocked:
         return f"{self.rule}:{self.client}"
 
     def is_over(self, now: float) -> bool:
-        """Whether it would pass, and has not been refused for a while."""
-        return now >= max(self.until or 0, self.last + QUIET_S)
+        """Whether it would pass, and has not been refused for a while.
 
-    def followed_by(self, later: "Blocked") -> "Blocked":
-        """What this and what was noted after it are together."""
-        if self.is_over(later.since):
+        Whom an access rule denies is told of while it asks: the rule itself is on another page.
+        """
+        quiet = self.last + QUIET_S
+        return now >= (quiet if self.rule.startswith(DENIALS) else max(self.until or 0, quiet))
+
+    def joined_with(self, other: "Blocked") -> "Blocked":
+        """What two are together, of which either may be the later one; on a tie the other is."""
+        first, later = (other, self) if other.last < self.last else (self, other)
+        if first.is_over(later.since):
             return later
-        return replace(later, since=self.since, refused=self.refused + later.refused)
+        since = min(first.since, later.since)
+        return replace(later, since=since, refused=first.refused + later.refused)
 
 
 FIELDS: Final = frozenset(field.name for field in fields(Blocked))
@@ -135,7 +144,7 @@ def note(
     with _gathered.lock:
         entries = _gathered.entries
         before = entries.get(name)
-        entries[name] = entry if before is None else before.followed_by(entry)
+        entries[name] = entry if before is None else before.joined_with(entry)
         entries.move_to_end(name)
         if len(entries) > MAX_ENTRIES:
             entries.popitem(last=False)
@@ -159,7 +168,7 @@ def listing() -> Listing:
     for entry in own:
         before = known.get(entry.name)
         if isinstance(before, Blocked):
-            entry = before.followed_by(entry)  # noqa: PLW2901 - the same, with what was before
+            entry = before.joined_with(entry)  # noqa: PLW2901 - the same, with what was before
         elif before is not None and entry.last <= before:
             continue
         known[entry.name] = entry
@@ -218,7 +227,7 @@ def _put_back(unsent: Iterator[tuple[str, Blocked]]) -> None:
     with _gathered.lock:
         for name, entry in unsent:
             later = _gathered.entries.get(name)
-            _gathered.entries[name] = entry if later is None else entry.followed_by(later)
+            _gathered.entries[name] = entry if later is None else entry.joined_with(later)
 
 
 def _drop_over() -> None:
@@ -230,7 +239,7 @@ def _drop_over() -> None:
 
 
 def _send(backend: Backend, entries: Iterable[tuple[str, dict[str, Any]]]) -> None:
-    arguments: list[Argument] = [MAX_ENTRIES, KEPT_S, QUIET_S]
+    arguments: list[Argument] = [MAX_ENTRIES, KEPT_S, QUIET_S, DENIALS]
     for name, entry in entries:
         # A missing end is left out: null would come back as something else.
         told = {field: value for field, value in entry.items() if value is not None}
@@ -244,12 +253,28 @@ def _read(backend: Backend) -> dict[str, Blocked | int]:
     found = reply if isinstance(reply, list) else []
     known: dict[str, Blocked | int] = {}
     for name, text in zip(found[::2], found[1::2], strict=True):
-        entry = json.loads(text)
-        if "forgotten" in entry:
-            known[name.decode()] = entry["last"]
-        elif REQUIRED <= entry.keys() <= FIELDS:  # Another release may write other ones.
-            known[name.decode()] = Blocked(**entry)
+        entry = _parsed(text)
+        if entry is not None:
+            known[name.decode()] = entry
     return known
+
+
+def _parsed(text: bytes) -> Blocked | int | None:
+    """Read an entry; None for one of another shape, as another release may write them."""
+    try:
+        entry = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(entry, dict) or not isinstance(entry.get("last"), int):
+        return None
+    if "forgotten" in entry:
+        return int(entry["last"])
+    if not REQUIRED <= entry.keys() <= FIELDS:
+        return None
+    numbers = (entry["since"], entry.get("until") or 0, entry.get("refused", 1))
+    whole = all(isinstance(number, int) for number in numbers)
+    words = (entry["rule"], entry["client"], entry["address"], entry.get("request", ""))
+    return Blocked(**entry) if whole and all(isinstance(word, str) for word in words) else None
 
 
 def _keys(backend: Backend) -> tuple[str, str]:

@@ -361,3 +361,120 @@ def test_an_edit_changes_the_next_answer(kim, site) -> None:
     answer = kim.client.get("/api/echo/")
     assert answer["X-XSS-Protection"] == "1; mode=block"
     assert answer["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+
+
+# Rows that were written past every validator
+
+
+@pytest.mark.parametrize(
+    ("broken", "problem", "mended"),
+    [
+        ({"headers": {"X-A": "a\nb"}}, "has a line break", {"headers": "X-A: a"}),
+        ({"headers": {"X-A": 7}}, "has a value that is not text", {"headers": "X-A: a"}),
+        ({"preset": "nope"}, "is not a preset", {"preset": "html"}),
+        ({"hsts_stage": "nope"}, "is not a stage of HSTS", {"hsts_stage": "5m"}),
+    ],
+)
+def test_a_broken_row_is_shown_named_and_mended(kim, site, broken, problem, mended) -> None:
+    """Its form and its list say what is wrong, and a right value is saved."""
+    HeaderPolicy.objects.filter(pk=site.pk).update(**broken)
+    page = kim.get("headerpolicy_changelist")
+    assert page.status_code == 200
+    assert problem in page.content.decode()
+    form = kim.get("headerpolicy_change", site.pk)
+    assert problem in text_of(form)
+    assert "Mend it above." in text_of(form)
+    before = revision()
+    for response in (switch(kim, site, "0"), kim.act("headerpolicy", "enforce_csp", site)):
+        assert problem in told(response)
+        assert response.status_code == 200
+    assert revision() == before
+    data = {**kim.form("headerpolicy_change", site.pk), **mended}
+    preview = kim.client.post(url("headerpolicy_preview", site.pk), data)
+    assert preview.context["preview"]
+    assert kim.client.post(url("headerpolicy_change", site.pk), data).status_code == 302
+    assert "Mend it above." not in text_of(kim.get("headerpolicy_change", site.pk))
+
+
+def test_a_broken_row_that_is_off_keeps_no_other_from_being_switched(kim, site) -> None:
+    """It is named; the rest is done."""
+    document.apply({"header_policies": [{**SITE, "name": "b", "path": "/b/"}]}, publisher.SYSTEM)
+    HeaderPolicy.objects.filter(pk=site.pk).update(preset="nope", mode="off")
+    response = kim.act("headerpolicy", "enforce_csp", *HeaderPolicy.objects.all())
+    assert 'site cannot be sent: "nope" is not a preset.' in told(response)
+    assert "The CSP of b is enforced now." in told(response)
+    assert list(HeaderPolicy.objects.filter(csp_report_only=True)) == [site]
+
+
+def test_the_preview_of_a_broken_form_says_what_is_wrong(kim, site) -> None:
+    HeaderPolicy.objects.filter(pk=site.pk).update(preset="nope")
+    data = kim.form("headerpolicy_change", site.pk)
+    response = kim.client.post(url("headerpolicy_preview", site.pk), data)
+    assert response.status_code == 200
+    assert "This cannot be saved as it is" in response.content.decode()
+
+
+# What the store is asked, and what is made of it
+
+
+@pytest.fixture
+def readings(monkeypatch) -> list[int]:
+    """How often the reports were read."""
+    made: list[int] = []
+    original = csp.last_day
+
+    def last_day() -> Any:
+        made.append(1)
+        return original()
+
+    monkeypatch.setattr(csp, "last_day", last_day)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("fields", "times"),
+    [
+        ({}, 1),
+        ({"mode": "off"}, 1),
+        ({"csp_report_only": False}, 0),
+        ({"headers": {"Content-Security-Policy": "default-src 'self'; report-uri /else/"}}, 0),
+        ({"preset": ""}, 0),
+    ],
+)
+def test_reports_are_read_only_for_a_policy_that_asks_for_them(
+    kim, site, readings, fields, times
+) -> None:
+    """25 calls of Redis, which a policy that collects nothing has no use for."""
+    HeaderPolicy.objects.filter(pk=site.pk).update(**fields)
+    page = text_of(kim.get("headerpolicy_change", site.pk))
+    assert len(readings) == times
+    assert ("names a collector of its own" in page) is ("headers" in fields)
+
+
+def test_only_what_is_shown_is_suggested(kim, site, monkeypatch) -> None:
+    """Whoever makes up a thousand origins gets no thousand suggestions."""
+    monkeypatch.setattr("pulse.admin.csp.MAX_SHOWN", 2)
+    for times, host in ((3, "a"), (2, "b"), (1, "c")):
+        report(f"https://{host}.example", times)
+    section = kim.get("headerpolicy_change", site.pk).context["pulse_csp"]
+    assert len(section.rows) == 2
+    assert section.suggestions == ["script-src 'self' https://a.example https://b.example"]
+    assert section.count == 6
+
+
+def test_reports_only_whose_header_is_removed_is_refused(kim) -> None:
+    response = add(
+        kim,
+        preset="html",
+        csp_report_only="on",
+        headers="-Content-Security-Policy-Report-Only",
+    )
+    assert "Nothing would be sent" in errors(response)["csp_report_only"][0]
+
+
+def test_the_form_says_that_a_shadow_does_nothing(kim) -> None:
+    """Unlike that of a limit it neither counts nor reports."""
+    page = text_of(kim.get("headerpolicy_add"))
+    assert "In shadow a header policy does nothing, as when it is off" in page
+    assert "Shadow decides, counts and reports" not in page
+    assert "for the rest it is in shadow" not in page

@@ -95,6 +95,25 @@ def test_what_production_needs(settings, items, redirects, expected) -> None:
     assert check(*items, deployed=True) == expected
 
 
+@pytest.mark.parametrize(
+    ("times", "is_now"),
+    [
+        ({}, True),
+        ({"starts_at": "2020-01-01T00:00:00Z", "ends_at": "2999-01-01T00:00:00Z"}, True),
+        ({"ends_at": "2020-01-01T00:00:00Z"}, False),
+        ({"starts_at": "2999-01-01T00:00:00Z"}, False),
+    ],
+)
+def test_a_policy_whose_time_it_is_not_protects_and_harms_nobody(settings, times, is_now) -> None:
+    """What ended, or is yet to start, is not in force."""
+    settings.SECURE_SSL_REDIRECT = True
+    assert check({"name": "a", "preset": "html", **times}, deployed=True) == (
+        [] if is_now else ["W085"]
+    )
+    legacy = {"name": "a", "path": "/api/", "preset": "legacy", **times}
+    assert check(legacy) == (["W080"] if is_now else [])
+
+
 @pytest.mark.django_db
 def test_the_published_policy_is_what_is_looked_at() -> None:
     document.apply(

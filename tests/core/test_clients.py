@@ -9,6 +9,8 @@ from pulse.core.clients import (
     UNKNOWN,
     ClientAddress,
     User,
+    by_header,
+    came_over_https,
     client_secret,
     digest,
     identify,
@@ -116,8 +118,8 @@ def test_the_first_source_that_the_request_has_names_the_client() -> None:
     """User, then ``X-Track-ID``, then ``Authorization``, then the address (S2-05)."""
     both = {"X-Track-ID": "a", "Authorization": "Bearer b"}
     assert named(both, User("7", "kim")).key == "user:7"
-    assert named(both).key.startswith("x-track-id:")
-    assert named({"Authorization": "Bearer b"}).key.startswith("authorization:")
+    assert named(both).key.startswith("header:x-track-id:")
+    assert named({"Authorization": "Bearer b"}).key.startswith("header:authorization:")
     assert named({"X-Track-ID": ""}).key == "ip:203.0.113.9"
     assert named().verified
     assert not named(both).verified
@@ -195,3 +197,26 @@ def test_proxy_on_a_unix_socket_is_believed_where_that_is_said(peer, forwarded, 
     assert str(resolve_address(peer, forwarded, trusted, trusts_unix=True)) == expected
     if not peer:
         assert str(resolve_address(peer, forwarded, trusted)) == "unknown"
+
+
+@pytest.mark.parametrize("name", ["User", "IP", "Global", "Ceiling"])
+def test_no_header_is_taken_for_another_kind_of_client(name: str) -> None:
+    """Its name is the operator's to choose, and may be that of a kind."""
+    assert by_header(name, "x", b"k").key.startswith(f"header:{name.lower()}:")
+
+
+@pytest.mark.parametrize(
+    ("told", "secure"),
+    [
+        ("https", True),
+        (" HTTPS ", True),
+        ("http, https", True),
+        ("https, http", False),
+        ("http", False),
+        ("", False),
+        ("httpss", False),
+    ],
+)
+def test_the_scheme_is_the_last_that_is_told(told: str, secure: bool) -> None:
+    """A proxy appends what it saw; before that stands what clients write."""
+    assert came_over_https(told) is secure

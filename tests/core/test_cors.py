@@ -49,7 +49,7 @@ def answering(rules: CorsIndex, path: str, origin: str | None) -> tuple[str, str
 
 
 def test_defaults_are_those_asked_for() -> None:
-    """S2-25, S2-26, S2-27, S2-28: no credentials; GET and POST; the headers, in and out; Retry-After too."""
+    """No credentials; GET and POST; the headers, in and out (S2-25, S2-26, S2-27, S2-28)."""
     permission = index(APP).find("/", APP).rule.permission
     assert dict(permission.answer) == {
         "Access-Control-Expose-Headers": (

@@ -18,7 +18,6 @@ from pulse.core.csp import (
     parse_reports,
     suggest,
     unknown_directives,
-    with_directives,
 )
 from pulse.exceptions import InvalidReport
 
@@ -193,6 +192,32 @@ def test_a_particular_directive_of_the_policy_is_the_one_to_write_to() -> None:
 
 
 @pytest.mark.parametrize(
+    ("csp", "directive", "expected"),
+    [
+        ("child-src a.b; default-src c.d", "frame-src", ("frame-src", "a.b")),
+        ("default-src c.d", "frame-src", ("frame-src", "c.d")),
+        ("frame-src x.y; child-src a.b", "fenced-frame-src", ("fenced-frame-src", "x.y")),
+        ("child-src a.b; default-src c.d", "fenced-frame-src", ("fenced-frame-src", "a.b")),
+        ("default-src c.d", "fenced-frame-src", ("fenced-frame-src", "c.d")),
+        ("child-src a.b; script-src s.t", "worker-src", ("worker-src", "a.b")),
+        ("script-src s.t; default-src c.d", "worker-src", ("worker-src", "s.t")),
+        ("default-src c.d", "worker-src", ("worker-src", "c.d")),
+        ("script-src s.t; default-src c.d", "script-src-elem", ("script-src", "s.t")),
+        ("script-src s.t; default-src c.d", "script-src-attr", ("script-src", "s.t")),
+        ("style-src s.t; default-src c.d", "style-src-elem", ("style-src", "s.t")),
+        ("style-src s.t; default-src c.d", "style-src-attr", ("style-src", "s.t")),
+        ("default-src c.d", "img-src", ("img-src", "c.d")),
+        ("img-src 'none'; default-src c.d", "img-src", ("img-src",)),
+    ],
+)
+def test_what_a_directive_fell_back_to_stays_allowed(csp, directive, expected) -> None:
+    """In the order of CSP Level 3: a suggestion takes nothing away."""
+    name, *kept = expected
+    found = suggest(csp, [(directive, "https://new.example")])
+    assert found == {name: [*kept, "https://new.example"]}
+
+
+@pytest.mark.parametrize(
     ("directive", "source"),
     [
         ("script-src-elem", "inline"),
@@ -212,7 +237,8 @@ def test_what_should_not_be_allowed_is_not_suggested(directive, source) -> None:
 def test_a_suggestion_put_into_the_policy_allows_it() -> None:
     csp = "default-src 'none'; frame-ancestors 'none'"
     violations = [("style-src-elem", "self"), ("img-src", "https://img.example")]
-    better = with_directives(csp, suggest(csp, violations))
+    wanted = {**parse_csp(csp), **suggest(csp, violations)}
+    better = "; ".join(" ".join((name, *sources)) for name, sources in wanted.items())
     assert better == (
         "default-src 'none'; frame-ancestors 'none'; style-src 'self'; img-src https://img.example"
     )

@@ -1,5 +1,6 @@
 """Presets, byte for byte; what a policy makes of an answer; what an operator may set."""
 
+import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -189,6 +190,77 @@ def test_endpoints_of_the_operators_own_stay_beside_it() -> None:
     assert found["Reporting-Endpoints"] == f'{own["Reporting-Endpoints"]}, pulse-csp="/c/site/"'
 
 
+def test_what_is_removed_is_not_sent_though_pulse_itself_would_add_it() -> None:
+    """A preview is made of the same: it shows what goes out."""
+    rule = HeaderRule(item(preset="html", headers={REPORT_ONLY: None}, csp_report_only=True))
+    assert not {REPORT_ONLY.lower(), CSP.lower()} & set(rule.sent(secure=True, collector="/c/"))
+    assert not rule.reports
+    assert not rule.asks("/c/")
+
+
+def test_without_its_endpoint_browsers_are_told_the_old_way_alone() -> None:
+    """They pass over report-uri beside a report-to that leads nowhere."""
+    own = {"Reporting-Endpoints": None}
+    found = sent(preset="api", headers=own, csp_report_only=True, collector="/c/")
+    assert found[REPORT_ONLY].endswith("; report-uri /c/site/")
+    assert "Reporting-Endpoints" not in found
+
+
+def dressed(fields, secure=True, **options) -> dict[str, str]:
+    """What an answer carries in the end, of headers that it had."""
+    found = {name.lower(): (name, value) for name, value in fields.items()}
+    rule = HeaderRule(item(preset="api", csp_report_only=True, **options))
+    rule.dress(found, secure=secure, collector="/c/")
+    return dict(found.values())
+
+
+OURS = 'pulse-csp="/c/site/"'
+
+
+@pytest.mark.parametrize("force", [True, False])
+def test_the_collector_stands_beside_endpoints_that_an_answer_has(force) -> None:
+    """Reports of neither are lost."""
+    found = dressed({"Reporting-Endpoints": 'main="/r/"'}, force=force)
+    assert found[REPORT_ONLY].endswith("; report-uri /c/site/; report-to pulse-csp")
+    assert found["Reporting-Endpoints"] == f'main="/r/", {OURS}'
+    assert dressed({"Reporting-Endpoints": ""}, force=force)["Reporting-Endpoints"] == OURS
+    assert dressed({}, force=force)["Reporting-Endpoints"] == OURS
+
+
+def test_endpoints_stay_as_they_are_where_nothing_of_ours_reports() -> None:
+    theirs = {"Reporting-Endpoints": 'main="/r/"'}
+    own = {**theirs, REPORT_ONLY: "default-src 'self'; report-to main"}
+    assert dressed(own).items() >= own.items()
+    assert dressed(theirs, secure=False)["Reporting-Endpoints"] == 'main="/r/"'
+    assert "Reporting-Endpoints" not in dressed(theirs, headers={"Reporting-Endpoints": None})
+
+
+def test_endpoints_that_are_forced_take_the_place_of_others() -> None:
+    own = {"Reporting-Endpoints": 'own="/o/"'}
+    found = dressed({"Reporting-Endpoints": 'main="/r/"'}, headers=own, force=True)
+    assert found["Reporting-Endpoints"] == f'own="/o/", {OURS}'
+    # Nothing is forced: the answer's stay, and pulse's own is added all the same.
+    found = dressed({"Reporting-Endpoints": 'main="/r/"'}, headers=own)
+    assert found["Reporting-Endpoints"] == f'main="/r/", {OURS}'
+
+
+@pytest.mark.parametrize(
+    ("fields", "asks"),
+    [
+        ({"preset": "html", "csp_report_only": True}, True),
+        ({"preset": "html"}, False),
+        ({"headers": {CSP: "default-src 'self'; report-uri /c/site/"}}, True),
+        ({"headers": {CSP: "default-src 'self'; report-uri /c/other/"}}, False),
+        ({"headers": {"Reporting-Endpoints": 'main="https://a.example/c/site/"'}}, True),
+        ({"headers": {"Reporting-Endpoints": None}}, False),
+    ],
+)
+def test_a_policy_asks_for_reports_or_names_the_collector_itself(fields, asks) -> None:
+    rule = HeaderRule(item(**fields))
+    assert rule.asks("/c/") is asks
+    assert not rule.asks("")
+
+
 def test_a_second_policy_that_reports_stays_beside_it() -> None:
     own = {REPORT_ONLY: "script-src 'none'", CSP: "default-src 'self'"}
     assert sent(headers=own, csp_report_only=True) == {
@@ -280,6 +352,9 @@ def test_what_is_no_token_is_no_name(name) -> None:
         ("caf\u0142", "which no header can have"),
         ("\U0001f512", "which no header can have"),
         ("a" * 4097, "longer than 4096"),
+        ("x ", "a blank before or after"),
+        (" x", "a blank before or after"),
+        ("\tx", "a blank before or after"),
     ],
 )
 def test_what_cannot_be_sent_is_no_value(value, reason) -> None:
@@ -305,6 +380,12 @@ def test_what_cannot_be_sent_is_no_value(value, reason) -> None:
         "RateLimit-Policy",
         "Retry-After",
         "WWW-Authenticate",
+        "X-Accel-Redirect",
+        "x-accel-buffering",
+        "X-Sendfile",
+        "X-Lighttpd-Send-File",
+        "Refresh",
+        "Content-Disposition",
     ],
 )
 def test_what_belongs_to_others_is_refused_set_or_removed(name) -> None:
@@ -335,13 +416,38 @@ def test_whatever_is_taken_is_one_header_on_the_wire(name, value) -> None:
     line = f"{name}: {value}".encode("latin-1")
     assert len(line.splitlines()) == 1
     assert b"\0" not in line
+    assert _through_h11(name, value) == value
     assert name.isascii()
     assert ":" not in name
 
 
-def test_a_value_written_past_every_validator_makes_no_policy() -> None:
+def _through_h11(name: str, value: str) -> str:
+    """Read a value as a client does that a real server sent; uvicorn writes with h11."""
+    server, client = h11.Connection(h11.SERVER), h11.Connection(h11.CLIENT)
+    ask = client.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
+    server.receive_data(ask)
+    server.next_event()
+    answer = h11.Response(status_code=200, headers=[(name, value.encode("latin-1"))])
+    client.receive_data(server.send(answer))
+    found = {key.lower(): each for key, each in client.next_event().headers}
+    return found[name.lower().encode()].decode("latin-1")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"headers": {"X-A": "a\r\nb"}},
+        {"headers": {"X-A": "a "}},
+        {"headers": {"X-A": 7}},
+        {"preset": "nope"},
+        {"hsts_stage": "nope"},
+        {"preset": "api", "hsts_stage": "2d"},
+    ],
+)
+def test_what_was_written_past_every_validator_makes_no_policy(fields) -> None:
+    """One kind of error, which screens can tell."""
     with pytest.raises(InvalidHeader):
-        HeaderRule(item(headers={"X-A": "a\r\nb"}))
+        HeaderRule(item(**fields))
 
 
 # As people write them
@@ -402,3 +508,10 @@ def test_what_is_written_is_read_back(headers) -> None:
 )
 def test_what_is_nearly_a_known_header_is_guessed(name, meant) -> None:
     assert misspelt(name) == meant
+
+
+def test_the_web_servers_own_name_is_not_set_beside_it() -> None:
+    """Servers add theirs after pulse: it would be there twice. What a view set may go."""
+    with pytest.raises(InvalidHeader, match="twice"):
+        parse_header("Server", "mine")
+    parse_header("Server", None)

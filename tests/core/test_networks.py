@@ -165,3 +165,10 @@ def test_no_long_text_is_remembered() -> None:
         assert parse_address("x" * 8000 + str(number)) is None
     assert networks._parse_address.cache_info() == before
     assert str(parse_address(" " * 200 + "203.0.113.9")) == "203.0.113.9"
+
+
+@pytest.mark.parametrize("text", ["fe80::1%eth0", "fe80::%1/64", "10.0.0.1%"])
+def test_a_network_of_one_interface_is_refused(text: str) -> None:
+    """No client's address has a zone, and what writes addresses out fails on one."""
+    with pytest.raises(InvalidNetwork, match="interface"):
+        parse_network(text)

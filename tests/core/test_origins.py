@@ -1,5 +1,7 @@
 """Which texts are origins, and what is said of the others."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +26,8 @@ from pulse.exceptions import InvalidOrigin
         "http://[::ffff:102:304]",
         "https://*.example.com",
         "https://*.b.example.com:8443",
+        "https://*.mine.github.io",
+        "https://*.notamazonaws.com",
         "http://*.localhost:3000",
         "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
         "capacitor://localhost",
@@ -125,6 +129,14 @@ def test_what_no_browser_sends_is_refused(text: str) -> None:
         "https://*.co.uk",
         "https://*.github.io",
         "https://*.vercel.app:8443",
+        "https://*.me.uk",
+        "https://*.ngrok.app",
+        "https://*.amazonaws.com",
+        "https://*.s3.amazonaws.com",
+        "https://*.s3.eu-west-1.amazonaws.com",
+        "https://*.blob.core.windows.net",
+        "https://*.lambda-url.us-east-1.on.aws",
+        "https://*.a.run.app",
         "https://*example.com",
         "https://a.*.example.com",
         "https://a*.example.com",
@@ -144,6 +156,18 @@ def test_a_wildcard_is_one_first_label_over_a_name_of_ones_own(text: str) -> Non
     """No suffix under which anybody gets a host, nothing unanchored (policy: decision 1)."""
     with pytest.raises(InvalidOrigin):
         parse_origin(text)
+
+
+@pytest.mark.parametrize("letters", ["\u4e00\u4e01\u4e02", "\ufdfa"], ids=["many", "that grow"])
+@pytest.mark.parametrize("count", [290, 20_000])
+def test_a_long_text_costs_little_and_is_not_repeated_whole(letters: str, count: int) -> None:
+    """Punycode takes the square of the length: half a minute for twenty thousand letters."""
+    text = "https://" + (letters * count)[:count]
+    begun = time.process_time()
+    with pytest.raises(InvalidOrigin) as error:
+        parse_origin(text)
+    assert time.process_time() - begun < 0.5
+    assert len(str(error.value)) < 3 * LONGEST
 
 
 @given(st.text(max_size=40))

@@ -10,7 +10,7 @@ import pytest
 from asgiref.sync import async_to_sync, iscoroutinefunction, markcoroutinefunction
 from django.http import HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client
-from django.urls import set_script_prefix
+from django.urls import set_script_prefix, set_urlconf
 from django.utils.decorators import sync_and_async_middleware
 
 from pulse.core.headers import PRESETS, Preset
@@ -144,7 +144,7 @@ def ask(call: Call, kind: Kind, **options: Any) -> HttpResponse:
 def test_every_kind_of_answer_carries_every_header_of_the_preset_once(
     call, settings, kind, preset, force, secure
 ) -> None:
-    """401, 404, 413, 429, 500, streams, redirects, files and preflights too (S2-12 to S2-17, S4-30)."""
+    """401, 404, 413, 429, 500, streams, redirects, files, preflights (S2-12 to S2-17, S4-30)."""
     settings.SECURE_SSL_REDIRECT = False
     with policies({"name": "site", "preset": preset, "force": force}, **RULES) as snapshot:
         expected = snapshot.headers.named("site").sent(secure=secure)
@@ -331,6 +331,58 @@ def test_reports_go_to_where_pulse_is_mounted(call) -> None:
         assert response[REPORT_ONLY].endswith(f"; report-uri {address}; report-to pulse-csp")
         assert response["Reporting-Endpoints"] == f'pulse-csp="{address}"'
         assert not response.has_header(CSP)
+
+
+@pytest.fixture
+def endpoints_of_the_host(settings) -> None:
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, f"{__name__}.host_s_endpoints"]
+
+
+@sync_and_async_middleware
+def host_s_endpoints(get_response: Any) -> Any:
+    """A middleware of the host's that collects other reports."""
+
+    def name(response: HttpResponse) -> HttpResponse:
+        response["Reporting-Endpoints"] = 'main="https://r.example/"'
+        return response
+
+    if iscoroutinefunction(get_response):
+
+        async def middleware(request: Any) -> HttpResponse:
+            return name(await get_response(request))
+
+        markcoroutinefunction(middleware)
+        return middleware
+    return lambda request: name(get_response(request))
+
+
+@pytest.mark.parametrize("force", [True, False])
+def test_the_collector_is_named_beside_the_endpoints_of_the_host(
+    call, endpoints_of_the_host, force
+) -> None:
+    """Else browsers are told to report to what they do not know, and report nothing."""
+    policy = {"name": "site", "preset": "html", "csp_report_only": True, "force": force}
+    with policies(policy):
+        response = call(LOGIN, secure=True)
+        plain = call(LOGIN)
+    theirs, ours = 'main="https://r.example/"', 'pulse-csp="/pulse/csp-reports/site/"'
+    assert response["Reporting-Endpoints"] == f"{theirs}, {ours}"
+    assert response[REPORT_ONLY].endswith("report-to pulse-csp")
+    assert plain["Reporting-Endpoints"] == theirs
+    assert "report-to" not in plain[REPORT_ONLY]
+
+
+def test_a_request_with_a_urlconf_of_its_own_does_not_lose_the_collector(call) -> None:
+    """What is kept is the site's, whichever thread asks first."""
+    site_headers._collector_path.cache_clear()
+    set_urlconf("project.shop.urls")
+    try:
+        assert site_headers.collector() == "/pulse/csp-reports/"
+    finally:
+        set_urlconf(None)
+    assert site_headers.collector() == "/pulse/csp-reports/"
+    with policies({"name": "site", "preset": "html", "csp_report_only": True}):
+        assert "report-uri /pulse/csp-reports/site/" in call(LOGIN)[REPORT_ONLY]
 
 
 def test_without_pulse_urls_nothing_is_reported_anywhere(call, settings) -> None:

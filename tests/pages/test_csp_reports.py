@@ -116,6 +116,22 @@ def test_only_a_policy_in_force_is_reported_of(send, policy) -> None:
     assert kept() == []
 
 
+@pytest.mark.parametrize(
+    ("fields", "count"),
+    [
+        ({"csp_report_only": False}, 0),
+        ({"headers": {"Content-Security-Policy-Report-Only": None}}, 0),
+        ({"headers": {"Content-Security-Policy": "default-src 'self'; report-uri /else/"}}, 0),
+        ({"headers": {"Content-Security-Policy": f"default-src 'self'; report-uri {ADDRESS}"}}, 1),
+    ],
+)
+def test_what_a_policy_does_not_ask_for_is_not_counted(send, fields, count) -> None:
+    """Pages that were open as the policy was enforced report on, and are thanked."""
+    with override_policies(doc(header_policies=[{**SITE, **fields}])):
+        assert send(old()).status_code == 204
+    assert len(kept()) == count
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
 def test_reports_are_posted(send, policy, method) -> None:
     answer = send(old(), method=method)

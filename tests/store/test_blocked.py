@@ -239,3 +239,72 @@ def test_what_another_release_wrote_harms_nobody(redis_cache) -> None:
 def test_redis_is_not_asked_while_nobody_is_refused(redis_cache, monkeypatch) -> None:
     monkeypatch.setattr(Backend, "run", lambda *_: pytest.fail("asked"))
     blocked.flush()
+
+
+DENIED = "access_rules:203.0.113.0/24 /"
+
+
+@pytest.mark.parametrize("until", [None, NOW + 30 * 86_400])
+def test_whom_an_access_rule_denies_is_told_of_while_it_asks(cache, clock, until) -> None:
+    """The rule's end is not when it would pass; it lives on another page (S3-13)."""
+    refuse(rule=DENIED, until=until)
+    blocked.flush()
+    clock(QUIET_S - 0.1)
+    [entry] = blocked.listing().entries
+    assert entry.until == until
+    clock(0.1)
+    assert listed() == []
+    refuse(rule=DENIED, until=until)
+    blocked.flush()
+    [entry] = blocked.listing().entries
+    assert (entry.since, entry.refused) == (NOW + QUIET_S, 1)
+
+
+def test_what_comes_late_from_another_process_does_not_hide_what_is_newer(
+    redis_cache, clock
+) -> None:
+    """Address, end and request are those of the last refusal, sent or not, in either order."""
+    refuse(until=NOW + 5, address="198.51.100.1", route="old/")
+    late = dict(blocked._gathered.entries)
+    blocked.forget_all()
+    clock(6)
+    refuse(until=NOW + 60, address="198.51.100.2", route="new/")
+    expected = [
+        blocked.Blocked(LOGIN, EVE, "198.51.100.2", NOW, NOW + 6, NOW + 60, 2, "POST /new/")
+    ]
+    blocked.flush()
+    blocked._gathered.entries.update(late)
+    assert blocked.listing().entries == expected
+    blocked.flush()
+    assert blocked.listing().entries == expected
+    with redis_cache.client() as client:
+        [_entries, times] = sorted(client.keys("*blocked*"), key=len)
+        assert [score for _name, score in client.zrange(times, 0, -1, withscores=True)] == [NOW + 6]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        '{"rule": "x"}',
+        '{"last": "soon", "since": 1, "refused": 1, "rule": "x"}',
+        '{"last": 1, "since": null, "refused": 1, "rule": "x"}',
+        '{"last": 1, "since": 1, "refused": 1, "rule": "x", "until": null, "client": 1}',
+        '{"last": 1, "since": 1, "refused": 1, "rule": 5, "client": "y", "address": "z"}',
+        '{"forgotten": true}',
+        "[1]",
+        "1",
+        "not JSON",
+    ],
+)
+def test_an_entry_of_another_shape_is_as_if_there_were_none(redis_cache, other: str) -> None:
+    """It neither fails the batch that it is met in, nor the page."""
+    refuse()
+    blocked.flush()
+    with redis_cache.client() as client:
+        [entries, _times] = sorted(client.keys("*blocked*"), key=len)
+        client.hset(entries, f"{LOGIN}:{EVE}", other)
+    assert listed() == []
+    refuse("user:5")
+    refuse()
+    blocked.flush()
+    assert sorted(listed()) == [(EVE, 1), ("user:5", 1)]

@@ -1,34 +1,61 @@
 -- Adds to what is known of who is refused, and lets the longest quiet go.
 --
 -- KEYS[1]  a hash of entries by their names; KEYS[2] a sorted set of those, by their last refusal
--- ARGV     the most entries, seconds to keep all, seconds that an entry outlives its last refusal;
---          then name and entry as JSON, again and again
+-- ARGV     the most entries, seconds to keep all, seconds that an entry outlives its last refusal,
+--          what begins the rules whose end is no end of an entry; then name and entry as JSON,
+--          again and again
 --
 -- An entry that tells of being forgotten stays for a while, so that what another process has
 -- gathered before does not bring back who was let go.
 
 local call, decode = redis.call, cjson.decode
-local most, quiet = tonumber(ARGV[1]), tonumber(ARGV[3])
+local most, quiet, denials = tonumber(ARGV[1]), tonumber(ARGV[3]), ARGV[4]
 
 local function over(entry)
-  return math.max(entry['until'] or 0, entry.last + quiet)
+  local ends = entry.last + quiet
+  if string.sub(entry.rule, 1, #denials) == denials then
+    return ends
+  end
+  return math.max(entry['until'] or 0, ends)
 end
 
-for place = 4, #ARGV, 2 do
+-- Reads what stands; nil for an entry of another shape, which another release may have written.
+local function known(text)
+  local fine, entry = pcall(decode, text)
+  if not fine or type(entry) ~= 'table' or type(entry.last) ~= 'number' then
+    return nil
+  end
+  if entry.forgotten then
+    return entry
+  end
+  local ends = type(entry['until'])
+  if type(entry.rule) ~= 'string' or type(entry.since) ~= 'number'
+      or type(entry.refused) ~= 'number' or (ends ~= 'number' and ends ~= 'nil') then
+    return nil
+  end
+  return entry
+end
+
+for place = 5, #ARGV, 2 do
   local name, text = ARGV[place], ARGV[place + 1]
   local new, found = decode(text), call('HGET', KEYS[1], name)
-  local old = found and decode(found)
+  local old = found and known(found)
   local keep = true
   if old and not new.forgotten then
     if old.forgotten then
       keep = new.last > old.last
-    elseif over(old) > new.since then
-      new.refused = new.refused + old.refused
-      if old.last > new.last then
-        new.last, new['until'], new.request = old.last, old['until'], old.request
+    else
+      local first, later = old, new
+      if new.last < old.last then
+        first, later = new, old
       end
-      new.since = math.min(new.since, old.since)
-      text = cjson.encode(new)
+      if over(first) > later.since then
+        later.refused = first.refused + later.refused
+        later.since = math.min(first.since, later.since)
+        new, text = later, cjson.encode(later)
+      else
+        keep = later == new
+      end
     end
   end
   if keep then
