@@ -18,6 +18,9 @@ from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
 from pulse.exceptions import StaleAnnouncement
+from pulse.policies import current
+from pulse.policies.compiler import compile_document
+from pulse.policies.completion import complete
 from pulse.store import limits as store
 from pulse.testing import advance, override_policies
 from pulse.throttling import PulseThrottle
@@ -284,7 +287,7 @@ def test_limit_by_client_does_not_wait(client, headers, user, calls) -> None:
     """The token is a header then, and its address has a ceiling."""
     assert client.get("/open/", headers=headers).status_code == 200
     (hashed, ceiling), by_user = calls
-    assert hashed.startswith("endpoint_limits:by-client:authorization:")
+    assert hashed.startswith("endpoint_limits:by-client:header:authorization:")
     assert ceiling == "endpoint_limits:by-client:ceiling:127.0.0.1"
     assert by_user == [f"endpoint_limits:by-user:user:{user.pk}"]
 
@@ -354,6 +357,32 @@ def test_policy_that_is_behind_decides_anew(client, headers, user, monkeypatch) 
     codes = [client.get("/orders/", headers=headers).status_code for _ in range(3)]
     assert codes == [200, 200, 429]
     assert seen == [[f"endpoint_limits:orders:user:{user.pk}"]] * 4
+
+
+@pytest.mark.parametrize(
+    ("url", "method", "status"),
+    [("/orders/", "get", 403), ("/careless/", "get", 403), ("/careless/", "post", 200)],
+)
+@override_policies(BY_USER)
+def test_access_is_judged_anew_by_the_newer_policy(
+    url, method, status, client, headers, monkeypatch
+) -> None:
+    """Where it is learnt of as late as here; what a view has done already is not unsaid."""
+    denied = complete({**BY_USER, "access_rules": [{"network": "127.0.0.0/8"}]})
+    newer = compile_document(denied, None, 0.0)
+    decide = store.decide
+    seen = []
+
+    def stale_once(claims, announcement=None):
+        seen.append(announcement)
+        if len(seen) == 1:
+            raise StaleAnnouncement("another")
+        return decide(claims, announcement)
+
+    monkeypatch.setattr(store, "decide", stale_once)
+    monkeypatch.setattr(current, "catch_up", lambda _announced: newer)
+    assert getattr(client, method)(url, headers=headers).status_code == status
+    assert len(seen) == (1 if status == 403 else 2)
 
 
 @override_policies(BY_USER)

@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Final
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.models import ADDITION, LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
@@ -103,7 +105,7 @@ class AccessRuleForm(PolicyForm):
         return cleaned
 
 
-class DenyManyForm(forms.Form):
+class AddManyForm(forms.Form):
     """Networks by lines, and what all of them have in common."""
 
     networks = forms.CharField(
@@ -112,9 +114,7 @@ class DenyManyForm(forms.Form):
             {"rows": 12, "cols": 48, "spellcheck": "false", "class": "pulse-networks"}
         ),
         strip=False,
-        help_text=_(
-            "One address or CIDR on each line, at most 10,000. What stands behind # is left out."
-        ),
+        help_text=_("One address or CIDR on each line, at most 10,000. Text after # is ignored."),
     )
     action = forms.ChoiceField(label=_("Action"), choices=ActionChoices.choices)
     path = forms.CharField(
@@ -151,22 +151,26 @@ class DenyManyForm(forms.Form):
     def clean_networks(self) -> list[str]:
         """Read the lines; each that is no network is told by its number."""
         lines = self.cleaned_data["networks"].splitlines()
+        texts = [line.partition("#")[0].strip() for line in lines]
+        # Asked before anything is read: a wrong line costs more than a right one.
+        if sum(map(bool, texts)) > MAX_LINES:
+            raise forms.ValidationError(__("At most %d networks at once.") % MAX_LINES)
         found: dict[str, None] = {}
-        errors = []
-        for number, line in enumerate(lines, 1):
-            text = line.partition("#")[0].strip()
+        told: list[str] = []
+        more = 0
+        for number, text in enumerate(texts, 1):
             if not text:
                 continue
             try:
                 found[shortest(parse_network(text))] = None
             except InvalidNetwork as error:
-                errors.append(__("Line %(number)d: %(error)s") % {"number": number, "error": error})
-        if len(found) > MAX_LINES:
-            raise forms.ValidationError(__("At most %d networks at once.") % MAX_LINES)
-        if errors:
-            more = len(errors) - MAX_ERRORS
-            told = errors[:MAX_ERRORS]
-            if more > 0:
+                if len(told) < MAX_ERRORS:
+                    parts = {"number": number, "error": error}
+                    told.append(__("Line %(number)d: %(error)s") % parts)
+                else:
+                    more += 1
+        if told:
+            if more:
                 told.append(ngettext("And %d line more.", "And %d lines more.", more) % more)
             raise forms.ValidationError([forms.ValidationError(text) for text in told])
         if not found:
@@ -218,7 +222,7 @@ class AccessRuleAdmin(LimitColumns, PolicyAdmin):
         if not self.has_add_permission(request):
             return []
         address = reverse("admin:pulse_accessrule_many", current_app=self.admin_site.name)
-        return [(_("Deny many"), address)]
+        return [(_("Add many"), address)]
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Show the columns of the row to who may only look: there is no form to ask otherwise."""
@@ -266,7 +270,7 @@ class AccessRuleAdmin(LimitColumns, PolicyAdmin):
         """Ask for many networks; make a rule of each, as one revision."""
         if not self.has_add_permission(request):
             raise PermissionDenied
-        form = DenyManyForm(request.POST if request.method == "POST" else None)
+        form = AddManyForm(request.POST if request.method == "POST" else None)
         errand = errand_of(request)
         if request.method == "POST" and form.is_valid():
             response = carry_out(
@@ -276,7 +280,7 @@ class AccessRuleAdmin(LimitColumns, PolicyAdmin):
                 return response
         context = {
             **self.admin_site.each_context(request),
-            "title": __("Deny many"),
+            "title": __("Add many"),
             "opts": self.opts,
             "media": self.media,
             "form": form,
@@ -323,11 +327,24 @@ class AccessRuleAdmin(LimitColumns, PolicyAdmin):
         ]
         AccessRule.objects.bulk_create(rows, batch_size=500)
         errand_of(request).saved = bool(rows)
-        for row in rows[:1] if len(rows) == 1 else ():
-            self.log_addition(request, row, __("Deny many"))
+        if rows:
+            self._log_made(request, rows)
         self._tell_made(request, len(rows), len(wanted["networks"]) - len(rows))
         address = reverse("admin:pulse_accessrule_changelist", current_app=self.admin_site.name)
         return HttpResponseRedirect(address)
+
+    def _log_made(self, request: HttpRequest, rows: Sequence[AccessRule]) -> None:
+        """Log one addition, of ten thousand rules too; it leads to the first of them."""
+        text = ngettext("%d access rule was added.", "%d access rules were added.", len(rows))
+        user: Any = request.user
+        LogEntry.objects.create(
+            user=user,
+            content_type_id=ContentType.objects.get_for_model(AccessRule).pk,
+            object_id=str(rows[0].pk),
+            object_repr=_say_rows(rows)[:200],
+            action_flag=ADDITION,
+            change_message=text % len(rows),
+        )
 
     def _tell_made(self, request: HttpRequest, made: int, known: int) -> None:
         if made:
@@ -340,6 +357,14 @@ class AccessRuleAdmin(LimitColumns, PolicyAdmin):
                 known,
             )
             self.message_user(request, text % known, messages.INFO)
+
+
+def _say_rows(rows: Sequence[AccessRule]) -> str:
+    others = len(rows) - 1
+    if not others:
+        return str(rows[0])
+    text = ngettext("%(first)s and %(count)d more", "%(first)s and %(count)d more", others)
+    return text % {"first": rows[0], "count": others}
 
 
 def _renamed(names: Iterable[str], others: Mapping[str, Sequence[str]]) -> list[str]:

@@ -12,7 +12,7 @@ from django.contrib import messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -110,10 +110,14 @@ def _unblock(request: HttpRequest, name: str) -> None:
     client = _say_client(entry.client, _users([entry]))
     try:
         limits.forget(entry.name)
-        blocked.forget(entry.name)
     except StoreUnavailable:
         messages.error(request, _("Redis cannot be reached: nothing was changed. Try again."))
         return
+    # From here on it is done, whatever becomes of the list.
+    try:
+        blocked.forget(entry.name)
+    except StoreUnavailable:
+        messages.warning(request, _("Redis cannot be reached: the list may show it for a while."))
     text = _("Unblocked: %(client)s.") % {"client": client}
     row = model.objects.filter(name=key).first()
     user: Any = request.user
@@ -205,8 +209,17 @@ def _users(entries: Iterable[Blocked]) -> dict[str, str]:
     if not keys:
         return {}
     model = get_user_model()
-    found = model._default_manager.filter(pk__in=keys)
+    found = model._default_manager.filter(pk__in=[key for key in keys if _is_key(model, key)])
     return {str(user.pk): user.get_username() for user in found}
+
+
+def _is_key(model: Any, text: str) -> bool:
+    """Whether a text can be the key of a row: the site may have had users of another kind."""
+    try:
+        model._meta.pk.to_python(text)
+    except ValidationError:
+        return False
+    return True
 
 
 def _may(request: HttpRequest, verb: str, model: Any) -> bool:
@@ -239,7 +252,8 @@ def _say_part(part: str, users: Mapping[str, str]) -> str:
         return _("all clients together")
     if kind == "user":
         return _("user %s") % users.get(value, value)
-    return _("%(header)s, value %(digest)s") % {"header": kind, "digest": value[:8]}
+    header, _colon, digest = value.rpartition(":")
+    return _("%(header)s, value %(digest)s") % {"header": header, "digest": digest[:8]}
 
 
 def _say_rule(rule: str) -> str:
@@ -256,15 +270,17 @@ def _say_since(since: int) -> str:
 
 
 def _say_until(entry: Blocked) -> str:
+    denied = entry.rule.startswith(f"{ACCESS}:")
     if entry.until is None:
         return _("the rule has no end")
     left = math.ceil(entry.until - time.time())
     if left <= 0:
-        return _("a retry passes")
+        return _("the rule has ended") if denied else _("a retry passes")
     moment = timezone.localtime(datetime.fromtimestamp(entry.until, UTC))
     near = left < NEAR_S and moment.date() == timezone.localdate()
     shown = date_format(moment, "H:i:s" if near else "SHORT_DATETIME_FORMAT")
-    return _("%(time)s, in %(left)s") % {
+    text = _("the rule ends %(time)s, in %(left)s") if denied else _("%(time)s, in %(left)s")
+    return text % {
         "time": shown,
         "left": words.say_duration(left * SECOND_US),
     }

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import unquote
 
 from django.contrib import messages
 from django.contrib.auth.models import AbstractBaseUser
@@ -19,6 +20,7 @@ from pulse.core.clients import User
 from pulse.exceptions import InvalidDocument
 from pulse.policies import publisher
 from pulse.policies.consistency import still_used
+from pulse.policies.headers import without_prefix
 from pulse.policies.lockout import LOGIN, WORK, Author, Need, Threat, Visit, new_threats
 from pulse.policies.models import PolicyRevision
 from pulse.policies.publisher import Actor
@@ -27,6 +29,8 @@ from pulse.policies.routes import match_path
 REASON: Final = "reason"
 SAVE_ANYWAY: Final = "save_anyway"
 MAX_REASON: Final = 500
+#: Of thousands of rules that are added at once, so many are told.
+MAX_THREATS: Final = 20
 
 #: The pages that an operator needs to take an edit back, and how they are asked for.
 WORK_PAGES: Final = (
@@ -192,9 +196,11 @@ def revision_link(number: int, primary_key: int, site: str) -> str:
 
 def _visit(site: str, name: str, method: str, arguments: list[str], need: Need) -> Visit | None:
     try:
-        path = reverse(f"admin:{name}", args=arguments, current_app=site)
+        address = reverse(f"admin:{name}", args=arguments, current_app=site)
     except NoReverseMatch:
         return None
+    # Rules hold for the decoded path that Django resolves, below the prefix of the site.
+    path = without_prefix(unquote(address))
     match = match_path(path)
     return None if match is None else Visit(method, path, match, need)
 
@@ -202,7 +208,7 @@ def _visit(site: str, name: str, method: str, arguments: list[str], need: Need) 
 def _guard(request: HttpRequest, site: str) -> None:
     found = lockout(request, site)
     if found:
-        raise WouldLockOut(found)
+        raise WouldLockOut(found[:MAX_THREATS])
 
 
 def _roll_back(errand: Errand, problems: list[str]) -> None:

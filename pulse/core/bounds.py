@@ -18,6 +18,9 @@ MAX_TIMEOUT_S: Final = 86_400
 MAX_DIGITS: Final = 18
 #: Where an ASGI scope holds what ``pulse.asgi.limit_bodies`` saw of the body.
 ARRIVAL: Final = "pulse.body"
+#: What refuses where no endpoint limit does, as it is counted and logged.
+SITE: Final = "site:max_body_bytes"
+LENGTH: Final = "site:content_length"
 
 #: What people write for a number of bytes, and the largest first what they are shown.
 UNITS: Final = {"GB": 2**30, "MB": 2**20, "KB": 2**10}

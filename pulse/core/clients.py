@@ -146,7 +146,13 @@ def by_address(address: ClientAddress) -> Identity:
 
 def by_header(name: str, value: str, secret: bytes) -> Identity:
     """Name a client by a header value that it sent, hashed: it may be a credential."""
-    return Identity("header", f"{name.lower()}:{digest(value, secret)}", verified=False)
+    key = f"{HEADER_SOURCE}{name.lower()}:{digest(value, secret)}"
+    return Identity("header", key, verified=False)
+
+
+def came_over_https(told: str) -> bool:
+    """Whether ``X-Forwarded-Proto`` says so of the last hop, which a trusted proxy wrote."""
+    return told.rpartition(",")[2].strip().lower() == "https"
 
 
 @lru_cache(maxsize=4)

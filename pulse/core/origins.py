@@ -31,10 +31,31 @@ MAX_LABEL: Final = 63
 #: Under these anybody gets a host; the Public Suffix List has thousands, these are met most.
 SHARED_SUFFIXES: Final = frozenset(
     {
-        *("amazonaws.com", "appspot.com", "azurewebsites.net", "cloudfront.net", "firebaseapp.com"),
-        *("fly.dev", "github.io", "gitlab.io", "glitch.me", "herokuapp.com", "myshopify.com"),
-        *("netlify.app", "ngrok-free.app", "ngrok.io", "onrender.com", "pages.dev", "repl.co"),
-        *("run.app", "surge.sh", "trycloudflare.com", "vercel.app", "web.app", "workers.dev"),
+        *("azurewebsites.net", "blogspot.com", "cloudfront.net", "codeberg.page", "deno.dev"),
+        *("edgekey.net", "edgesuite.net", "firebaseapp.com", "fly.dev", "github.dev", "github.io"),
+        *("gitlab.io", "gitpod.io", "glitch.me", "herokuapp.com", "hf.space", "lhr.life"),
+        *("loca.lt", "lovable.app", "myshopify.com", "netlify.app", "ngrok-free.app"),
+        *("ngrok-free.dev", "ngrok.app", "ngrok.dev", "ngrok.io", "eu.ngrok.io", "us.ngrok.io"),
+        *("now.sh", "onrender.com"),
+        *("pages.dev", "pythonanywhere.com", "r2.dev", "readthedocs.io", "repl.co"),
+        *("replit.app", "replit.dev", "serveo.net", "stackblitz.io", "streamlit.app", "surge.sh"),
+        *("trycloudflare.com", "up.railway.app", "vercel.app", "web.app", "webflow.io"),
+        *("wixsite.com", "wordpress.com", "workers.dev"),
+        # Of countries, where SECOND_LEVELS would take in names of somebody's own.
+        *("asn.au", "go.jp", "go.kr", "gob.ar", "gob.mx", "gouv.fr", "id.au", "ltd.uk", "me.uk"),
+        *("ne.jp", "ne.kr", "nom.br", "plc.uk", "re.kr", "sch.uk", "web.za"),
+    }
+)
+#: Under these, names of regions and services stand between, under which anybody gets a host, too:
+#: ``s3.eu-west-1.amazonaws.com``.
+SHARED_CLOUDS: Final = frozenset(
+    {
+        *("amazonaws.com", "amazonaws.com.cn", "appspot.com", "awsapprunner.com", "awsapps.com"),
+        *("azure-api.net", "azurecontainerapps.io", "azureedge.net", "azurefd.net"),
+        *("azurestaticapps.net", "backblazeb2.com", "cloudapp.azure.com", "cloudapp.net"),
+        *("cloudfunctions.net", "digitaloceanspaces.com", "elasticbeanstalk.com", "googleapis.com"),
+        *("googleusercontent.com", "linodeobjects.com", "on.aws", "ondigitalocean.app"),
+        *("oraclecloud.com", "run.app", "scw.cloud", "wasabisys.com", "windows.net"),
     }
 )
 #: Before a country's two letters they are no name either, as in ``co.uk``.
@@ -62,6 +83,8 @@ def parse_origin(text: str) -> str:
     reason = _problem(text)
     if reason is None:
         return text
+    if len(text) > LONGEST:
+        raise InvalidOrigin(f"{text[:LONGEST]}…", reason)
     meant = _canonical(text)
     if meant not in (None, text) and _problem(meant) is None:
         reason += f" Did you mean {meant}?"
@@ -97,8 +120,14 @@ def wildcards_of(origin: str) -> list[str]:
 
 
 def to_ascii(host: str) -> str:
-    """Write a host as browsers do: small letters, and Punycode for what is not ASCII."""
+    """Write a host as browsers do: small letters, and Punycode for what is not ASCII.
+
+    Raises:
+        UnicodeError: It is longer than a host can be.
+    """
     host = unicodedata.normalize("NFKC", host.translate(FULL_STOPS)).lower()
+    if len(host) > LONGEST:  # One letter can become eighteen, and Punycode's time is the square.
+        raise UnicodeError(host[:LONGEST], "is too long")
     return ".".join(
         label if label.isascii() else f"xn--{label.encode('punycode').decode()}"
         for label in host.split(".")
@@ -192,8 +221,10 @@ def _wildcard_problem(scheme: str, name: str, labels: list[str]) -> str | None:
         return "has a wildcard, which only http and https can have."
     if name == "localhost":
         return None
-    shared = name in SHARED_SUFFIXES or (
-        len(labels) == 2 and labels[0] in SECOND_LEVELS and len(labels[1]) == 2
+    shared = (
+        name in SHARED_SUFFIXES
+        or (len(labels) == 2 and labels[0] in SECOND_LEVELS and len(labels[1]) == 2)
+        or any(".".join(labels[start:]) in SHARED_CLOUDS for start in range(len(labels)))
     )
     if len(labels) == 1 or shared:
         return f"stands for every host under {name}, where anybody gets one."

@@ -18,7 +18,9 @@ def judge(request: HttpRequest, context: Context) -> HttpResponse | None:
         return None
     secret = conf.client_secret
     found = snapshot.access.judge(client, request.path_info, secret)
-    if found.would_refuse is not None:
+    if found.would_refuse is not None and context.would_refuse != found.would_refuse.name:
+        # A request is judged again after a reload, and is one all the same.
+        context.would_refuse = found.would_refuse.name
         buckets.add(buckets.WOULD_REFUSE, found.would_refuse.name)
     rule = found.rule
     if rule is None or not found.refused:

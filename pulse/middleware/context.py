@@ -15,7 +15,7 @@ from pulse.conf import conf
 from pulse.core.bounds import Effective
 from pulse.core.charging import Charge, Facts
 from pulse.core.claims import Decision
-from pulse.core.clients import ClientAddress, User, resolve_address
+from pulse.core.clients import ClientAddress, User, came_over_https, resolve_address
 from pulse.core.endpoints import METHODS
 from pulse.core.snapshot import Snapshot
 from pulse.logging import say
@@ -60,6 +60,7 @@ class Context:
         refused: The refusal that takes the place of the view's answer.
         refusal: Why pulse refused the request; None where it did not.
         verdict: ``allowed``, ``refused`` or ``preflight``.
+        would_refuse: The access rule in shadow that was counted as one that would have refused.
     """
 
     __slots__ = (
@@ -81,6 +82,7 @@ class Context:
         "started",
         "traceparent",
         "verdict",
+        "would_refuse",
     )
 
     def __init__(self) -> None:
@@ -102,6 +104,7 @@ class Context:
         self.refused: HttpResponse | None = None
         self.refusal: Refusal | None = None
         self.verdict = "allowed"
+        self.would_refuse: str | None = None
 
     @property
     def request_id(self) -> str:
@@ -142,8 +145,7 @@ def is_secure(request: HttpRequest, context: Context) -> bool:
         return True
     if context.client is None or not context.client.peer_trusted:
         return False
-    told: str = request.META.get("HTTP_X_FORWARDED_PROTO", "")
-    return told.rpartition(",")[2].strip().lower() == "https"
+    return came_over_https(request.META.get("HTTP_X_FORWARDED_PROTO", ""))
 
 
 def locate(snapshot: Snapshot, request: HttpRequest) -> ClientAddress:

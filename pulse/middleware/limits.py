@@ -14,6 +14,7 @@ from pulse.core.clients import User, digest
 from pulse.core.quotas import SECOND_US
 from pulse.core.snapshot import TIERS, Snapshot
 from pulse.exceptions import StaleAnnouncement
+from pulse.middleware import access
 from pulse.middleware.context import Context, facts_of, locate, may_have_user, user_of
 from pulse.middleware.responses import Refusal, put, refuse
 from pulse.policies import current
@@ -85,7 +86,7 @@ def settle(request: HttpRequest, *, refuses: bool = True) -> HttpResponse | None
     """Charge what ``decide`` left, now that the request's user is known; once.
 
     Where ``decide`` asked nothing, the announcement is compared here, and another policy decides
-    the request from the start.
+    the request from the start: access too, unless the request was served already.
 
     Args:
         request: Its ``user`` is whom the view found, and nobody where it found nobody.
@@ -106,7 +107,11 @@ def settle(request: HttpRequest, *, refuses: bool = True) -> HttpResponse | None
         decision = limits.decide(claims, snapshot.stamp if before is None else None)
     except StaleAnnouncement as stale:
         snapshot = current.catch_up(stale.announced)
-        facts = facts_of(request, locate(snapshot, request), _user(snapshot, request))
+        context.snapshot, context.client = snapshot, locate(snapshot, request)
+        denial = access.judge(request, context) if refuses else None
+        if denial is not None:
+            return denial
+        facts = facts_of(request, context.client, _user(snapshot, request))
         decide(snapshot, facts, context, None)
         answer = refusal(request, facts, context)
         return answer if refuses else None

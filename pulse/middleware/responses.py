@@ -11,6 +11,7 @@ from typing import Any, Final
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.template import TemplateDoesNotExist
 from django.template.loader import render_to_string
+from django.urls import resolve
 
 from pulse.conf import conf
 from pulse.logging import say
@@ -68,6 +69,10 @@ def refuse(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     """Log a refusal and answer it in the form that the client prefers."""
     context = request.pulse  # type: ignore[attr-defined]
     context.refusal, context.verdict = refusal, "refused"
+    if request.resolver_match is None:
+        # Refused before Django looked; whoever reads the log wants to know what was asked for.
+        with contextlib.suppress(Exception):
+            request.resolver_match = resolve(request.path_info)
     say(
         logger,
         logging.INFO,
@@ -88,6 +93,7 @@ def refuse(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     # Django would log it again, and mail a 503 to the admins.
     response._has_been_logged = True  # type: ignore[attr-defined]  # Django's own mark
     response.headers["Cache-Control"] = "no-store"
+    response.headers["Content-Length"] = str(len(response.content))
     if refusal.retry_after_s is not None:
         response.headers["Retry-After"] = str(refusal.retry_after_s)
     return response

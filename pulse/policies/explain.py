@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final, Literal
 from urllib.parse import unquote
 
@@ -19,6 +20,7 @@ from pulse.core.answers import (
     refusing,
     retry_after_s,
 )
+from pulse.core.bounds import SITE
 from pulse.core.charging import Charge, Facts, charges, exempt_by
 from pulse.core.claims import Decision, Outcome
 from pulse.core.clients import ClientAddress, User, resolve_address
@@ -104,6 +106,8 @@ def explain(question: Question) -> Explanation:
     """
     snapshot = current.current_snapshot()
     facts = _facts(snapshot, question)
+    if not conf.ENABLED:
+        return _switched_off(snapshot, facts, question)
     edge = explain_edge.judge(snapshot, facts, secure=question.secure)
     exemption = exempt_by(snapshot, facts)
     found = [] if exemption else charges(snapshot, facts)
@@ -116,15 +120,12 @@ def explain(question: Question) -> Explanation:
         status, headers, body = edge.early.status, {}, edge.early.body
         told = []
     asked = {charge.rule for charge in found} if edge.early is None else set()
-    match = facts.match
     answer = {
         "verdict": "refused" if status >= 400 else "allowed",
         "status": status,
         "allowed": question.count - refused,
         "refused": refused,
-        "revision": snapshot.revision,
-        "route": match.route if match else None,
-        "url_name": match.url_name or None if match else None,
+        **_place(snapshot, facts),
         "exempt_by": exemption,
         "client": {
             "address": str(facts.address),
@@ -135,6 +136,7 @@ def explain(question: Question) -> Explanation:
         },
         "rules": [
             *edge.access,
+            *_site_rows(edge),
             *told,
             *_not_matched(snapshot, facts, edge, asked, exempt=bool(exemption)),
             *_elsewhere(snapshot, facts, edge),
@@ -146,6 +148,63 @@ def explain(question: Question) -> Explanation:
         "header_policy": edge.header_policy,
     }
     return Explanation(answer, facts.address)
+
+
+def _place(snapshot: Snapshot, facts: Facts) -> dict[str, Any]:
+    match = facts.match
+    return {
+        "revision": snapshot.revision,
+        "route": match.route if match else None,
+        "url_name": match.url_name or None if match else None,
+    }
+
+
+def _switched_off(snapshot: Snapshot, facts: Facts, question: Question) -> Explanation:
+    """Tell that nothing acts, whatever the policy says."""
+    why = _("pulse is switched off: PULSE['ENABLED'] is False")
+    edge = explain_edge.switched_off()
+    rules = islice(snapshot.access.rules.values(), MAX_NOT_MATCHED)
+    answer = {
+        "verdict": "allowed",
+        "status": 200,
+        "allowed": question.count,
+        "refused": 0,
+        **_place(snapshot, facts),
+        "exempt_by": None,
+        "client": {"address": str(facts.address), "kind": None, "tier": None},
+        "rules": [
+            *(explain_edge.access_row(rule, "off", why) for rule in rules),
+            *(
+                _row(rule, matched=False, why=why, outcome="off")
+                for rule in snapshot.rules[:MAX_NOT_MATCHED]
+            ),
+        ],
+        "headers": {},
+        "body": None,
+        "cors": edge.cors,
+        "bounds": edge.bounds,
+        "header_policy": edge.header_policy,
+    }
+    return Explanation(answer, facts.address)
+
+
+def _site_rows(edge: Edge) -> list[dict[str, Any]]:
+    """Tell of the site's own bound where it refuses, by the name that stands in the log."""
+    kind, _colon, name = ("" if edge.early is None else edge.early.by).partition(":")
+    if kind != SITE.partition(":")[0]:
+        return []
+    return [
+        {
+            "kind": kind,
+            "key": {"name": name},
+            "mode": str(Mode.ENFORCE),
+            "matched": True,
+            "why": _("it holds for every body"),
+            "counted_by": None,
+            "outcome": "refused",
+            "limits": [],
+        }
+    ]
 
 
 def _facts(snapshot: Snapshot, question: Question) -> Facts:

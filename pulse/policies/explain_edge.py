@@ -9,8 +9,9 @@ from django.utils.translation import gettext as _
 
 from pulse.conf import conf
 from pulse.core.access import ACCESS, AccessRule, Action, Admission
-from pulse.core.bounds import Bound, Effective, parse_length
+from pulse.core.bounds import LENGTH, SITE, Bound, Effective, parse_length
 from pulse.core.charging import Facts
+from pulse.core.clients import came_over_https
 from pulse.core.cors import ALLOW_CREDENTIALS, ALLOW_ORIGIN, ALLOW_PRIVATE_NETWORK, KIND, Found
 from pulse.core.cors import CorsRule as Cors
 from pulse.core.origins import ANY
@@ -20,8 +21,6 @@ from pulse.policies.headers import collector
 
 #: Of thousands of rules around one address, this many are listed.
 MAX_COVERING: Final = 100
-#: What refuses a body where no endpoint limit does.
-SITE: Final = "site"
 ASKED_METHOD: Final = "Access-Control-Request-Method"
 ASKED_HEADERS: Final = "Access-Control-Request-Headers"
 ASKED_NETWORK: Final = "Access-Control-Request-Private-Network"
@@ -83,8 +82,13 @@ def judge(snapshot: Snapshot, facts: Facts, *, secure: bool) -> Edge:
     admission = snapshot.access.judge(facts.address, facts.path, facts.secret)
     effective = _effective(snapshot, facts)
     length = facts.header("Content-Length")
-    size = 0 if length is None else parse_length(length)
-    early = preflight or _denial(admission) or _refused_body(snapshot, facts, effective, size)
+    size = parse_length(length) if length else 0
+    early = (
+        preflight
+        or _denial(admission)
+        or _refused_coding(facts, length)
+        or _refused_body(snapshot, facts, effective, size)
+    )
     policy, security = _security(snapshot, facts, secure=secure or _is_secure(facts))
     return Edge(
         early=early,
@@ -97,6 +101,12 @@ def judge(snapshot: Snapshot, facts: Facts, *, secure: bool) -> Edge:
         header_policy=policy,
         headers={**_cors_headers(facts, found, preflight), **security},
     )
+
+
+def switched_off() -> Edge:
+    """Return what the edge says while pulse is told to do nothing."""
+    bounds = dict.fromkeys(("max_body_bytes", "max_body_by", "timeout_s", "timeout_by"))
+    return Edge(None, [], None, bounds, Effective(), 0, None, {})
 
 
 # CORS
@@ -213,19 +223,22 @@ def _access_rows(snapshot: Snapshot, facts: Facts, admission: Admission) -> list
         snapshot.access.covering(address, facts.path), range(MAX_COVERING), strict=False
     ):
         outcome, why = _access_outcome(rule, admission, facts)
-        rows.append(
-            {
-                "kind": ACCESS,
-                "key": {"network": rule.network, "path": rule.path},
-                "mode": "enforce" if rule.enforced else "shadow",
-                "matched": outcome != "not_matched",
-                "why": why,
-                "counted_by": None,
-                "outcome": outcome,
-                "limits": [],
-            }
-        )
+        rows.append(access_row(rule, outcome, why))
     return rows
+
+
+def access_row(rule: AccessRule, outcome: str, why: str) -> dict[str, Any]:
+    """Write what an explanation tells of one access rule."""
+    return {
+        "kind": ACCESS,
+        "key": {"network": rule.network, "path": rule.path},
+        "mode": "enforce" if rule.enforced else "shadow",
+        "matched": outcome not in {"not_matched", "off"},
+        "why": why,
+        "counted_by": None,
+        "outcome": outcome,
+        "limits": [],
+    }
 
 
 def _access_outcome(rule: AccessRule, admission: Admission, facts: Facts) -> tuple[str, str]:
@@ -271,11 +284,20 @@ def _bound_name(bound: Bound | None) -> str | None:
     return None if bound is None else bound.rule
 
 
+def _refused_coding(facts: Facts, length: str | None) -> Early | None:
+    """Refuse a body that comes in chunks, as WSGI does: it has no way to know how large it is."""
+    if facts.header("Transfer-Encoding") is None:
+        return None
+    if length:
+        return Early(400, LENGTH, {"detail": texts.bad_length()})
+    return Early(411, LENGTH, {"detail": texts.length_required()})
+
+
 def _refused_body(
     snapshot: Snapshot, facts: Facts, effective: Effective, size: int | None
 ) -> Early | None:
     if size is None:
-        return Early(400, SITE, {"detail": texts.bad_length()})
+        return Early(400, LENGTH, {"detail": texts.bad_length()})
     site, largest = conf.MAX_BODY_BYTES, snapshot.bounds.largest_body
     if site and size > max(site, largest):
         return Early(413, SITE, {"detail": texts.body_too_large(max(site, largest))})
@@ -306,7 +328,7 @@ def _security(
 
 def _is_secure(facts: Facts) -> bool:
     """Whether the headers of a request say, to who believes them, that it came over HTTPS."""
-    if facts.address.peer_trusted and facts.header("X-Forwarded-Proto") == "https":
+    if facts.address.peer_trusted and came_over_https(facts.header("X-Forwarded-Proto") or ""):
         return True
     if not settings.SECURE_PROXY_SSL_HEADER:
         return False

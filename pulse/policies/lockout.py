@@ -5,8 +5,9 @@ may be unable to take back. A rule that denies the probes of the site's health t
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from django.utils.translation import gettext as _
@@ -17,10 +18,10 @@ from pulse.core.charging import Charge, Facts, charges, exempt_by
 from pulse.core.claims import OnStoreError
 from pulse.core.clients import ClientAddress, User, resolve_address
 from pulse.core.document import Document
-from pulse.core.endpoints import Match
-from pulse.core.networks import parse_address
+from pulse.core.endpoints import Match, prefixes
+from pulse.core.networks import Network, parse_address, parse_network
 from pulse.core.quotas import Quota
-from pulse.core.snapshot import TIERS, Snapshot
+from pulse.core.snapshot import TIERS, Mode, Snapshot
 from pulse.policies.compiler import compile_document
 from pulse.policies.words import say_quota
 
@@ -47,6 +48,13 @@ PROBES: Final = tuple(
     ClientAddress(parse_address(text))
     for text in ("127.0.0.1", "::1", "10.0.0.1", "172.16.0.1", "192.168.0.1", "fd00::1")
 )
+PRIVATE: Final = tuple(
+    parse_network(text)
+    for text in ("127.0.0.0/8", "::1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+)
+
+#: A network as its version, the bits that are free in it, and the number before those.
+Place = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +122,27 @@ def new_threats(
 ) -> list[Threat]:
     """List what one document would do to its author that the other does not.
 
-    The author's address may be another tomorrow, so a share of clients is taken to have the
-    author in it, and not to; what starts later counts as started, and an allowance that ends
-    before the denials do, as ended.
+    Both are judged as they are now, and as they may be: the author's address may be another
+    tomorrow, so a share of clients is taken to have the author in it, and not to; what starts
+    later counts as started, and an allowance that ends before the denials do, as ended. What was
+    only possible does not excuse what is made certain: like is compared with like.
 
     Raises:
         InvalidDocument: A document cannot be compiled.
     """
-    found = _all_threats(after, author, visits)
-    known = _all_threats(before, author, visits) if found else {}
-    return [threat for what, threat in found.items() if what not in known]
+    now = time.time()
+    found = _all_threats(after, author, visits, now)
+    if not any(found.values()):
+        return []
+    known = _all_threats(before, author, visits, now)
+    return list(
+        {
+            what: threat
+            for variant, threats_of_it in found.items()
+            for what, threat in threats_of_it.items()
+            if what not in known[variant]
+        }.values()
+    )
 
 
 def threats(snapshot: Snapshot, author: Author, visits: Sequence[Visit]) -> list[Threat]:
@@ -153,12 +172,34 @@ def hidden_health(access: AccessIndex) -> Iterator[Threat]:
     """Find the rules that deny probes of the site's health, each once."""
     seen: set[str] = set()
     for path in HEALTH if access else ():
-        for probe in PROBES:
+        for probe in (*PROBES, *_denied_private(access, path)):
             name = _denied_by(access, probe, path)
             if name and name not in seen:
                 seen.add(name)
                 problem = _("it refuses probes of the site's health from %s.") % probe
                 yield Threat(ACCESS, name, "GET", path, problem)
+
+
+def _denied_private(access: AccessIndex, path: str) -> Iterator[ClientAddress]:
+    """Yield the first private address of each network that is denied around a path."""
+    for rule in access.rules.values():
+        if rule.action is not Action.DENY or not rule.enforced:
+            continue
+        if rule.path in prefixes(path, len(rule.path)):
+            yield from _private_in(rule.network)
+
+
+@lru_cache(maxsize=16_384)  # Of one policy several variants are judged, each for two paths.
+def _private_in(text: str) -> tuple[ClientAddress, ...]:
+    """Return where each private network begins in a network, or it begins in one of these."""
+    network = parse_network(text)
+    first = int(network.network_address)
+    return tuple(
+        ClientAddress(type(network.network_address)(max(first, int(private.network_address))))
+        for private in PRIVATE
+        # Of two networks that overlap, one holds the other.
+        if network.version == private.version and network.overlaps(private)
+    )
 
 
 def _denied_by(access: AccessIndex, client: ClientAddress, path: str) -> str:
@@ -196,34 +237,101 @@ def _an_hour(quota: Quota) -> int:
 
 
 def _all_threats(
-    document: Document, author: Author, visits: Sequence[Visit]
-) -> dict[tuple[str, str, str], Threat]:
-    shared = any(item["percent"] % 100 for item in _items(document))
+    document: Document, author: Author, visits: Sequence[Visit], now: float
+) -> dict[str, dict[tuple[str, str, str], Threat]]:
+    """List the threats of every variant of a document; of equal variants one is compiled."""
+
+    def found(snapshot: Snapshot) -> dict[tuple[str, str, str], Threat]:
+        return {threat.what: threat for threat in threats(snapshot, author, visits)}
+
+    items = list(_items(document))
+    shared = any(item["percent"] % 100 for item in items)
+    starts = any(item.get("starts_at") for item in items)
     lasting = _without_passing_allowances(document)
+    everybody = found(_snapshot(document, 100, now))
+    later = everybody if lasting is document else found(_snapshot(lasting, 100, now))
+    nobody, nobody_later = everybody, later
+    if shared:
+        nobody = found(_snapshot(document, 0, now))
+        nobody_later = nobody if lasting is document else found(_snapshot(lasting, 0, now))
+    certain = shared or starts
     return {
-        threat.what: threat
-        for variant in ((document,) if lasting is document else (document, lasting))
-        for percent in ((100, 0) if shared else (100,))
-        for threat in threats(_snapshot(variant, percent), author, visits)
+        "now": found(compile_document(document, None, now)) if certain else everybody,
+        "everybody": everybody,
+        "nobody": nobody,
+        "later": later,
+        "nobody later": nobody_later,
     }
 
 
 def _without_passing_allowances(document: Document) -> Document:
-    """Leave out what lets clients in for a shorter time than others are kept out."""
-    rules = document.get(ACCESS, ())
-    forever = "9999"  # After every time that a document has: both are texts in one form.
-    denied = max(
-        (rule["ends_at"] or forever for rule in rules if rule["action"] == Action.DENY), default=""
-    )
+    """Leave out the allowances that a denial around or within their network outlives.
+
+    With them go the denials that outlive none of these: what they do, they do beside them.
+    """
+    if not any(r["action"] == Action.ALLOW and r["ends_at"] for r in document.get(ACCESS, ())):
+        return document
+    forever = "9999"  # After every time that a document has: all are texts in one form.
+    denials: dict[Place, str] = {}
+    allowances: dict[Place, str] = {}
+    ends = []
+    for rule in document.get(ACCESS, ()):
+        end = rule["ends_at"] or forever
+        place = _place(parse_network(rule["network"])) if rule["mode"] == Mode.ENFORCE else None
+        ends.append((rule, place, end))
+        if place is not None and rule["action"] == Action.DENY:
+            denials[place] = max(end, denials.get(place, ""))
+        elif place is not None and end != forever:
+            allowances[place] = min(end, allowances.get(place, forever))
+    if not allowances or not denials:
+        return document
+    # The last end of the denials that overlap an allowance, and the first of the other way round.
+    outlived, outlives = dict.fromkeys(allowances, ""), dict.fromkeys(denials, forever)
+    for denial, allowance in _overlaps(denials, allowances):
+        outlived[allowance] = max(outlived[allowance], denials[denial])
+        outlives[denial] = min(outlives[denial], allowances[allowance])
     left = [
         rule
-        for rule in rules
-        if rule["action"] == Action.DENY or (rule["ends_at"] or forever) >= denied
+        for rule, place, end in ends
+        if place is None
+        or (
+            end > outlives[place]
+            if rule["action"] == Action.DENY
+            else end >= outlived.get(place, "")
+        )
     ]
-    return document if len(left) == len(rules) else {**document, ACCESS: left}
+    if all(end >= outlived[place] for place, end in allowances.items()):
+        return document
+    return {**document, ACCESS: left}
 
 
-def _snapshot(document: Document, percent: int) -> Snapshot:
+def _place(network: Network) -> Place:
+    shift = network.max_prefixlen - network.prefixlen
+    return network.version, shift, int(network.network_address) >> shift
+
+
+def _overlaps(
+    denials: Collection[Place], allowances: Collection[Place]
+) -> Iterator[tuple[Place, Place]]:
+    """Yield each denial with each allowance where one of the two networks holds the other."""
+    for denial in denials:
+        for allowance in _around(denial, allowances):
+            yield denial, allowance
+    for allowance in allowances:
+        for denial in _around(allowance, denials):
+            yield denial, allowance
+
+
+def _around(place: Place, others: Collection[Place]) -> list[Place]:
+    version, shift, number = place
+    around = (
+        (version, shift + up, number >> up)
+        for up in range((32 if version == 4 else 128) - shift + 1)
+    )
+    return [other for other in around if other in others]
+
+
+def _snapshot(document: Document, percent: int, now: float) -> Snapshot:
     """Compile a document with every share at ``percent``, and everything started."""
     whole: dict[str, Any] = {
         name: [
@@ -238,7 +346,7 @@ def _snapshot(document: Document, percent: int) -> Snapshot:
         else value
         for name, value in document.items()
     }
-    return compile_document(whole, None, time.time())
+    return compile_document(whole, None, now)
 
 
 def _items(document: Document) -> Iterator[Mapping[str, Any]]:

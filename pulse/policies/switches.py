@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pulse.core.access import ACCESS
 from pulse.core.document import Document
-from pulse.core.snapshot import ENDPOINTS, TIERS, Mode
+from pulse.core.snapshot import Mode
 from pulse.exceptions import InvalidDocument
-from pulse.policies import publisher
+from pulse.policies import kinds, publisher
 from pulse.policies.bases import ModeChoices, Policy
 from pulse.policies.edge import AccessRule
 from pulse.policies.models import EndpointLimit, RateTier
@@ -17,7 +16,6 @@ from pulse.policies.querysets import PolicyQuerySet
 #: What can refuse a request. Not CORS and header policies: off, they take permissions and
 #: protection away. An endpoint limit in shadow leaves its body to the site's own bound.
 RULES: Final[tuple[type[Policy], ...]] = (RateTier, EndpointLimit, AccessRule)
-KINDS: Final = frozenset({TIERS, ENDPOINTS, ACCESS})
 
 
 def enforced_rules() -> dict[type[Policy], int]:
@@ -58,12 +56,13 @@ def _to_shadow(
 
 
 def _in_shadow(document: Document) -> Document:
+    names = {kind.name for model in RULES if (kind := kinds.kind_of(model)) is not None}
     return {
         kind: [
             {**item, "mode": Mode.SHADOW.value} if item["mode"] == Mode.ENFORCE else item
             for item in items
         ]
-        if kind in KINDS
+        if kind in names
         else items
         for kind, items in document.items()
     }

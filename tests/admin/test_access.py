@@ -4,9 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.test import override_settings
 from django.utils import timezone
 
+from pulse.admin import access
+from pulse.exceptions import InvalidNetwork
 from pulse.policies import document, publisher
 from pulse.policies.edge import AccessRule
 from pulse.policies.models import PolicyRevision
@@ -285,6 +288,47 @@ def test_ten_thousand_lines_are_taken_and_no_more(kim) -> None:
     assert "At most 10000 networks at once." in page(many(kim, "\n".join(lines)))
     assert many(kim, "\n".join(lines[:-1])).status_code == 302
     assert len(rows()) == 10_000
+
+
+def test_too_many_lines_are_refused_before_any_is_read(kim, monkeypatch) -> None:
+    """Wrong ones too, which cost more; and no more messages are made than are shown."""
+    read = []
+
+    def count(text: str) -> Any:
+        read.append(text)
+        raise InvalidNetwork(text, "is not a network.")
+
+    monkeypatch.setattr(access, "parse_network", count)
+    assert "At most 10000 networks at once." in page(many(kim, "x\n" * 10_001))
+    assert read == []
+    shown = page(many(kim, "x\n" * 10_000))
+    assert "And 9980 lines more." in shown
+    assert shown.count("Line ") == 20
+
+
+@pytest.mark.parametrize(
+    ("networks", "named", "message"),
+    [
+        ("203.0.113.0/24", "203.0.113.0/24", "1 access rule was added."),
+        ("203.0.113.0/24\n8.8.8.8\n8.8.4.4", "203.0.113.0/24 and 2 more", "3 access rules"),
+    ],
+)
+def test_many_networks_are_one_entry_of_the_log(kim, networks, named, message) -> None:
+    before = LogEntry.objects.count()
+    many(kim, networks)
+    assert LogEntry.objects.count() == before + 1
+    entry = LogEntry.objects.latest("pk")
+    assert entry.object_repr == named
+    assert message in str(entry.change_message)
+    assert AccessRule.objects.get(pk=entry.object_id).network == "203.0.113.0/24"
+
+
+def test_the_page_of_many_says_what_it_does(kim) -> None:
+    """It denies, and it allows."""
+    shown = page(kim.get("accessrule_many"))
+    assert "Add many" in shown
+    assert "Text after # is ignored." in shown
+    assert "Deny many" not in shown + page(kim.get("accessrule_changelist"))
 
 
 def test_many_networks_with_the_author_among_them_ask_twice(kim) -> None:

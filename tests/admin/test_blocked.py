@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.test import Client
 
+from pulse.exceptions import StoreUnavailable
 from pulse.policies import current, document, publisher
 from pulse.policies.edge import AccessRule
 from pulse.store import blocked, heartbeat
@@ -160,9 +162,11 @@ def test_clients_are_named_as_people_know_them(tight, kim) -> None:
         "user:999",
         "ceiling:203.0.113.1",
         "global",
-        "authorization:0123456789ab",
+        "header:authorization:0123456789ab",
+        "header:user:0123456789ab",
+        "user:0123456789ab",
         "ip:unknown",
-        "ip:203.0.113.1|x-tenant:ab12cd34ef",
+        "ip:203.0.113.1|header:x-tenant:ab12cd34ef",
     ):
         blocked.note("rate_tiers:default", client, "203.0.113.1", until=None, method="GET")
     found = set(clients(shown(kim)))
@@ -172,6 +176,8 @@ def test_clients_are_named_as_people_know_them(tight, kim) -> None:
         "unverified clients of 203.0.113.1",
         "all clients together",
         "authorization, value 01234567",
+        "user, value 01234567",
+        "user 0123456789ab",
         "no address",
         "203.0.113.1 with x-tenant, value ab12cd34",
     }
@@ -262,3 +268,32 @@ def test_without_redis_the_page_says_that_it_knows_one_process(kim, settings) ->
     )
     assert "Redis cannot be reached: nothing was changed." in told(page)
     assert clients(shown(kim)) == [EVE]
+
+
+def test_what_was_given_back_is_told_though_the_list_cannot_be(tight, kim, monkeypatch) -> None:
+    """The counters are gone: that is logged and said, whatever becomes of the entry (S3-13)."""
+    ask(3)
+
+    def fail(_name: str) -> None:
+        raise StoreUnavailable("gone")
+
+    monkeypatch.setattr(blocked, "forget", fail)
+    name = f"endpoint_limits:echo:ip:{EVE}"
+    page = kim.client.post("/admin/pulse/accessrule/blocked/", {"name": name}, follow=True)
+    assert f"{EVE} may go on" in told(page)
+    assert "the list may show it for a while" in told(page)
+    assert "nothing was changed" not in told(page)
+    assert LogEntry.objects.filter(change_message=f"Unblocked: {EVE}.").count() == 1
+    assert ask(1) == [200]
+
+
+def test_the_end_of_an_access_rule_is_told_as_that(kim) -> None:
+    """Nobody passes by waiting for a retry there."""
+    end = time.time() + 7200
+    rule = {"network": "198.51.100.0/24", "ends_at": datetime.fromtimestamp(end, UTC).isoformat()}
+    document.apply({"version": 1, "access_rules": [rule]}, publisher.SYSTEM)
+    client, address = "ip:198.51.100.7", "198.51.100.7"
+    name = "access_rules:198.51.100.0/24 /"
+    blocked.note(name, client, address, until=end, method="GET")
+    [row] = shown(kim).context["rows"]
+    assert row.until.startswith("the rule ends ")

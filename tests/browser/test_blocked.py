@@ -61,7 +61,7 @@ def test_many_networks_are_pasted(browser: Any, live_server: Any, session: str):
         browser, live_server, session, viewport={"width": 390, "height": 800}
     )
     page.goto(f"{live_server.url}/admin/pulse/accessrule/")
-    page.get_by_role("link", name="Deny many").click()
+    page.get_by_role("link", name="Add many").click()
     page.get_by_label("Networks").fill("203.0.113.0/24\n198.51.100.1/24\n")
     page.get_by_role("button", name="Add the rules").click()
     playwright.expect(page.locator(".field-networks .errorlist")).to_contain_text(

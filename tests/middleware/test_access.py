@@ -184,8 +184,8 @@ def test_who_a_limit_refuses_is_on_the_same_list(call) -> None:
     assert "hunter2" not in repr(entries)
     assert "acme" not in repr(entries)
     assert {entry.rule for entry in entries} == {"rate_tiers:default", "endpoint_limits:echo"}
-    assert {entry.client.partition(":")[0] for entry in entries} == {
-        *("authorization", "x-tenant", "ceiling"),
+    assert {entry.client.rpartition(":")[0] for entry in entries} == {
+        *("header:authorization", "header:x-tenant", "ceiling"),
     }
     for entry in entries:
         assert entry.address == "127.0.0.1"
@@ -217,6 +217,31 @@ def test_after_a_reload_access_is_judged_anew(call, monkeypatch) -> None:
         monkeypatch.setattr(limits.limits, "decide", behind)
         monkeypatch.setattr(current, "catch_up", lambda _announced: newer)
         assert call().status_code == 403
+
+
+def test_a_request_that_is_judged_twice_is_counted_once(call, monkeypatch) -> None:
+    """After a reload, too, one request would have been refused once."""
+    from pulse.exceptions import StaleAnnouncement
+    from pulse.middleware import limits
+
+    shadow = {"network": LOOPBACK, "mode": "shadow"}
+    policy = doc(access_rules=[shadow], rate_tiers=[default_tier()])
+    newer = compile_document(complete(policy), None, 0.0)
+    decide = limits.limits.decide
+    asked = []
+
+    def behind(claims: Any, announcement: Any = None) -> Any:
+        asked.append(announcement)
+        if len(asked) == 1:
+            raise StaleAnnouncement("x:1:0")
+        return decide(claims, announcement)
+
+    with override_policies(policy):
+        monkeypatch.setattr(limits.limits, "decide", behind)
+        monkeypatch.setattr(current, "catch_up", lambda _announced: newer)
+        assert call().status_code == 200
+        assert len(asked) == 2
+        assert counted(buckets.WOULD_REFUSE) == {RULE: 1}
 
 
 def test_a_step_that_fails_lets_the_request_pass(call, monkeypatch, caplog) -> None:

@@ -106,3 +106,15 @@ def test_what_fails_in_putting_over_fails_no_request(rf, monkeypatch, caplog) ->
     assert (found.status_code, found.content) == (200, b"a page")
     assert found.has_header("X-Request-ID")
     assert "(non-fatal)" in caplog.text
+
+
+def test_a_refusal_at_the_front_is_logged_by_the_route_it_was_for(rf, caplog) -> None:
+    """Nobody had looked it up yet (S2-32); and its length is told."""
+    caplog.set_level("INFO")
+    middleware = stack.PulseMiddleware(lambda request: HttpResponse("a page"))
+    with override_policies(doc(access_rules=["127.0.0.0/8"])):
+        found = middleware(rf.get("/api/products/3/?token=hunter2"))
+    assert found.status_code == 403
+    assert found["Content-Length"] == str(len(found.content))
+    assert "Refused GET api/products/<int:pk>/ from 127.0.0.1" in caplog.text
+    assert "hunter2" not in caplog.text

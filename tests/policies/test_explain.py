@@ -113,7 +113,7 @@ def test_an_answer_has_every_member_of_the_contract() -> None:
         "cors": None,
         "bounds": {
             "max_body_bytes": 10 * 2**20,
-            "max_body_by": "site",
+            "max_body_by": "site:max_body_bytes",
             "timeout_s": None,
             "timeout_by": None,
         },
@@ -355,6 +355,57 @@ def test_the_header_policy_and_its_headers_are_told() -> None:
     assert "Strict-Transport-Security" in told["headers"]
 
 
+@pytest.mark.parametrize("length", [None, "", "5", "x"])
+@pytest.mark.parametrize("coding", [None, "chunked"])
+def test_a_body_is_refused_as_it_is_in_reality(length, coding) -> None:
+    """Told by the name that stands in the log, as WSGI does it."""
+    told = {"Content-Length": length, "Transfer-Encoding": coding}
+    headers = {name: value for name, value in told.items() if value is not None}
+    with override_policies(doc()):
+        answer = ask(method="POST", headers=headers)
+        # The test client writes a length of its own where it is told none.
+        meta = {"CONTENT_LENGTH": length or ""}
+        if coding:
+            meta["HTTP_TRANSFER_ENCODING"] = coding
+        response = Client().generic("POST", ECHO, b"", "application/octet-stream", **meta)
+    refused = {411, 400} & {answer["status"], response.status_code}
+    assert (answer["verdict"] == "refused") is bool(refused)
+    if refused:
+        assert (answer["status"], answer["body"]["detail"]) == (
+            response.status_code,
+            response.json()["detail"],
+        )
+        assert [(r["kind"], r["key"]) for r in answer["rules"] if r["outcome"] == "refused"] == [
+            ("site", {"name": "content_length"})
+        ]
+
+
+def test_what_the_site_refuses_has_its_name() -> None:
+    """As it is counted and logged."""
+    with override_policies(doc()):
+        answer = ask(method="POST", headers={"Content-Length": str(2**40)})
+    assert answer["status"] == 413
+    [row] = [row for row in answer["rules"] if row["outcome"] == "refused"]
+    assert (row["kind"], row["key"]) == ("site", {"name": "max_body_bytes"})
+
+
+def test_switched_off_nothing_acts(settings) -> None:
+    """What would be refused is let in, and every rule says why."""
+    settings.PULSE = {"ENABLED": False}
+    rule = {"network": "127.0.0.0/8"}
+    policies = [{"name": "api", "path": "/", "preset": "api"}]
+    with override_policies(
+        doc(access_rules=[rule], header_policies=policies, rate_tiers=[default_tier("1/h")])
+    ):
+        answer = ask(count=5, headers={"Content-Length": "x", "Origin": "https://a.test"})
+        assert Client().get(ECHO).status_code == 200
+    assert (answer["verdict"], answer["status"], answer["allowed"]) == ("allowed", 200, 5)
+    assert (answer["headers"], answer["cors"], answer["header_policy"]) == ({}, None, None)
+    assert {row["kind"] for row in answer["rules"]} == {"access_rules", "rate_tiers"}
+    assert {(row["outcome"], row["matched"]) for row in answer["rules"]} == {("off", False)}
+    assert all("switched off" in row["why"] for row in answer["rules"])
+
+
 # Enforcement and explanation, beside each other
 
 _mode = st.sampled_from(["enforce", "enforce", "shadow", "off"])
@@ -510,7 +561,7 @@ _edge_requests = st.lists(
             optional={
                 "Origin": st.sampled_from([APP, "https://evil.test", "null"]),
                 "Access-Control-Request-Method": st.sampled_from(["GET", "DELETE"]),
-                "X-Forwarded-Proto": st.just("https"),
+                "X-Forwarded-Proto": st.sampled_from(["https", "http, HTTPS", "https, http"]),
             },
         ),
     ),
