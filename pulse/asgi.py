@@ -52,7 +52,6 @@ def limit_bodies(application: Application) -> Application:
         body = _Body(scope, receive, send)
         await application({**scope, ARRIVAL: body.arrival}, body.receive, body.send)
 
-    limited.limits_bodies = True  # type: ignore[attr-defined]  # for the checks to find
     return limited
 
 

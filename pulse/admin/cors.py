@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final
 
@@ -10,6 +10,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -24,13 +25,11 @@ from pulse.admin.base import PolicyAdmin
 from pulse.admin.columns import StateFilter
 from pulse.admin.confirmations import confirm
 from pulse.admin.errands import actor_of, carry_out, errand_of, problems_of
-from pulse.admin.forms import DatalistInput, MethodsField, PolicyForm
+from pulse.admin.forms import MethodsField, PolicyForm
 from pulse.admin.stock import TextInput
 from pulse.admin.tiers import NOTES
-from pulse.core.cors import KIND
-from pulse.core.endpoints import METHODS
-from pulse.core.origins import parse_origin
-from pulse.exceptions import InvalidDocument, InvalidOrigin, StoreError
+from pulse.core.endpoints import METHODS, parse_path
+from pulse.exceptions import InvalidDocument, InvalidPath, StoreError
 from pulse.policies import document, kinds, origins, publisher, trials, uses
 from pulse.policies.edge import (
     CorsOrigin,
@@ -38,7 +37,7 @@ from pulse.policies.edge import (
     default_exposed_headers,
     default_methods,
 )
-from pulse.policies.uses import Use, Uses
+from pulse.policies.uses import Breakage, Use, Uses
 
 logger = logging.getLogger(__name__)
 
@@ -98,9 +97,8 @@ class CorsOriginForm(PolicyForm):
         if "methods" in self.fields:
             self.fields["methods"].required = True
         if "origin" in self.fields:
-            proposals = _proposals() if self.instance.pk is None and not self.is_bound else ()
-            self.fields["origin"].widget = DatalistInput(
-                proposals, {"placeholder": "https://app.example.com", "spellcheck": "false"}
+            self.fields["origin"].widget.attrs.update(
+                {"placeholder": "https://app.example.com", "spellcheck": "false"}
             )
 
     def clean_methods(self) -> list[str]:
@@ -235,15 +233,20 @@ class CorsOriginAdmin(PolicyAdmin):
             raise PermissionDenied
         changes: Sequence[Mapping[str, Any]] | None = None
         problems: list[str] = []
-        found: Mapping[str, Any] = {}
+        under = request.GET.get("path", "").strip()
+
+        def found() -> Mapping[str, Any]:
+            sources = [origins.from_settings(), origins.from_environment()]
+            prefix = parse_path(under) if under else None
+            return origins.to_add(sources, origins.existing_rules(), path=prefix)
+
         try:
-            found = origins.to_add(
-                [origins.from_settings(), origins.from_environment()], origins.existing_rules()
-            )
             changes = document.apply(found, actor_of(request), dry_run=True).changes
+        except InvalidPath as error:
+            problems = [str(error)]
         except InvalidDocument as error:
             problems = problems_of(error)
-        return confirm(
+        response = confirm(
             self,
             request,
             lambda: carry_out(
@@ -263,6 +266,10 @@ class CorsOriginAdmin(PolicyAdmin):
             changes=changes,
             problems=problems,
         )
+        if isinstance(response, TemplateResponse) and response.context_data is not None:
+            response.template_name = "admin/pulse/import_origins.html"
+            response.context_data["path"] = under
+        return response
 
     @admin.display(description=_("as the visitor"), ordering="credentials")
     def credentials_column(self, row: CorsOrigin) -> str:
@@ -322,31 +329,35 @@ class CorsOriginAdmin(PolicyAdmin):
         lines = [_say_use(use, IN_FORM), *_say_breakage(item, use)]
         refused = day.refused.get(row.path)
         if refused:
-            lines.append(
-                format_html("{} {}", __("Refused under this path:"), _say_origins(refused, IN_FORM))
-            )
+            text = __("Refused under this path, where anybody can claim to be any origin:")
+            lines.append(format_html("{} {}", text, _say_origins(refused, IN_FORM)))
         return format_html_join(mark_safe("<br>"), "{}", ((line,) for line in lines))
 
     @admin.display(description=_("earlier answers"))
     def held(self, row: CorsOrigin) -> str:
         """Say until when browsers may go by an answer that is no longer true."""
         now = timezone.now()
-        found = uses.held(_item(row), now)
+        found = uses.held(_item(row), publisher.newest_document(), now)
         if found is None:
-            return __("No browser holds the answer to an earlier preflight.")
+            return __(
+                "No change of the last day left browsers with an old answer of this origin and "
+                "path. What the rule was for before under another origin or path is not known."
+            )
         told = _say_held(found.until)
         if now < found.chromium_until < found.until:
             told += " " + __("Chromium until %s.") % _say_time(found.chromium_until)
         return told
 
-    def _import(self, request: HttpRequest, found: Mapping[str, Any]) -> HttpResponseBase:
+    def _import(
+        self, request: HttpRequest, found: Callable[[], Mapping[str, Any]]
+    ) -> HttpResponseBase:
         applied = document.apply(found, actor_of(request), source="admin")
         errand_of(request).saved = applied.changed
-        named = [item["origin"] for item in found.get(KIND, ())]
-        for row in CorsOrigin.objects.filter(origin__in=named, path="/"):
-            self.log_addition(request, row, "Import")
-        text = ngettext("%d origin was imported.", "%d origins were imported.", len(named))
-        self.message_user(request, text % len(named), messages.SUCCESS)
+        for change in applied.changes:
+            self.log_addition(request, CorsOrigin.objects.get(**change["key"]), "Import")
+        count = len(applied.changes)
+        text = ngettext("%d origin was imported.", "%d origins were imported.", count)
+        self.message_user(request, text % count, messages.SUCCESS)
         return HttpResponseRedirect(self._address("changelist"))
 
     def _address(self, name: str) -> str:
@@ -367,21 +378,6 @@ def _last_day() -> Uses | None:
         return None
 
 
-def _proposals() -> list[str]:
-    """List the origins that were refused of late, most frequent first: one may be meant."""
-    day = _last_day()
-    counts: Counter[str] = sum(day.refused.values(), Counter()) if day else Counter()
-    return [origin for origin, _count in counts.most_common(IN_FORM) if _is_origin(origin)]
-
-
-def _is_origin(text: str) -> bool:
-    try:
-        parse_origin(text)
-    except InvalidOrigin:
-        return False
-    return True
-
-
 def _say_use(use: Use, most: int) -> SafeString:
     if not use.used and not use.would_use:
         return format_html('<span class="pulse-quiet">{}</span>', __("not used"))
@@ -398,9 +394,13 @@ def _say_use(use: Use, most: int) -> SafeString:
             % {"begin": _say_clock(use.last), "end": _say_clock(end)}
         )
     said = format_html('<span class="pulse-counted">{}</span>', ", ".join(told))
-    if not use.origins:
-        return said
-    return format_html("{}<br>{}", said, _say_origins(use.origins, most))
+    lines = [said]
+    if use.origins:
+        lines.append(_say_origins(use.origins, most))
+    if use.would_origins:
+        would = _say_origins(use.would_origins, most)
+        lines.append(format_html("{} {}", __("Would be allowed:"), would))
+    return format_html_join(mark_safe("<br>"), "{}", ((line,) for line in lines))
 
 
 def _say_origins(counts: Counter[str], most: int) -> SafeString:
@@ -413,24 +413,45 @@ def _say_origins(counts: Counter[str], most: int) -> SafeString:
 
 def _say_breakage(item: Mapping[str, Any], use: Use) -> list[SafeString]:
     """Say whom the end of a rule would break: as things stand, and once shadow is enforced."""
-    policy = publisher.newest_document()
-    broken = uses.would_break(item, use, policy)
     if not use.used:
         return []
-    if not broken:
-        return [format_html("{}", __("If it went, other rules would answer all of them."))]
-    lines = [
-        format_html(
-            '<strong class="pulse-breaks">{}</strong> {}',
-            __("If it went, or no longer named them, these could not read any more:"),
-            _listed(broken),
-        )
-    ]
-    left = uses.would_break(item, use, policy, shadow_too=True)
-    if left != broken:
+    rules = origins.existing_rules()  # A draft's, too: it is what this page is to change.
+    try:
+        broken = uses.would_break(item, use, rules)
+        left = uses.would_break(item, use, rules, shadow_too=True)
+    except InvalidDocument as error:
+        return [format_html("{}", " ".join(problems_of(error)))]
+    lines = []
+    if broken.refused:
+        text = __("If it went, or no longer named them, these could not read any more:")
+        lines.append(_say_breaks(text, broken.refused))
+    if broken.lessened:
+        text = __("If it went, other rules would allow these less:")
+        lines.append(_say_breaks(text, _say_less(broken)))
+    if (left.refused, left.lessened) != (broken.refused, broken.lessened):
         text = __("Were the rules in shadow enforced by then:")
-        lines.append(format_html("{} {}", text, _listed(left) if left else __("none")))
+        still = [*left.refused, *_say_less(left)]
+        lines.append(format_html("{} {}", text, _listed(still) if still else __("none")))
+    if broken.unknown:
+        text = ngettext(
+            "%s answer went to an origin that is not known.",
+            "%s answers went to origins that are not known.",
+            broken.unknown,
+        )
+        lines.append(format_html("{}", text % f"{broken.unknown:,}"))
+    elif not lines:
+        lines.append(format_html("{}", __("If it went, other rules would do for all of them.")))
+    if (broken.refused or broken.lessened) and origins.has_base():
+        lines.append(format_html("{}", __("What the CORS settings allow is not looked at.")))
     return lines
+
+
+def _say_breaks(text: str, texts: Sequence[str]) -> SafeString:
+    return format_html('<strong class="pulse-breaks">{}</strong> {}', text, _listed(texts))
+
+
+def _say_less(broken: Breakage) -> list[str]:
+    return [f"{origin} ({', '.join(map(str, lost))})" for origin, lost in broken.lessened.items()]
 
 
 def _listed(texts: Sequence[str]) -> SafeString:

@@ -1,5 +1,6 @@
 """Whether bodies are limited, and where."""
 
+import ast
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,8 +20,8 @@ def check_arrival() -> Iterator[CheckMessage]:
     path: Any = getattr(settings, "ASGI_APPLICATION", None)
     if not isinstance(path, str) or not conf.ENABLED or not conf.MAX_BODY_BYTES:
         return
-    source = _source(path.rpartition(".")[0])
-    if source is not None and LIMIT not in source:
+    module = _parsed(path.rpartition(".")[0])
+    if module is not None and not _calls(module, LIMIT):
         yield found("W090", path=path)
 
 
@@ -30,10 +31,26 @@ def check_size() -> Iterator[CheckMessage]:
         yield found("W091")
 
 
-def _source(module: str) -> str | None:
+def _parsed(module: str) -> ast.Module | None:
     """Read a module, without running it: an ASGI application sets Django up anew."""
     try:
         spec = find_spec(module)
-        return Path(spec.origin).read_text() if spec is not None and spec.origin else None
-    except (ImportError, OSError, ValueError):
+        return (
+            ast.parse(Path(spec.origin).read_bytes()) if spec is not None and spec.origin else None
+        )
+    except (ImportError, OSError, SyntaxError, ValueError):
         return None
+
+
+def _calls(module: ast.Module, name: str) -> bool:
+    """Whether a module calls a function, by its own name or by one that it is imported under."""
+    names = {name}
+    for node in ast.walk(module):
+        if isinstance(node, ast.ImportFrom):
+            names.update(alias.asname or name for alias in node.names if alias.name == name)
+    called = (node.func for node in ast.walk(module) if isinstance(node, ast.Call))
+    return any(
+        (isinstance(function, ast.Name) and function.id in names)
+        or (isinstance(function, ast.Attribute) and function.attr == name)
+        for function in called
+    )

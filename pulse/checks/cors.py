@@ -1,7 +1,7 @@
 """Whether anybody said which pages may read, and nobody said too much."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from corsheaders.conf import conf as host
@@ -23,6 +23,10 @@ from pulse.policies import origins
 ANCHORS: Final = ("$", r"\Z")
 #: What an attacker puts behind an origin that a pattern allows.
 BEHIND: Final = ".evil.example"
+#: Origins that no pattern means, unless it means all.
+UNRELATED: Final = ("https://evil.example", "http://evil.example")
+#: What may be a name in a pattern, its full stops escaped or, by mistake, not.
+NAMES: Final = re.compile(r"(?:[\w.-]|\\[.-])+")
 
 
 def check_settings() -> Iterator[CheckMessage]:
@@ -34,13 +38,17 @@ def check_settings() -> Iterator[CheckMessage]:
     patterns: Any = host.CORS_ALLOWED_ORIGIN_REGEXES
     for pattern in patterns if isinstance(patterns, list | tuple) else ():
         text = pattern.pattern if isinstance(pattern, re.Pattern) else str(pattern)
-        if not _is_anchored(text):
+        if host.CORS_ALLOW_CREDENTIALS and (example := _first_match(pattern, UNRELATED)):
+            yield found("E071", pattern=repr(text), example=example)
+        elif not _is_anchored(text):
             yield found(
                 "W071",
                 pattern=repr(text),
                 example=f"https://…{BEHIND}",
                 corrected=repr(f"(?:{text})$" if "|" in text else f"{text}$"),
             )
+        elif example := _first_match(pattern, [*UNRELATED, *_lookalikes(text)]):
+            yield found("W074", pattern=repr(text), example=example)
 
 
 def check_switched_off() -> Iterator[CheckMessage]:
@@ -84,6 +92,24 @@ def _is_enforced(item: Item) -> bool:
 
 def _is_said_elsewhere() -> bool:
     return origins.has_host_settings() or bool(check_request_enabled.receivers)
+
+
+def _first_match(pattern: Any, origins: Iterable[str]) -> str:
+    """Return the first origin that a pattern lets in; empty if none."""
+    try:
+        return next((origin for origin in origins if re.match(pattern, origin)), "")
+    except (re.error, TypeError):
+        return ""  # Upstream's own check tells of it.
+
+
+def _lookalikes(pattern: str) -> Iterator[str]:
+    """Yield origins that anybody can have, beside those that a pattern names."""
+    for written in NAMES.findall(pattern):
+        name = written.replace("\\", "").strip(".-")
+        if "." in name:
+            for scheme in ("https", "http"):
+                yield f"{scheme}://evil{name}"
+                yield f"{scheme}://{name.replace('.', 'x', 1)}"
 
 
 def _is_anchored(pattern: str) -> bool:

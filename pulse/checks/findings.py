@@ -271,6 +271,13 @@ FINDINGS: Final = (
         "CORS_ALLOW_CREDENTIALS.",
     ),
     Finding(
+        "E071",
+        "CORS_ALLOWED_ORIGIN_REGEXES has %(pattern)s, which matches %(example)s and so any origin, "
+        "and CORS_ALLOW_CREDENTIALS is True: any page could act as its visitor.",
+        "Write CORS_ALLOWED_ORIGINS = [...] with the origins that may, or remove "
+        "CORS_ALLOW_CREDENTIALS.",
+    ),
+    Finding(
         "W070",
         "Any page may read what lies under %(paths)s: a CORS rule in force names every origin.",
         "Name the origins, in the admin or by pulse_apply; silence this where it is all public.",
@@ -292,6 +299,12 @@ FINDINGS: Final = (
         "W073",
         "DEBUG is on and nobody said which pages may read: %(origin)s may. With DEBUG off, none.",
         "Add the origins of your pages in the admin, or write CORS_ALLOWED_ORIGINS = [].",
+    ),
+    Finding(
+        "W074",
+        "CORS_ALLOWED_ORIGIN_REGEXES has %(pattern)s, which matches %(example)s as well.",
+        "Write each full stop as \\. and one before the name, such as "
+        r"^https://[a-z0-9-]+\.example\.com$; or rules with a wildcard, which match whole labels.",
     ),
     Finding(
         "W080",

@@ -11,16 +11,14 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 
 from pulse.conf import conf
-from pulse.core.bounds import ARRIVAL, parse_length
+from pulse.core.bounds import ARRIVAL, LENGTH, SITE, parse_length
 from pulse.middleware.context import Context
 from pulse.middleware.responses import JSON, Refusal, refuse
 from pulse.policies import texts
 from pulse.policies.routes import match_of
 from pulse.store import buckets
 
-#: What refuses, where no endpoint limit does.
-SITE: Final = "site:max_body_bytes"
-LENGTH: Final = "site:content_length"
+#: What refuses in Django's name.
 DJANGO: Final = "site:data_upload_max_memory_size"
 CODING: Final = "HTTP_TRANSFER_ENCODING"
 FORMS: Final = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})

@@ -35,7 +35,7 @@ from pulse.core.cors import (
 )
 from pulse.core.origins import ANY, LONGEST
 from pulse.logging import say
-from pulse.middleware.context import Context
+from pulse.middleware.context import Context, is_secure
 from pulse.middleware.responses import fields_of, put
 from pulse.policies import current, origins
 from pulse.store import buckets
@@ -58,7 +58,8 @@ ALL_HEADERS: Final = frozenset(
 )
 BY_ORIGIN: Final = ("Origin",)
 BY_REQUEST: Final = ("Access-Control-Request-Method", "Access-Control-Request-Headers")
-#: Origins are the clients' to invent: so many texts with one in them are counted an hour.
+#: Origins are the clients' to invent: so many texts with one in them are counted an hour, of those
+#: that may read and of those that may not apart, so that a stranger leaves room for users.
 MAX_COUNTED: Final = 500
 HOUR_S: Final = 3600
 NO_RULES: Final = CorsIndex()
@@ -85,7 +86,7 @@ class Cors(CorsMiddleware):
         else:
             response = _judge(request, found.rule, origin, method)
         if response is not None:
-            _count(request, found, origin, response)
+            _count(request, context, found, origin, response)
             _vary(response, BY_ORIGIN + BY_REQUEST if found.varies else BY_REQUEST)
             # Django would log a 403 again, as if a view had refused somebody.
             response._has_been_logged = True  # type: ignore[attr-defined]  # Django's own mark
@@ -113,7 +114,7 @@ class Cors(CorsMiddleware):
             # An answer that is the same for all may be kept by a cache, and says it to all.
             _allow(response, rule, origin, rule.permission.answer)
         if origin is not None and rules:
-            _count(request, found, origin, response)
+            _count(request, context, found, origin, response)
 
     def origin_found_in_white_lists(self, origin: str, url: SplitResult) -> bool:  # noqa: ARG002
         """Look an origin up among the host's, which upstream splits anew on each request."""
@@ -138,15 +139,19 @@ class Cors(CorsMiddleware):
         return response  # type: ignore[no-any-return]  # corsheaders has no stubs
 
     def _add_base_headers(self, request: HttpRequest, response: HttpResponseBase) -> None:
+        fields, name = fields_of(response), ALLOW_ORIGIN.lower()
+        of_view = fields.pop(name, None)
         try:
             self.add_response_headers(request, response)
         except Exception:
             # It names the origin first, and may end before all is said that goes with that.
             _clear(response)
             raise
-        headers = response.headers
-        if ALLOW_ORIGIN not in headers:
+        if name not in fields:
+            if of_view is not None:  # The settings say nothing here, so what the view says holds.
+                fields[name] = of_view
             return
+        headers = response.headers
         if _base().is_for_everyone and ALLOW_CREDENTIALS in headers:
             # Upstream names whoever asks: any page could act as the visitor.
             del headers[ALLOW_CREDENTIALS]
@@ -182,22 +187,23 @@ class _Base:
 
 
 class _Counted:
-    """The texts with a client's origin in them that were counted in this hour."""
+    """The texts with a client's origin in them that were counted in this hour, by verb."""
 
     def __init__(self) -> None:
         self.hour = 0
-        self.texts: set[str] = set()
+        self.texts: dict[str, set[str]] = {}
 
-    def admits(self, text: str) -> bool:
+    def admits(self, verb: str, text: str) -> bool:
         """Whether a text may be counted; no more are kept than a few hundred an hour."""
         hour = int(time.time()) // HOUR_S
         if hour != self.hour:
-            self.hour, self.texts = hour, set()
-        if text in self.texts:
+            self.hour, self.texts = hour, {}
+        texts = self.texts.setdefault(verb, set())
+        if text in texts:
             return True
-        if len(self.texts) >= MAX_COUNTED:
+        if len(texts) >= MAX_COUNTED:
             return False
-        self.texts.add(text)
+        texts.add(text)
         return True
 
 
@@ -279,14 +285,18 @@ def _vary(response: HttpResponseBase, names: tuple[str, ...]) -> None:
         put(response, "Vary", ", ".join(names))
 
 
-def _count(request: HttpRequest, found: Found, origin: str, response: HttpResponseBase) -> None:
+def _count(
+    request: HttpRequest, context: Context, found: Found, origin: str, response: HttpResponseBase
+) -> None:
     """Count what an origin was told, by the rule; by the origin too, where a rule is for many."""
-    is_allowed = ALLOW_ORIGIN.lower() in fields_of(response)
-    if found.rule is not None and is_allowed:
-        _count_use(buckets.CORS_USED, found.rule, origin)
+    told = fields_of(response).get(ALLOW_ORIGIN.lower())
+    is_allowed = told is not None and told[1] in {ANY, origin}
+    if is_allowed:
+        if found.rule is not None:
+            _count_use(buckets.CORS_USED, found.rule, origin)
     elif found.would is not None:
         _count_use(buckets.CORS_WOULD_USE, found.would, origin)
-    elif not is_allowed and found.path is not None and not _is_own(request, origin):
+    elif found.path is not None and not _is_own(request, context, origin):
         _count_origin(buckets.CORS_REFUSED, f"{KIND}:{origin} {found.path}", origin)
 
 
@@ -296,17 +306,18 @@ def _count_use(verb: str, rule: CorsRule, origin: str) -> None:
         _count_origin(verb, f"{rule.name} {origin}", origin)
 
 
-def _is_own(request: HttpRequest, origin: str) -> bool:
+def _is_own(request: HttpRequest, context: Context, origin: str) -> bool:
     """Whether it is the site's own: browsers send it with its forms too, which need no leave."""
+    scheme = "https" if is_secure(request, context) else "http"
     try:
-        return origin == f"{request.scheme}://{request.get_host()}"
+        return origin == f"{scheme}://{request.get_host()}"
     except DisallowedHost:
         return False
 
 
 def _count_origin(verb: str, text: str, origin: str) -> None:
     is_clean = len(origin) <= LONGEST and origin.isascii() and origin.isprintable()
-    if is_clean and " " not in origin and _counted.admits(f"{verb} {text}"):
+    if is_clean and " " not in origin and _counted.admits(verb, text):
         buckets.add(verb, text)
 
 

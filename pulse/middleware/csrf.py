@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from django.core.exceptions import SuspiciousOperation
+from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.http import HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
 from django.middleware.csrf import CsrfViewMiddleware
@@ -49,7 +49,7 @@ def vouch(
     if request.content_type == MULTIPART and _reads_for_itself(view):
         return
     # What cannot be read is nothing to vouch for, and Django's to refuse.
-    with suppress(SuspiciousOperation, MultiPartParserError):
+    with suppress(BadRequest, SuspiciousOperation, MultiPartParserError):
         # Not of the view itself, as Django's exemption would end the check before it begins.
         _Vouching(_no_response).process_view(request, _no_response, (), {})
 

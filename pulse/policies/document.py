@@ -1,5 +1,6 @@
 """The policy document at its doors: read from YAML or JSON, applied whole, written out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,7 +70,7 @@ def to_yaml(document: Document) -> str:
 
 
 def apply(
-    document: Document,
+    document: Document | Callable[[], Document],
     actor: publisher.Actor,
     *,
     source: str = "document",
@@ -83,12 +84,22 @@ def apply(
     Items are found by natural key and taken whole: a field that an item does not name gets its
     default. What the document does not name stays, unless ``prune`` is set.
 
+    Args:
+        document: What to apply; or what writes it, by rows that nobody else edits meanwhile.
+        actor: Who.
+        source: By which door.
+        reason: Why.
+        request_id: Of which request.
+        prune: Delete what the document does not name.
+        dry_run: Only tell.
+
     Raises:
         InvalidDocument: Something in it cannot be; every error by its place.
     """
     try:
         with publisher.edit(actor, source=source, reason=reason, request_id=request_id) as edit:
-            applied = _apply(document, prune=prune, dry_run=dry_run)
+            written = document() if callable(document) else document
+            applied = _apply(written, prune=prune, dry_run=dry_run)
     except _DryRun as done:
         return done.applied
     except ProtectedError as error:

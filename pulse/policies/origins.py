@@ -4,11 +4,13 @@ What is imported is only added: the admin stays the authority.
 """
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from corsheaders.conf import conf as host
+from corsheaders.signals import check_request_enabled
 from django.conf import settings
 from django.utils.translation import gettext as _
 
@@ -34,6 +36,8 @@ HOST_SETTINGS: Final = (
     "CORS_ALLOWED_ORIGIN_REGEXES",
     "CORS_ORIGIN_REGEX_WHITELIST",
 )
+#: What ``CORS_URLS_REGEX`` is where the host does not set it.
+EVERYWHERE: Final = "^.*$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +48,28 @@ class Source:
         name: Where: a setting or an environment variable.
         origins: As they are written there, surrounding blanks left out.
         fields: What else is said there of all of them, as fields of the document.
+        within: The regex of the only paths that they are said of; empty where of all.
     """
 
     name: str
     origins: tuple[str, ...]
     fields: Mapping[str, Any] = field(default_factory=dict)
+    within: str = ""
 
 
 def has_host_settings() -> bool:
     """Whether the host says anywhere who may read, be it that nobody may."""
     return any(hasattr(settings, name) for name in HOST_SETTINGS)
+
+
+def has_base() -> bool:
+    """Whether the host's settings, or its receivers, may let somebody in where no rule does."""
+    return bool(
+        host.CORS_ALLOW_ALL_ORIGINS
+        or host.CORS_ALLOWED_ORIGINS
+        or host.CORS_ALLOWED_ORIGIN_REGEXES
+        or check_request_enabled.receivers
+    )
 
 
 def default_index() -> CorsIndex:
@@ -76,6 +92,8 @@ def from_settings() -> Source:
     origins = tuple(dict.fromkeys(str(origin).strip() for origin in host.CORS_ALLOWED_ORIGINS))
     exposed = [str(name) for name in host.CORS_EXPOSE_HEADERS]
     known = {name.lower() for name in exposed}
+    paths: Any = host.CORS_URLS_REGEX
+    within = paths.pattern if isinstance(paths, re.Pattern) else str(paths)
     return Source(
         SETTING,
         origins,
@@ -90,6 +108,7 @@ def from_settings() -> Source:
             "max_age": min(int(host.CORS_PREFLIGHT_MAX_AGE), LONGEST_MAX_AGE_S),
             "private_network": bool(host.CORS_ALLOW_PRIVATE_NETWORK),
         },
+        within="" if within == EVERYWHERE else within,
     )
 
 
@@ -97,7 +116,7 @@ def to_add(
     sources: Iterable[Source],
     existing: Iterable[Item],
     *,
-    path: str = "/",
+    path: str | None = None,
     allow_any: bool = False,
 ) -> Document:
     """Write what sources name and the policy does not have as a document to apply.
@@ -105,27 +124,37 @@ def to_add(
     Args:
         sources: The first that names an origin says what it may.
         existing: The rules that there are, of any mode; they stay as they are.
-        path: The path prefix of the new rules.
+        path: The path prefix of the new rules; None for ``/``, unless a source names origins
+            for some paths alone.
         allow_any: ``*`` may be among them.
 
     Raises:
-        InvalidDocument: Some origin cannot be; each is named, by its source.
+        InvalidDocument: Some origin cannot be; each is named, by its source. Or it is for the
+            caller to say which path a source means.
     """
     errors: dict[str, list[str]] = {}
     have = {(item["origin"], item["path"]) for item in existing}
     items: list[dict[str, Any]] = []
+    prefix = path or "/"
     for source in sources:
+        if path is None and source.within and source.origins:
+            text = _(
+                "They hold where CORS_URLS_REGEX matches, %s, and a rule has a path prefix: name "
+                "the path of the new rules."
+            )
+            errors[source.name] = [text % source.within]
+            continue
         for origin in source.origins:
             problem = _problem(origin, allow_any=allow_any)
             if problem:
                 errors.setdefault(source.name, []).append(problem)
-            elif (origin, path) not in have:
-                have.add((origin, path))
+            elif (origin, prefix) not in have:
+                have.add((origin, prefix))
                 fields = dict(source.fields)
                 if origin == ANY:
                     fields.pop("credentials", None)
-                description = _("Imported from %s") % source.name
-                items.append({"origin": origin, "path": path, **fields, "description": description})
+                fields["description"] = _("Imported from %s") % source.name
+                items.append({"origin": origin, "path": prefix, **fields})
     if errors:
         raise InvalidDocument(errors)
     return {"version": VERSION, KIND: items}

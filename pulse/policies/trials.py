@@ -98,9 +98,9 @@ def _candidates(rule: str) -> Iterator[tuple[str, str, bool]]:
     if is_name:
         letter = next((letter for letter in name if letter in LOOKALIKES), None)
         if letter is not None:
-            alike = to_ascii(host.replace(letter, LOOKALIKES[letter], 1))
+            alike = to_ascii(name.replace(letter, LOOKALIKES[letter], 1))
             text = _("a letter of another script that looks alike")
-            yield f"{scheme}://{alike}{colon}{port}", text, False
+            yield f"{scheme}://{host.removesuffix(name)}{alike}{colon}{port}", text, False
         yield f"{scheme}://{host}.{colon}{port}", _("a full stop behind it"), False
 
 

@@ -179,15 +179,75 @@ def test_the_form_says_whom_the_end_of_a_rule_would_break(kim) -> None:
     )
 
 
-def test_origins_that_were_refused_are_told_and_proposed(kim) -> None:
+def test_the_form_says_what_other_rules_allow_less_and_whom_nobody_knows(kim, settings) -> None:
+    """A rule that is found is not yet one that does."""
+    wide = "https://*.example.org"
+    apply({"origin": wide, "credentials": True}, {"origin": "https://a.example.org"})
+    name = f"cors_origins:{wide} /"
+    buckets.add(buckets.CORS_USED, name, 1040)
+    buckets.add(buckets.CORS_USED, f"{name} https://a.example.org", 40)
+    page = text(kim.get("corsorigin_change", row(wide).pk))
+    less = page.partition("other rules would allow these less:")[2]
+    assert re.match(r"\s+https://a\.example\.org \(cookies\)", less)
+    assert "1,000 answers went to origins that are not known." in page
+    assert "could not read any more" not in page
+    assert "do for all of them" not in page
+    assert "is not looked at" not in page
+    settings.CORS_ALLOWED_ORIGINS = ["https://host.example"]
+    page = text(kim.get("corsorigin_change", row(wide).pk))
+    assert "What the CORS settings allow is not looked at." in page
+
+
+@pytest.mark.parametrize("used", [0, 1])
+def test_only_of_a_rule_that_was_used_it_is_said_what_its_end_would_break(kim, used: int) -> None:
+    apply({"origin": APP}, {"origin": "https://*.example.com"})
+    buckets.add(buckets.CORS_USED, f"cors_origins:{APP} /", used)
+    page = text(kim.get("corsorigin_change", row().pk))
+    assert ("other rules would do for all of them" in page) is bool(used)
+
+
+def test_a_draft_is_asked_whom_it_would_break(kim, settings) -> None:
+    """The rule that is to take over is in it, and not in force yet."""
+    apply({"origin": APP})
+    buckets.add(buckets.CORS_USED, f"cors_origins:{APP} /")
+    settings.PULSE = {"PUBLISH": "manual"}
+    before = revision()
+    assert "could not read any more" in text(kim.get("corsorigin_change", row().pk))
+    apply({"origin": "https://*.example.com"})
+    assert revision() == before
+    assert "do for all of them" in text(kim.get("corsorigin_change", row().pk))
+
+
+def test_other_rules_that_cannot_be_are_told_and_fail_no_page(kim, monkeypatch) -> None:
+    apply({"origin": APP}, {"origin": "https://b.example.com"})
+    buckets.add(buckets.CORS_USED, f"cors_origins:{APP} /")
+    CorsOrigin.objects.filter(origin="https://b.example.com").update(origin="https://*.com")
+    assert "anybody gets one" in text(kim.get("corsorigin_change", row().pk))
+
+
+def test_who_would_be_allowed_is_told_apart(kim) -> None:
+    wide = "https://*.example.org"
+    apply({"origin": wide, "mode": "shadow"})
+    name = f"cors_origins:{wide} /"
+    for verb, origin, amount in (
+        (buckets.CORS_USED, "a", 3),
+        (buckets.CORS_WOULD_USE, "b", 4),
+    ):
+        buckets.add(verb, name, amount)
+        buckets.add(verb, f"{name} https://{origin}.example.org", amount)
+    page = text(kim.get("corsorigin_changelist"))
+    assert re.search(
+        r"https://a\.example\.org \(3\)\s+Would be allowed:\s+https://b\.example\.org \(4\)", page
+    )
+
+
+def test_origins_that_were_refused_are_told_and_not_proposed(kim) -> None:
+    """Anybody can claim to be any origin: what a stranger sent is no choice to offer."""
     apply({"origin": APP})
     buckets.add(buckets.CORS_REFUSED, "cors_origins:https://new.example /", 7)
-    buckets.add(buckets.CORS_REFUSED, "cors_origins:null /", 9)
     page = text(kim.get("corsorigin_change", row().pk))
-    assert re.search(r"Refused under this path:.*https://new\.example \(7\)", page)
-    form = kim.get("corsorigin_add").content.decode()
-    assert '<option value="https://new.example">' in form
-    assert '<option value="null">' not in form
+    assert re.search(r"anybody can claim to be any origin:.*https://new\.example \(7\)", page)
+    assert "new.example" not in kim.get("corsorigin_add").content.decode()
 
 
 @pytest.mark.parametrize(
@@ -215,7 +275,7 @@ def test_the_form_says_until_when_browsers_may_hold_an_old_answer(
 def test_a_change_of_words_alone_makes_no_answer_old(kim) -> None:
     apply({"origin": APP})
     apply({"origin": APP, "description": "why", "exposed_headers": []})
-    assert "No browser holds" in text(kim.get("corsorigin_change", row().pk))
+    assert "left browsers with an old answer" in text(kim.get("corsorigin_change", row().pk))
     apply({"origin": APP, "methods": ["GET"]})
     assert "may hold" in text(kim.get("corsorigin_change", row().pk))
 
@@ -245,6 +305,41 @@ def test_origins_are_imported_as_one_revision_after_a_preview(kim, settings, mon
     assert "DELETE" in row("https://b.example.com").methods
     assert not row("https://c.example.com").credentials
     assert "Yes, import them" not in text(kim.get("corsorigin_import"))
+
+
+def test_settings_for_some_paths_are_imported_to_a_path_that_one_names(kim, settings) -> None:
+    """They would be for every path, and with the visitor's cookies."""
+    settings.CORS_ALLOWED_ORIGINS = [APP]
+    settings.CORS_ALLOW_CREDENTIALS = True
+    settings.CORS_URLS_REGEX = "^/api/"
+    page = text(kim.get("corsorigin_import"))
+    assert "name the path of the new rules" in page
+    kim.post("corsorigin_import")
+    assert "Start it with a slash" in text(kim.get("corsorigin_import", path="api"))
+    assert not CorsOrigin.objects.exists()
+    shown = kim.get("corsorigin_import", path="/api/")
+    assert 'name="path" id="id_path" value="/api/"' in shown.content.decode()
+    assert "Yes, import them" in shown.content.decode()
+    response = kim.client.post(f"{url('corsorigin_import')}?path=/api/")
+    assert "1 origin was imported." in told(kim.client.get(response.url))
+    assert [made.path for made in CorsOrigin.objects.all()] == ["/api/"]
+
+
+def test_a_rule_that_came_between_preview_and_import_stays(kim, settings, monkeypatch) -> None:
+    """What to add is decided while nobody else can edit."""
+    from pulse.admin import cors
+
+    settings.CORS_ALLOWED_ORIGINS = [APP, "https://b.example.com"]
+    real = cors.carry_out
+
+    def late(*args: Any, **options: Any) -> Any:
+        apply({"origin": APP, "mode": "off"})
+        return real(*args, **options)
+
+    monkeypatch.setattr(cors, "carry_out", late)
+    response = kim.post("corsorigin_import")
+    assert "1 origin was imported." in told(kim.client.get(response.url))
+    assert row().mode == "off"
 
 
 def test_a_bad_origin_is_named_and_nothing_imported(kim, settings, monkeypatch) -> None:

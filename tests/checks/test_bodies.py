@@ -33,6 +33,29 @@ def test_a_site_under_asgi_limits_bodies_while_they_arrive(settings, module) -> 
     assert not [name for name in sys.modules if name.startswith("asgi_of_a_host")]
 
 
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (
+            "# limit_bodies(application) is for later\napplication = get_asgi_application()",
+            ["W090"],
+        ),
+        ("from pulse.asgi import limit_bodies\napplication = get_asgi_application()", ["W090"]),
+        ("note = 'limit_bodies()'", ["W090"]),
+        ("from pulse.asgi import limit_bodies as bounded\napplication = bounded(django)", []),
+        ("from pulse import asgi\napplication = asgi.limit_bodies(django)", []),
+        ("application = outer(limit_bodies(django))", []),
+        ("this is no Python", []),
+    ],
+)
+def test_it_is_called_and_not_only_named(
+    settings, module, source: str, expected: list[str]
+) -> None:
+    """What cannot be read is not judged."""
+    settings.ASGI_APPLICATION = module(source)
+    assert ids(bodies.check_arrival()) == expected
+
+
 @pytest.mark.parametrize("path", [None, "", "application", "no.such.application", ["a"]])
 def test_what_cannot_be_read_is_not_judged(settings, path) -> None:
     """Django says what is wrong with it."""

@@ -50,6 +50,34 @@ def test_regexes_end_where_an_origin_does(settings, pattern, expected) -> None:
 
 
 @pytest.mark.parametrize(
+    ("pattern", "credentials", "expected", "example"),
+    [
+        (r"^.*$", True, "E071", "https://evil.example"),
+        (r".*", True, "E071", "https://evil.example"),
+        (r"^http://.+$", True, "E071", "http://evil.example"),
+        (r"^.*$", False, "W074", "https://evil.example"),
+        (r"^https?://.*example\.com$", True, "W074", "https://evilexample.com"),
+        (r"^http://.*example\.com:\d+$", False, None, ""),
+        (r"^https://app.example.com$", False, "W074", "https://appxexample.com"),
+        (r"^https://(.*\.)?example\.com$", True, None, ""),
+        (r"^https://[\w.-]+\.example\.com$", True, None, ""),
+        (r"^https://([a-z]+\.)*a-b\.example\.com\Z", True, None, ""),
+        (r"^http://192\.168\.0\.\d+$", True, None, ""),
+        (r"(", True, "W071", ""),
+    ],
+)
+def test_regexes_match_what_they_mean_and_no_neighbour(
+    settings, pattern, credentials, expected, example
+) -> None:
+    """S0-01: any origin, in other words, is told as that is; so is a name beside the one meant."""
+    settings.CORS_ALLOWED_ORIGIN_REGEXES = [pattern]
+    settings.CORS_ALLOW_CREDENTIALS = credentials
+    messages = list(cors.check_settings())
+    assert ids(messages) == ([] if expected is None else [expected])
+    assert all(example in message.msg for message in messages)
+
+
+@pytest.mark.parametrize(
     ("debug", "rules", "setting", "expected"),
     [
         (False, [ANY, APP], None, ["W070"]),

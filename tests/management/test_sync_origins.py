@@ -1,6 +1,7 @@
 """``pulse_sync_origins``: the environment and the settings add rules, and change none."""
 
 import json
+import re
 
 import pytest
 from django.core.management import call_command
@@ -64,6 +65,48 @@ def test_the_settings_are_imported_with_what_they_say_of_all(settings) -> None:
     assert "Retry-After" in made.exposed_headers
     assert {"PUT", "DELETE", "PATCH"} < set(made.methods)
     assert "x-csrftoken" in made.allowed_headers
+
+
+def test_settings_for_some_paths_are_imported_to_a_path_that_one_names(settings) -> None:
+    """They would be for every path, and with the visitor's cookies."""
+    settings.CORS_ALLOWED_ORIGINS = [APP]
+    settings.CORS_ALLOW_CREDENTIALS = True
+    for regex in ("^/api/", re.compile("^/api/")):
+        settings.CORS_URLS_REGEX = regex
+        code, out, err = run(NAME, "--from-settings")
+        assert (code, out, listed()) == (1, "", [])
+        assert "CORS_URLS_REGEX matches, ^/api/" in err
+        assert "name the path" in err
+    assert run(NAME, "--from-settings", "--path", "/api/")[0] == 0
+    assert listed() == [(APP, "/api/")]
+    settings.CORS_ALLOWED_ORIGINS = []
+    assert run(NAME, "--from-settings")[0] == 0
+
+
+def test_a_variable_that_one_names_and_that_is_not_set_is_an_error(monkeypatch) -> None:
+    """A slip in its name is no success; one that is set and empty names nobody."""
+    monkeypatch.delenv("CORS_ORIGINZ", raising=False)
+    assert run(NAME, "--env", "CORS_ORIGINZ") == (1, "", "--env: CORS_ORIGINZ is not set.")
+    monkeypatch.setenv("CORS_ORIGINZ", "")
+    code, _, err = run(NAME, "--env", "CORS_ORIGINZ")
+    assert (code, err) == (0, "CORS_ORIGINZ names no origin.\n")
+
+
+def test_what_to_add_is_decided_while_nobody_else_edits(monkeypatch) -> None:
+    """A rule that came a moment before is not written over by the import's own."""
+    monkeypatch.setenv("PULSE_ALLOWED_ORIGINS", f"{APP},{STAGING}")
+    real = publisher.lock
+
+    def late(using: str):
+        monkeypatch.setattr(publisher, "lock", real)
+        CorsOrigin(origin=APP, mode="off", max_age=7).save()
+        return real(using)
+
+    monkeypatch.setattr(publisher, "lock", late)
+    assert run(NAME)[0] == 0
+    row = CorsOrigin.objects.get(origin=APP)
+    assert (row.mode, row.max_age) == ("off", 7)
+    assert len(listed()) == 2
 
 
 def test_the_admin_stays_the_authority(monkeypatch) -> None:

@@ -41,11 +41,22 @@ def own_cors(request):
     )
 
 
+def for_partner(request):
+    """A view that speaks to one origin."""
+    own = {ALLOW: "https://partner.example", CREDENTIALS: "true", EXPOSE: "X-Own"}
+    return HttpResponse("ok", headers=own)
+
+
 def streamed(request):
     return StreamingHttpResponse(iter([b"data: 1\n\n"]), content_type="text/event-stream")
 
 
-urlpatterns = [path("own/", own_cors), path("streamed/", streamed), *site_urls]
+urlpatterns = [
+    path("own/", own_cors),
+    path("partner/", for_partner),
+    path("streamed/", streamed),
+    *site_urls,
+]
 
 
 @pytest.fixture(autouse=True)
@@ -378,6 +389,25 @@ def test_the_hosts_paths_are_the_hosts(call, settings) -> None:
     assert preflight(call).json()["method"] == "OPTIONS"
 
 
+@pytest.mark.parametrize("regex", ["^/api/", "^.*$"])
+@pytest.mark.parametrize("everyone", [False, True])
+def test_what_a_view_says_stays_where_the_settings_say_nothing(
+    call, settings, regex: str, everyone: bool
+) -> None:
+    """Neither opened to all nor told what pulse exposes: not their path, or not their origin."""
+    settings.ROOT_URLCONF = __name__
+    settings.CORS_URLS_REGEX = regex
+    settings.CORS_ALLOWED_ORIGINS = ["https://host.example"]
+    settings.CORS_ALLOW_CREDENTIALS = True
+    settings.CORS_ALLOW_ALL_ORIGINS = everyone
+    response = call("GET", "/partner/", Origin="https://partner.example")
+    own = {ALLOW: "https://partner.example", CREDENTIALS: "true", EXPOSE: "X-Own"}
+    if everyone and regex == "^.*$":
+        assert told(response) == {ALLOW: "*", EXPOSE: DEFAULT_EXPOSED}
+    else:
+        assert told(response) == own
+
+
 def test_a_receiver_is_asked_once_and_heard(call, receiver) -> None:
     """The signal of django-cors-headers still lets in, at one call a request."""
     with policy(APP):
@@ -499,6 +529,35 @@ def test_the_sites_own_pages_are_no_refusal(call) -> None:
     with policy(APP):
         call("POST", ECHO, Origin="http://testserver")
     assert counted(buckets.CORS_REFUSED) == {}
+
+
+@pytest.mark.parametrize(("proto", "refused"), [("https", 0), ("http", 1)])
+def test_the_sites_own_pages_behind_a_proxy_with_tls_are_no_refusal(call, proto, refused) -> None:
+    """By the word of a proxy that is trusted."""
+    with policy(APP, trusted_proxies=[{"network": "127.0.0.0/8"}]):
+        call("POST", ECHO, Origin="https://testserver", **{"X-Forwarded-Proto": proto})
+    assert counted(buckets.CORS_REFUSED).total() == refused
+    with policy(APP):
+        call("POST", ECHO, Origin="https://testserver", **{"X-Forwarded-Proto": "https"})
+    assert counted(buckets.CORS_REFUSED).total() == refused + 1
+
+
+def test_whom_the_hosts_settings_allow_a_rule_in_shadow_would_not(call, settings) -> None:
+    """Nothing would change for them."""
+    settings.CORS_ALLOWED_ORIGINS = [APP]
+    with policy({"origin": APP, "mode": "shadow"}, {"origin": EVIL, "mode": "shadow"}):
+        assert call("GET", ECHO, Origin=APP)[ALLOW] == APP
+        call("GET", ECHO, Origin=EVIL)
+    assert counted(buckets.CORS_WOULD_USE) == {f"cors_origins:{EVIL} /": 1}
+
+
+def test_strangers_that_are_refused_leave_room_for_users(call) -> None:
+    """Else who floods would hide whom the end of a rule breaks."""
+    with policy("https://*.example.org"):
+        for number in range(cors.MAX_COUNTED + 1):
+            call("GET", ECHO, Origin=f"https://x{number}.evil.example")
+        call("GET", ECHO, Origin="https://a.example.org")
+    assert counted(buckets.CORS_USED)["cors_origins:https://*.example.org / https://a.example.org"]
 
 
 def test_invented_origins_are_counted_within_bounds(call) -> None:

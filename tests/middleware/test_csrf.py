@@ -18,6 +18,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from project.urls import urlpatterns as site_urls
+from pulse.store import buckets
 from pulse.testing import override_policies
 from tests.factories import document as doc
 
@@ -207,6 +208,15 @@ def test_an_exempt_view_is_never_refused_and_reads_its_upload_itself(client, ses
             headers={"X-CSRFToken": given},
         )
     assert marked.content == b"True 10"
+
+
+def test_a_charset_that_no_form_has_is_djangos_to_refuse(client, sessions) -> None:
+    """It is no failure in pulse, which vouches for nobody then."""
+    kind = {"content_type": "application/x-www-form-urlencoded; charset=latin-1"}
+    with trusting():
+        good_token(client)
+        assert post(client, "/form/", "said=hello", **kind).status_code == 403
+    assert buckets.last_day().get(buckets.SWALLOWED) is None
 
 
 def test_a_body_that_cannot_be_read_is_djangos_to_refuse(client, sessions, settings) -> None:

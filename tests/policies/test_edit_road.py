@@ -244,6 +244,29 @@ def test_everything_to_shadow_passes_a_broken_row() -> None:
     assert not publisher.has_unpublished()
 
 
+def test_every_kind_of_rule_goes_to_shadow_where_the_published_policy_alone_is_changed(
+    settings,
+) -> None:
+    """A row of each model that can refuse; what takes permissions away stays as it is."""
+    denied = {"network": "203.0.113.9"}
+    headers = {"name": "site", "preset": "html"}
+    tier = default_tier(mode="enforce")
+    policy = {"endpoint_limits": [SEARCH], "access_rules": [denied], "header_policies": [headers]}
+    apply(doc(rate_tiers=[tier], **policy), KIM)
+    settings.PULSE = {"PUBLISH": "manual"}
+    _changed, edit = switches.everything_to_shadow(KIM, source="admin")
+    assert edit.revision is not None
+    modes = {
+        kind: {item["mode"] for item in items}
+        for kind, items in publisher.newest_document().items()
+        if kind in {"rate_tiers", "endpoint_limits", "access_rules", "header_policies"}
+    }
+    assert modes == {
+        **{kind: {"shadow"} for kind in ("rate_tiers", "endpoint_limits", "access_rules")},
+        "header_policies": {"enforce"},
+    }
+
+
 @pytest.mark.parametrize(
     ("kind", "item", "place"),
     [

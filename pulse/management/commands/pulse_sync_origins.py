@@ -1,5 +1,6 @@
 """``manage.py pulse_sync_origins``."""
 
+import os
 import sys
 from typing import Any
 
@@ -32,14 +33,15 @@ class Command(PolicyCommand):
         source.add_argument(
             "--env",
             metavar="NAME",
-            default=origins.VARIABLE,
             help=f"the environment variable (default: {origins.VARIABLE})",
         )
         source.add_argument(
             "--from-settings", action="store_true", help="read CORS_ALLOWED_ORIGINS instead"
         )
         parser.add_argument(
-            "--path", default="/", help="the path prefix of the new rules (default: /)"
+            "--path",
+            help="the path prefix of the new rules (default: /; to be named with --from-settings "
+            "where CORS_URLS_REGEX is set)",
         )
         parser.add_argument(
             "--allow-any", action="store_true", help="let * be among them: any page may read"
@@ -50,17 +52,14 @@ class Command(PolicyCommand):
 
     def handle(self, **options: Any) -> None:
         """Import them."""
-        source = (
-            origins.from_settings()
-            if options["from_settings"]
-            else origins.from_environment(options["env"])
-        )
+        source = _source(options["env"], from_settings=options["from_settings"])
+        path = None if options["path"] is None else _path(options["path"])
         try:
             applied = document.apply(
-                origins.to_add(
+                lambda: origins.to_add(
                     [source],
                     origins.existing_rules(),
-                    path=_path(options["path"]),
+                    path=path,
                     allow_any=options["allow_any"],
                 ),
                 Actor("command", user_name()),
@@ -74,6 +73,14 @@ class Command(PolicyCommand):
         self.print_applied(applied, options["format"])
         if applied.dry_run and applied.changed:
             sys.exit(DIFFERS)
+
+
+def _source(variable: str | None, *, from_settings: bool) -> origins.Source:
+    if from_settings:
+        return origins.from_settings()
+    if variable is not None and variable not in os.environ:
+        raise CommandError(f"--env: {variable} is not set.")
+    return origins.from_environment(variable or origins.VARIABLE)
 
 
 def _path(text: str) -> str:
