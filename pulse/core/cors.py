@@ -4,7 +4,7 @@ Source: the Fetch standard, 3.3 (CORS protocol).
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from pulse.core.document import Item
@@ -87,6 +87,7 @@ class CorsRule:
         private_network: A public page may ask for this site on a private network.
         strict: A preflight for what is not allowed is refused, not only left without permission.
         csrf_trusted: Forms of the origin may post with a valid token.
+        is_for_many: More than one origin can be meant.
     """
 
     name: str
@@ -96,11 +97,11 @@ class CorsRule:
     private_network: bool = False
     strict: bool = False
     csrf_trusted: bool = False
+    is_for_many: bool = field(init=False)
 
-    @property
-    def is_for_many(self) -> bool:
-        """Whether more than one origin can be meant."""
-        return self.origin == ANY or is_wildcard(self.origin)
+    def __post_init__(self) -> None:
+        many = self.origin == ANY or is_wildcard(self.origin)
+        object.__setattr__(self, "is_for_many", many)
 
     def allowed_origin(self, origin: str | None) -> str | None:
         """Return ``Access-Control-Allow-Origin`` for a request that the rule was found for."""
