@@ -11,7 +11,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 #: The tests that meet the database, with its locks and its idea of a transaction.
-SUITES = ("tests/policies", "tests/admin", "tests/management", "tests/flows")
+SUITES = (
+    "tests/policies",
+    "tests/admin",
+    "tests/management",
+    "tests/flows/test_limits_between_processes.py",
+    "tests/flows/test_migrations.py",
+)
 
 
 @pytest.fixture(scope="module")
