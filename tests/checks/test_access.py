@@ -34,8 +34,8 @@ def check(*rules: object) -> list[str]:
         (["0.0.0.0/0", INSIDE[0]], ["W101"]),
         ([{"network": "10.0.0.0/8", "path": "/readyz"}], ["W101"]),
         ([{"network": "10.0.0.0/8", "path": "/admin/"}], []),
-        (["10.0.0.9", {"network": "10.0.0.9/32", "action": "allow"}], ["W102"]),
-        (["10.0.0.9", {"network": "10.0.0.9/32", "path": "/api/"}], []),
+        (["203.0.113.9", {"network": "203.0.113.9/32", "action": "allow"}], ["W102"]),
+        (["203.0.113.9", {"network": "203.0.113.9/32", "path": "/api/"}], []),
     ],
 )
 def test_access_rules(rules, expected) -> None:
