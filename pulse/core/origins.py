@@ -273,7 +273,9 @@ def _ipv6(text: str) -> str | None:
 
 def _canonical(text: str) -> str | None:
     """Guess what a text was meant to be; None where there is nothing to guess from."""
-    text = "".join(text.split())
+    text = text.strip()
+    if not text.isprintable() or " " in text:
+        return None  # Before the blank or after it, or both as one: each is another host.
     scheme, separator, rest = text.partition("://")
     if not separator:
         scheme, rest = "https", text

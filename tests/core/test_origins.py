@@ -216,3 +216,13 @@ def test_only_a_first_label_makes_a_wildcard() -> None:
     assert is_wildcard("https://*.example.com")
     assert not is_wildcard("*")
     assert not is_wildcard("https://app.example.com")
+
+
+@pytest.mark.parametrize(
+    "text", ["https://exa mple.com", "https://a.com https://b.com", "https://a\tb.com"]
+)
+def test_with_a_blank_within_no_host_is_guessed(text: str) -> None:
+    """Each guess would be somebody else's."""
+    with pytest.raises(InvalidOrigin) as error:
+        parse_origin(text)
+    assert "Did you mean" not in str(error.value)
