@@ -1,6 +1,7 @@
 """The admin, as an operator meets it."""
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from django.urls import reverse
 
 from pulse.policies import document, publisher
 from pulse.policies.models import EndpointLimit, PolicyRevision, RateTier
+from pulse.store import heartbeat
 
 SETUP = {
     "version": 1,
@@ -27,6 +29,13 @@ SETUP = {
         {"name": "search", "url_name": "search", "key": "ip", "limits": [{"rate": "60/m"}]}
     ],
 }
+
+
+@pytest.fixture(autouse=True)
+def without_heartbeat() -> Iterator[None]:
+    """Its thread has a connection of its own, to which what a test has not committed never was."""
+    with heartbeat.suspended():
+        yield
 
 
 def url(name: str, *arguments: Any) -> str:
