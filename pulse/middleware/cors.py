@@ -39,6 +39,7 @@ from pulse.middleware.context import Context, is_secure
 from pulse.middleware.responses import fields_of, put
 from pulse.policies import current, origins
 from pulse.store import buckets
+from pulse.store.hourly import HOUR_S
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,6 @@ BY_REQUEST: Final = ("Access-Control-Request-Method", "Access-Control-Request-He
 #: Origins are the clients' to invent: so many texts with one in them are counted an hour, of those
 #: that may read and of those that may not apart, so that a stranger leaves room for users.
 MAX_COUNTED: Final = 500
-HOUR_S: Final = 3600
 NO_RULES: Final = CorsIndex()
 
 

@@ -71,4 +71,5 @@ def _reads_for_itself(view: Callable[..., Any]) -> bool:
 
 
 def _no_response(request: HttpRequest) -> HttpResponse:
+    """Stand for the view that Django's class asks for: its check is called, it is never."""
     raise NotImplementedError(request)

@@ -18,7 +18,7 @@ from pulse.core.document import Document, Item, canonical, key_of
 from pulse.core.origins import ANY, is_wildcard
 from pulse.policies.compiler import compile_document
 from pulse.policies.models import PolicyRevision
-from pulse.store import buckets
+from pulse.store import buckets, hourly
 
 #: How long browsers keep a preflight's answer at most, whatever it says, in seconds.
 CHROMIUM_S: Final = 7200
@@ -118,7 +118,7 @@ def last_day() -> Uses:
     """
     found = Uses()
     for hour, counts in sorted(buckets.last_hours().items()):
-        begin = datetime.fromtimestamp(hour * buckets.HOUR_S, UTC)
+        begin = datetime.fromtimestamp(hour * hourly.HOUR_S, UTC)
         for text, amount in counts.items():
             verb, _space, rest = text.partition(" ")
             if verb == buckets.CORS_REFUSED:

@@ -5,21 +5,13 @@ can reach the site can report anything, so what is kept is bounded, and what fin
 counted in one entry.
 """
 
-import os
-import threading
-import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
-from pulse.store import heartbeat
-from pulse.store.connection import Script, current_backend
+from pulse.store.connection import Script
+from pulse.store.hourly import HOUR_S, Hourly
 
-COLLECT: Final = Script("collect")
-HOUR_S: Final = 3600
-HOURS: Final = 24
-KEPT_S: Final = (HOURS + 2) * HOUR_S
-FLUSH_S: Final = 1.0
 #: Distinct reports of an hour, in a process and in Redis.
 MAX_FIELDS: Final = 1000
 #: No name, directive, origin or route is longer; together at most 1 MB an hour.
@@ -47,59 +39,28 @@ class Reported:
     last: int
 
 
-class _Gathered:
-    """Counts by hour and field that are not in Redis yet, or have no Redis to go to."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin anew, as a forked child must: counts and lock are the parent's."""
-        self.lock = threading.Lock()
-        self.counts: dict[int, Counter[str]] = {}
-
-
-_gathered = _Gathered()
+_gathered: Final = Hourly(
+    "csp reports", "csp", Script("collect"), lambda: MAX_FIELDS, rest=OVERFLOW
+)
 
 
 def add(policy: str, directive: str, source: str, page: str) -> None:
     """Count one report, in this process."""
-    hour = int(time.time()) // HOUR_S
-    field = "\n".join(text[:MAX_TEXT] for text in (policy, directive, source, page))
-    with _gathered.lock:
-        counts = _gathered.counts.setdefault(hour, Counter())
-        counts[field if field in counts or len(counts) < MAX_FIELDS else OVERFLOW] += 1
+    _gathered.add("\n".join(text[:MAX_TEXT] for text in (policy, directive, source, page)))
 
 
 def forget() -> None:
     """Drop what this process gathered and did not yet add."""
-    with _gathered.lock:
-        _gathered.counts = {}
+    _gathered.forget()
 
 
 def flush() -> None:
-    """Add what this process gathered to what all did; without Redis it stays here.
+    """Add what this process gathered to what all did, as the heartbeat does each second.
 
     Raises:
         StoreUnavailable: Redis failed. What was not sent yet stays here.
     """
-    backend = current_backend()
-    with _gathered.lock:
-        oldest = int(time.time()) // HOUR_S - HOURS
-        for hour in [hour for hour in _gathered.counts if hour < oldest]:
-            del _gathered.counts[hour]
-        if backend is None or backend.guard.is_open:
-            return
-        sent, _gathered.counts = _gathered.counts, {}
-    try:
-        while sent:
-            hour, counts = sent.popitem()
-            arguments = [KEPT_S, MAX_FIELDS, *(part for pair in counts.items() for part in pair)]
-            backend.run(COLLECT, (backend.keys.named(f"csp:{hour}"),), arguments)
-    finally:
-        with _gathered.lock:
-            for hour, counts in sent.items():
-                _gathered.counts.setdefault(hour, Counter()).update(counts)
+    _gathered.flush()
 
 
 def last_day() -> tuple[list[Reported], int]:
@@ -115,7 +76,7 @@ def last_day() -> tuple[list[Reported], int]:
     """
     counts: Counter[str] = Counter()
     hours: dict[str, set[int]] = {}
-    for hour, found in _by_hour().items():
+    for hour, found in _gathered.last_hours().items():
         counts.update(found)
         for field in found:
             hours.setdefault(field, set()).add(hour)
@@ -126,26 +87,3 @@ def last_day() -> tuple[list[Reported], int]:
         first, last = min(hours[field]) * HOUR_S, max(hours[field]) * HOUR_S
         reported.append(Reported(policy, directive, source, page, count, first, last))
     return reported, rest
-
-
-def _by_hour() -> dict[int, Counter[str]]:
-    now = int(time.time()) // HOUR_S
-    with _gathered.lock:
-        hours = {
-            hour: Counter(counts)
-            for hour, counts in _gathered.counts.items()
-            if hour >= now - HOURS
-        }
-    backend = current_backend()
-    if backend is not None:
-        for hour in range(now - HOURS, now + 1):
-            reply = backend.call("HGETALL", backend.keys.named(f"csp:{hour}"))
-            found: list[bytes] = reply if isinstance(reply, list) else []  # type: ignore[assignment]
-            for field, amount in zip(found[::2], found[1::2], strict=True):
-                hours.setdefault(hour, Counter())[field.decode()] += int(amount)
-    return hours
-
-
-heartbeat.register("csp reports", FLUSH_S, flush)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_gathered.reset)

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from pulse.exceptions import StoreUnavailable
-from pulse.store import buckets
+from pulse.store import buckets, hourly
 from pulse.store.connection import Backend, current_backend
 from tests.store.conftest import LOCMEM
 
@@ -43,10 +43,10 @@ def test_redis_that_is_away_is_told_and_not_left_out(mortal_cache) -> None:
 
 def test_hours_that_were_not_sent_are_kept(redis_cache, monkeypatch) -> None:
     """That which was sent and not answered may have been counted: it is not sent again."""
-    hour = int(time.time()) // buckets.HOUR_S
+    hour = int(time.time()) // hourly.HOUR_S
     for ago, amount in ((0, 1), (1, 10), (2, 100)):
         with monkeypatch.context() as patched:
-            patched.setattr(time, "time", lambda ago=ago: (hour - ago) * buckets.HOUR_S)
+            patched.setattr(time, "time", lambda ago=ago: (hour - ago) * hourly.HOUR_S)
             buckets.add(buckets.REFUSED, RULE, amount)
     sent = []
 
