@@ -8,6 +8,8 @@ PulseError
 │   ├── InvalidOrigin
 │   ├── InvalidHeader
 │   ├── InvalidSize
+│   ├── InvalidEndpointId
+│   ├── InvalidPathParams
 │   └── InvalidDocument          a whole document, with every error by its place
 ├── InvalidReport(ValueError)    what a browser sent is no report
 └── StoreError
@@ -53,6 +55,19 @@ class InvalidHeader(PolicyError):
 
 class InvalidSize(PolicyError):
     """Text that is no number of bytes."""
+
+
+class InvalidEndpointId(PolicyError):
+    """Text that is neither the name of a target nor an endpoint id."""
+
+    def __init__(self, value: str) -> None:
+        super().__init__(value, "is neither a name nor a method and a route.")
+        # The public text of it, which scripts may look for.
+        self.args = (f"Invalid endpoint_id format: {value}",)
+
+
+class InvalidPathParams(PolicyError):
+    """Values that make no path of a route."""
 
 
 class InvalidDocument(PulseError, ValueError):
