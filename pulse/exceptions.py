@@ -10,6 +10,7 @@ PulseError
 │   ├── InvalidSize
 │   ├── InvalidEndpointId
 │   ├── InvalidPathParams
+│   ├── InvalidSchedule
 │   └── InvalidDocument          a whole document, with every error by its place
 ├── InvalidReport(ValueError)    what a browser sent is no report
 └── StoreError
@@ -68,6 +69,10 @@ class InvalidEndpointId(PolicyError):
 
 class InvalidPathParams(PolicyError):
     """Values that make no path of a route."""
+
+
+class InvalidSchedule(PolicyError):
+    """An interval, cron expression or time zone that makes no schedule."""
 
 
 class InvalidDocument(PulseError, ValueError):
