@@ -11,6 +11,7 @@ PulseError
 │   ├── InvalidEndpointId
 │   ├── InvalidPathParams
 │   ├── InvalidSchedule
+│   ├── InvalidWindow
 │   └── InvalidDocument          a whole document, with every error by its place
 ├── InvalidReport(ValueError)    what a browser sent is no report
 └── StoreError
@@ -73,6 +74,10 @@ class InvalidPathParams(PolicyError):
 
 class InvalidSchedule(PolicyError):
     """An interval, cron expression or time zone that makes no schedule."""
+
+
+class InvalidWindow(PolicyError):
+    """Times that make no maintenance window."""
 
 
 class InvalidDocument(PulseError, ValueError):
