@@ -15,6 +15,7 @@ from uuid import UUID
 
 from django.utils.functional import Promise
 
+from pulse.core.redaction import REDACTED, SECRET_PARTS
 from pulse.core.traces import trace_id_of
 
 #: Stands for the request id outside of requests.
@@ -35,12 +36,8 @@ MAX_DEPTH: Final = 4
 MAX_NAME: Final = 64
 #: A longer number is no number that anybody counted.
 MAX_BITS: Final = 1024
-REDACTED: Final = "***"
 #: Parts of names whose values are not for a log.
-SECRET_NAMES: Final = (
-    *("apikey", "authorization", "cookie", "credential", "csrf", "passphrase", "passwd"),
-    *("password", "privatekey", "querystring", "secret", "sessionid", "signature", "token"),
-)
+SECRET_NAMES: Final = (*SECRET_PARTS, "querystring")
 #: Values that say what they are as text.
 TELLING: Final = (date, time, timedelta, Decimal, UUID, PurePath, Promise)
 
