@@ -22,12 +22,14 @@ class PulseConfig(AppConfig):
         from pulse.policies import current, kinds, names, publisher, seeds
         from pulse.policies.bases import AnnouncedModel
         from pulse.policies.signals import policies_changed
+        from pulse.probes import kinds as probe_kinds
         from pulse.store import heartbeat
 
         logging.install_factory()
         request_finished.connect(logging.forget_request, dispatch_uid="pulse.logging")
         tasks.connect()
         kinds.register_own()
+        probe_kinds.register()
         checks.register_all()
         for model in self.get_models():
             if issubclass(model, AnnouncedModel):

@@ -37,11 +37,16 @@ NUMBERS: Final = {
     "RATE_LIMIT_BURST": Number(1, MAX_COUNT, 20),
     "MAX_BODY_BYTES": Number(0, MAX_BODY_BYTES, 10 * 2**20),
     "SLOW_REQUEST_MS": Number(0, 1000 * MAX_TIMEOUT_S, 1000),
+    "PROBE_PAYLOAD_MAX_BYTES": Number(1, 100 * 2**20, 2**20),
+    "PROBE_PAYLOAD_TOTAL_BYTES": Number(1, 2**30, 10 * 2**20),
+    "PROBE_TURNS": Number(1, 64, 2),
+    "PROBE_RESULTS_MAX": Number(1000, MAX_COUNT, 2_000_000),
 }
 #: What a setting may be; the first is its default.
 CHOICES: Final = {
     "RATE_LIMIT_HEADERS": ("both", "legacy", "ietf", "off"),
     "PUBLISH": ("auto", "manual"),
+    "PROBE_TRANSPORT": ("http", "in_process"),
 }
 
 
@@ -124,6 +129,44 @@ class Conf:
     def SLOW_REQUEST_MS(self) -> int:
         """How long an answer takes that is logged as slow, in milliseconds; 0 for none."""
         return self._number("SLOW_REQUEST_MS")
+
+    @cached_property
+    def PROBE_BASE_URL(self) -> str:
+        """Where probes reach this site, such as ``http://127.0.0.1:8000``; empty: nowhere."""
+        return self._get("PROBE_BASE_URL", "", str).rstrip("/")
+
+    @cached_property
+    def PROBE_TRANSPORT(self) -> str:
+        """How endpoints without a target of their own are probed: ``http`` or ``in_process``."""
+        return self._choice("PROBE_TRANSPORT")
+
+    @cached_property
+    def PROBE_PAYLOAD_MAX_BYTES(self) -> int:
+        """The largest body of one stored payload, in bytes."""
+        return self._number("PROBE_PAYLOAD_MAX_BYTES")
+
+    @cached_property
+    def PROBE_PAYLOAD_TOTAL_BYTES(self) -> int:
+        """The most that all stored payloads' bodies may be together, in bytes."""
+        return self._number("PROBE_PAYLOAD_TOTAL_BYTES")
+
+    @cached_property
+    def PROBE_TURNS(self) -> int:
+        """How many Celery tasks run probes at once, over all workers."""
+        return self._number("PROBE_TURNS")
+
+    @cached_property
+    def PROBE_RESULTS_MAX(self) -> int:
+        """How many single results are kept; the oldest go first."""
+        return self._number("PROBE_RESULTS_MAX")
+
+    @cached_property
+    def SECRET_KEYS(self) -> Sequence[str]:
+        """What encrypts stored secrets: the first writes, all read; empty: ``SECRET_KEY``'s."""
+        value = self._entries().get("SECRET_KEYS", ())
+        if isinstance(value, list | tuple) and all(isinstance(key, str) and key for key in value):
+            return tuple(value)
+        return ()
 
     @cached_property
     def client_secret(self) -> bytes:

@@ -12,8 +12,21 @@ PulseError
 │   ├── InvalidPathParams
 │   ├── InvalidSchedule
 │   ├── InvalidWindow
+│   ├── InvalidExpectation
 │   └── InvalidDocument          a whole document, with every error by its place
 ├── InvalidReport(ValueError)    what a browser sent is no report
+├── ProbeError                   a probe that cannot be started or sent, and why
+│   ├── TargetForbidden(ValueError)
+│   │   ├── ForbiddenUrl         a URL that pulse does not call
+│   │   └── ForbiddenAddress     an address that pulse does not connect to
+│   ├── CallFailed               a call that has no whole answer, and why
+│   ├── UnknownTarget
+│   ├── UnknownSchedule
+│   ├── UnknownJob
+│   ├── CooldownActive           it was started a moment ago
+│   ├── TooManyJobs
+│   ├── JobFinished              what has ended cannot be cancelled
+│   └── SecretUnreadable         a secret is stored nowhere, or under a key that is gone
 └── StoreError
     ├── StoreUnavailable         the counters cannot be reached in time
     └── StaleAnnouncement        the counters belong to another revision: nothing was charged
@@ -80,6 +93,10 @@ class InvalidWindow(PolicyError):
     """Times that make no maintenance window."""
 
 
+class InvalidExpectation(PolicyError):
+    """Something that no answer can be judged by."""
+
+
 class InvalidDocument(PulseError, ValueError):
     """A policy document that cannot be applied.
 
@@ -96,6 +113,122 @@ class InvalidDocument(PulseError, ValueError):
 
 class InvalidReport(PulseError, ValueError):
     """A body that is no report of a browser."""
+
+
+class ProbeError(PulseError):
+    """The base of what keeps a probe, or a webhook, from being sent or answered."""
+
+
+class TargetForbidden(ProbeError, ValueError):
+    """Somewhere that pulse sends nothing to, on anybody's word.
+
+    Attributes:
+        reason: Why, as the wire contract names it.
+    """
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class ForbiddenUrl(TargetForbidden):
+    """A URL that pulse does not call. The URL is not told: it may have a secret in it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"URL not allowed: {reason}", reason)
+
+
+class ForbiddenAddress(TargetForbidden):
+    """An address that pulse does not connect to."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"Address not allowed: {address} ({reason})", reason)
+        self.address = address
+
+
+class CallFailed(ProbeError):
+    """A call that has no whole answer.
+
+    Attributes:
+        failure: A value of ``core.attempts.Failure``.
+        detail: The failure in words for people, without secrets.
+    """
+
+    def __init__(self, failure: str, detail: str) -> None:
+        super().__init__(detail)
+        self.failure = failure
+        self.detail = detail
+
+
+class UnknownTarget(ProbeError):
+    """There is no such target in force; for an empty name, nothing at all to probe."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Unknown target: {name}" if name else "There is nothing to probe.")
+        self.name = name
+
+
+class UnknownSchedule(ProbeError):
+    """There is no such schedule in force."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Unknown schedule: {name}")
+        self.name = name
+
+
+class UnknownJob(ProbeError):
+    """There is no such job."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Unknown job: {name}")
+        self.name = name
+
+
+class CooldownActive(ProbeError):
+    """It was started by hand less than its cooldown ago.
+
+    Attributes:
+        retry_after_s: When it may be, in seconds from now.
+    """
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(
+            f"Probe cooldown active. Please wait {retry_after_s:.1f}s before starting another probe"
+        )
+        self.retry_after_s = retry_after_s
+
+
+class TooManyJobs(ProbeError):
+    """As many jobs are open as may be.
+
+    Attributes:
+        running: How many are queued or running.
+        most: How many may be.
+    """
+
+    def __init__(self, running: int, most: int) -> None:
+        super().__init__(
+            f"Too many concurrent probe jobs ({running}/{most}). "
+            "Wait for existing jobs to complete."
+        )
+        self.running = running
+        self.most = most
+
+
+class JobFinished(ProbeError):
+    """A job that has ended cannot be cancelled."""
+
+    def __init__(self, job: int, status: str) -> None:
+        super().__init__(f"Job {job} has ended already: {status}.")
+        self.job = job
+        self.status = status
+
+
+class SecretUnreadable(ProbeError):
+    """A secret that is stored nowhere, or was encrypted with a key that is gone."""
+
+    def __init__(self, reason: str = "It was encrypted with a key that is gone.") -> None:
+        super().__init__(reason)
 
 
 class StoreError(PulseError):

@@ -5,13 +5,13 @@ from typing import Any, Final
 
 from django.utils.translation import gettext as _
 
-from pulse.core.document import VERSION, Document, canonical, key_of
+from pulse.core.document import VERSION, Document, Item, canonical, key_of
 from pulse.core.snapshot import ENDPOINTS
 from pulse.exceptions import InvalidDocument
 from pulse.policies import kinds
 from pulse.policies.bases import Limit, Policy
 from pulse.policies.consistency import check_limits, missing_limits
-from pulse.policies.kinds import Errors, Item, Kind, Named, add_error, collect_errors, read_limits
+from pulse.policies.kinds import Errors, Kind, Named, add_error, collect_errors, read_limits
 from pulse.policies.models import EndpointLimit, RateTier
 from pulse.policies.reading import check_storable
 
@@ -28,6 +28,7 @@ class Application:
         self._errors: Errors = {}
         self._prune = False
         self._named: dict[Named, dict[str, Any]] = {}
+        self._places: dict[str, dict[str, int]] = {}
 
     def run(self, *, prune: bool) -> None:
         """Save every item that differs; with ``prune``, delete what the document does not name.
@@ -57,6 +58,16 @@ class Application:
                 for row in gone:
                     row.delete(using=self._using)
 
+    def check(self, whole: Document) -> None:
+        """Look over what came of it, told by the places of the document that was written.
+
+        Raises:
+            InvalidDocument: Items do not go together.
+        """
+        errors = kinds.problems_of(whole, self._places)
+        if errors:
+            raise InvalidDocument(errors)
+
     def _check_top(self) -> None:
         if not isinstance(self._document, Mapping):
             raise InvalidDocument({"document": [_("Write a mapping that begins with version: 1.")]})
@@ -78,7 +89,7 @@ class Application:
     def _apply_kind(
         self, kind: Kind, items: Iterable[Any], rows: Mapping[str, Policy]
     ) -> Iterable[str]:
-        seen: set[str] = set()
+        seen: dict[str, int] = {}
         prepared: list[tuple[Policy, list[Limit] | None]] = []
         read = [self._long_form(kind, item, f"{kind.name}.{n}") for n, item in enumerate(items)]
         self._look_up(kind, [item for item in read if item is not None])
@@ -90,7 +101,7 @@ class Application:
             if key in seen:
                 add_error(self._errors, here, _("The document names this twice."))
                 continue
-            seen.add(key)
+            seen[key] = place
             row, limits = self._read(kind, item, rows.get(key), here)
             prepared.append((row, limits))
         if kind.model is RateTier:
@@ -98,6 +109,7 @@ class Application:
             self._give_default(kind, [row for row, _limits in prepared], unnamed)
         if not self._errors:
             self._save(kind, prepared, rows)
+        self._places[kind.name] = seen
         return seen
 
     def _long_form(self, kind: Kind, item: Any, place: str) -> Item | None:

@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pulse.core.document import VERSION, Document, canonical, key_of
+from pulse.core.document import VERSION, Document, Item, canonical, key_of
 from pulse.core.snapshot import ENDPOINTS
 from pulse.exceptions import InvalidDocument
 from pulse.policies import kinds
 from pulse.policies.application import Application
 from pulse.policies.bases import Limit, Policy
 from pulse.policies.consistency import check_limits
-from pulse.policies.kinds import Item, Kind, add_error, limit_to_item
+from pulse.policies.kinds import Kind, add_error, limit_to_item
 from pulse.policies.models import EndpointLimit, RateTier
 
 
@@ -41,7 +41,9 @@ class _Completion(Application):
             self._apply_kind(kind, self._document.get(kind.name, ()), {})
         if self._errors:
             raise InvalidDocument(self._errors)
-        return {"version": VERSION, **self._items}
+        whole = {"version": VERSION, **self._items}
+        self.check(whole)
+        return whole
 
     def _look_up(self, kind: Kind, items: Iterable[Item]) -> None:
         """Make an unsaved row for each name, where there can be one."""

@@ -115,8 +115,11 @@ def apply(
 def _apply(document: Document, *, prune: bool, dry_run: bool) -> Applied:
     using = publisher.database()
     before = publisher.document_of_rows(using)
-    Application(document, using).run(prune=prune)
-    changes = difference(before, publisher.document_of_rows(using), kinds.keys())
+    application = Application(document, using)
+    application.run(prune=prune)
+    after = publisher.document_of_rows(using)
+    application.check(after)
+    changes = difference(before, after, kinds.keys())
     applied = Applied(publisher.lock(using).revision, bool(changes), dry_run, changes)
     if dry_run:
         raise _DryRun(applied)

@@ -5,7 +5,7 @@ in its order, in which what is named comes before what names it.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from django.db.models import Field, Model, Prefetch
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
-from pulse.core.document import key_of
+from pulse.core.document import Document, Item, canonical, key_of
 from pulse.core.quotas import Algorithm
 from pulse.exceptions import InvalidQuota
 from pulse.policies.bases import Limit, Policy
@@ -34,7 +34,6 @@ from pulse.policies.models import (
     TrustedProxy,
 )
 
-Item = Mapping[str, Any]
 Errors = dict[str, list[str]]
 
 SHARED: Final = ("mode", "percent", "description", "starts_at", "ends_at")
@@ -52,6 +51,20 @@ class Named:
 
 
 @dataclass(frozen=True)
+class Problem:
+    """What keeps one item of a whole document from being a policy beside the others.
+
+    Attributes:
+        place: The item's, in the document's list of its kind.
+        field: Of which field; empty for the item as a whole.
+    """
+
+    place: int
+    field: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Kind:
     """One list of the document.
 
@@ -64,6 +77,8 @@ class Kind:
         limits: The rows of an item's list ``limits``; None where items have no such list.
         short: The field that a bare string stands for.
         singles: Fields that may be one text where the rows keep a list.
+        check: Looks the kind's items over within a whole document, defaults written out: what
+            validators of one row cannot see.
     """
 
     name: str
@@ -74,6 +89,7 @@ class Kind:
     limits: type[Limit] | None = None
     short: tuple[str, ...] = ()
     singles: tuple[str, ...] = ()
+    check: Callable[[Document], Iterable[Problem]] | None = None
 
     @property
     def all_fields(self) -> tuple[str, ...]:
@@ -314,6 +330,27 @@ def find_kind(name: str) -> Kind | None:
 def kind_of(model: type[Model]) -> Kind | None:
     """Return the kind whose rows a model holds."""
     return next((kind for kind in _registry.values() if kind.model is model), None)
+
+
+def problems_of(
+    document: Document, places: Mapping[str, Mapping[str, int]] | None = None
+) -> Errors:
+    """List what the kinds find wrong with their items in a whole document.
+
+    Args:
+        document: Canonical, defaults written out.
+        places: Where items stand in what somebody wrote, by kind and canonical key; an item that
+            is not there is told of by its key.
+    """
+    errors: Errors = {}
+    for kind in all_kinds():
+        for problem in kind.check(document) if kind.check else ():
+            key = key_of(document[kind.name][problem.place], kind.key)
+            written = (places or {}).get(kind.name, {}).get(canonical(key))
+            item = " ".join(map(str, key.values())) if written is None else written
+            field_of = f".{problem.field}" if problem.field else ""
+            add_error(errors, f"{kind.name}.{item}{field_of}", problem.text)
+    return errors
 
 
 def keys() -> dict[str, tuple[str, ...]]:

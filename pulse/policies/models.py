@@ -445,6 +445,12 @@ class PolicyState(models.Model):
 
     class Meta:
         verbose_name = _("policy state")
+        # What people may do on the pages and by the API; each includes the ones before.
+        permissions: ClassVar[list[tuple[str, Any]]] = [
+            ("view", "Can see pulse's pages"),
+            ("operate", "Can start and cancel probes"),
+            ("administer", "Can change policies"),
+        ]
 
     def __str__(self) -> str:
         return f"revision {self.revision}"

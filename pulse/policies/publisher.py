@@ -147,11 +147,13 @@ def has_unpublished() -> bool:
 
 def problems_of_rows() -> list[str]:
     """Say why the rows cannot be published; nothing if they can."""
+    document = document_of_rows()
+    errors = kinds.problems_of(document)
     try:
-        prove(document_of_rows())
+        prove(document)
     except InvalidDocument as error:
-        return [f"{place}: {' '.join(texts)}" for place, texts in error.errors.items()]
-    return []
+        errors = error.errors
+    return [f"{place}: {' '.join(texts)}" for place, texts in errors.items()]
 
 
 def draft_changes() -> list[dict[str, Any]]:
@@ -230,6 +232,8 @@ def _finish(state: PolicyState, here: Edit, using: str) -> None:
     snapshot = compile_document(document, announcement, timezone.now().timestamp())
     if snapshot.valid_until is not None:
         prove(document)
+    if errors := kinds.problems_of(document):
+        raise InvalidDocument(errors)
     previous = PolicyRevision.objects.using(using).filter(number=state.revision).first()
     before: Document = previous.document if previous else {"version": VERSION}
     changes = difference(before, document, kinds.keys())

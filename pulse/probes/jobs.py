@@ -1,0 +1,332 @@
+"""Jobs: started by hand or by a schedule, cancelled, run again, and ended in time.
+
+Every refusal is decided under the engine's lock, so a cooldown and a number of jobs are exact over
+any number of processes; a refused start leaves nothing behind.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+
+from django.db.models import Count, F
+from django.db.models.functions import Now
+
+from pulse.exceptions import (
+    CooldownActive,
+    JobFinished,
+    TooManyJobs,
+    UnknownJob,
+    UnknownSchedule,
+    UnknownTarget,
+)
+from pulse.policies.publisher import Actor
+from pulse.probes import engine
+from pulse.probes.engine import Engine
+from pulse.probes.plan import Plan, Target, current_plan
+from pulse.probes.state import (
+    OPEN_ITEMS,
+    OPEN_JOBS,
+    TRANSITIONS,
+    DiscoveredEndpoint,
+    ItemState,
+    JobStatus,
+    ProbeItem,
+    ProbeJob,
+    ProbeStart,
+    Trigger,
+)
+
+logger = logging.getLogger(__name__)
+
+#: Between two starts of a target by hand, in seconds; a schedule names its own.
+TARGET_COOLDOWN_S: Final = 30.0
+#: What was started by hand goes before what is merely due.
+BY_HAND: Final = 0
+BY_SCHEDULE: Final = 10
+#: Rows are inserted in batches of this size.
+BATCH: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked for: one schedule, or some targets, or every safe target there is.
+
+    Attributes:
+        timeout_s: Of each probe, where it is less than the target's own, in seconds.
+        deadline_s: Of the whole job, from now on; at most the budget's, in seconds.
+    """
+
+    schedule: str = ""
+    targets: tuple[str, ...] = ()
+    timeout_s: float | None = None
+    deadline_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Starter:
+    """Who starts a job, and by which door."""
+
+    actor: Actor
+    trigger: Trigger
+    request_id: str = ""
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A job before it has a row: what it probes, and whose cooldowns it obeys."""
+
+    targets: list[Target] = field(default_factory=list)
+    cooldowns: dict[str, float] = field(default_factory=dict)
+
+
+def start(order: Order, starter: Starter) -> ProbeJob:
+    """Start a job by hand; workers find it by themselves.
+
+    Raises:
+        InvalidEndpointId: A target is neither a name nor an endpoint id (S0-07).
+        UnknownTarget: There is no such target; or nothing to probe at all.
+        UnknownSchedule: There is no such schedule in force.
+        CooldownActive: It was started a moment ago (S0-15).
+        TooManyJobs: As many as may be are open (S0-16).
+    """
+    with engine.locked() as held:
+        plan = current_plan(held.now.timestamp())
+        draft = _draft(plan, order, held)
+        _check_cooldowns(draft.cooldowns, held)
+        _check_open(plan.budget.max_jobs, held)
+        deadline_s = min(order.deadline_s or plan.budget.job_timeout_s, plan.budget.job_timeout_s)
+        job = insert(
+            ProbeJob(
+                trigger=starter.trigger,
+                schedule=order.schedule,
+                actor_type=starter.actor.type,
+                actor_name=starter.actor.name[:150],
+                request_id=starter.request_id[:128],
+                deadline_at=held.now + timedelta(seconds=deadline_s),
+                timeout_s=order.timeout_s,
+                revision=plan.revision,
+            ),
+            draft.targets,
+            held,
+            priority=BY_HAND,
+        )
+        for scope in draft.cooldowns:
+            ProbeStart.objects.using(held.using).update_or_create(
+                scope=scope, defaults={"started_at": held.now}
+            )
+    logger.info(
+        "Probe job %s started by %s %s: %d probes",
+        job.pk,
+        job.actor_type,
+        job.actor_name,
+        job.total,
+    )
+    return job
+
+
+def rerun(job_id: int, starter: Starter) -> ProbeJob:
+    """Start a new job of what did not end well in another.
+
+    Raises:
+        UnknownJob: There is no such job.
+        UnknownTarget: All of it is ``ok``, or its targets are gone.
+        CooldownActive: As for ``start``.
+        TooManyJobs: As for ``start``.
+    """
+    using = engine.database()
+    job = find(job_id)
+    names = (
+        ProbeItem.objects.using(using)
+        .filter(job=job)
+        .exclude(state__in=[ItemState.OK, *OPEN_ITEMS])
+        .order_by("pk")
+        .values_list("target", flat=True)
+    )
+    order = Order(targets=tuple(names), timeout_s=job.timeout_s)
+    if not order.targets:
+        raise UnknownTarget("")
+    return start(order, starter)
+
+
+def cancel(job_id: int) -> ProbeJob:
+    """Cancel a job: what waits is not sent, what runs is broken off. Again changes nothing.
+
+    Raises:
+        UnknownJob: There is no such job.
+        JobFinished: It ended in another way.
+    """
+    with engine.locked() as held:
+        job = find(job_id)
+        if job.status == JobStatus.CANCELLED:
+            return job
+        if not end(job, JobStatus.CANCELLED, held):
+            raise JobFinished(job.pk, job.status)
+        _close_items(ProbeItem.objects.using(held.using).filter(job=job), ItemState.CANCELLED, held)
+    logger.info("Probe job %s cancelled", job.pk)
+    return job
+
+
+def find(job_id: int) -> ProbeJob:
+    """Return a job.
+
+    Raises:
+        UnknownJob: There is none of this number.
+    """
+    job = ProbeJob.objects.using(engine.database()).filter(pk=job_id).first()
+    if job is None:
+        raise UnknownJob(str(job_id))
+    return job
+
+
+def insert(job: ProbeJob, targets: Sequence[Target], held: Engine, *, priority: int) -> ProbeJob:
+    """Insert a job and its items; who calls holds the lock."""
+    job.created_at, job.total = held.now, len(targets)
+    job.save(using=held.using)
+    insert_items([(job, targets)], held, priority=priority)
+    return job
+
+
+def insert_items(
+    drafts: Iterable[tuple[ProbeJob, Sequence[Target]]], held: Engine, *, priority: int
+) -> None:
+    """Insert the items of jobs that have rows; who calls holds the lock."""
+    ProbeItem.objects.using(held.using).bulk_create(
+        [
+            ProbeItem(
+                job=job,
+                target=target.name,
+                endpoint_id=target.endpoint_id,
+                host=target.host,
+                transport=target.transport,
+                priority=priority,
+                due_at=job.slot_at or held.now,
+            )
+            for job, targets in drafts
+            for target in targets
+        ],
+        batch_size=BATCH,
+    )
+
+
+def end(job: ProbeJob, status: JobStatus, held: Engine, *, error: str = "") -> bool:
+    """Bring a job to an end state; False where it is at one already.
+
+    The transition is guarded by what the row says now, not by what was read.
+    """
+    allowed = [before for before, after in TRANSITIONS.items() if status in after]
+    rows = ProbeJob.objects.using(held.using).filter(pk=job.pk, status__in=allowed)
+    done = rows.update(status=status, finished_at=held.now, error=error)
+    if done:
+        job.status, job.finished_at, job.error = status, held.now, error
+    return bool(done)
+
+
+def end_overdue(held: Engine) -> list[ProbeJob]:
+    """Bring the jobs past their deadline to an end; what they have is kept (S0-18)."""
+    rows = ProbeJob.objects.using(held.using)
+    overdue = list(rows.filter(status__in=OPEN_JOBS, deadline_at__lte=held.now))
+    for job in overdue:
+        open_items = ProbeItem.objects.using(held.using).filter(job=job, state__in=OPEN_ITEMS)
+        _close_items(
+            open_items, ItemState.TIMEOUT, held, error="deadline", detail="the job's time was over"
+        )
+        end(job, JobStatus.TIMEOUT, held)
+        told = counts([job.pk], held.using)[job.pk]
+        limit_s = (job.deadline_at - job.created_at).total_seconds()
+        logger.error(
+            "Probe job timed out",
+            extra={
+                "job": job.pk,
+                "schedule": job.schedule,
+                "limit_s": limit_s,
+                "total": job.total,
+                "completed": job.total - told["timeout"],
+            },
+        )
+    return overdue
+
+
+def end_finished(job_ids: Iterable[int], held: Engine) -> int:
+    """Bring those jobs to ``completed`` of which no item is open; returns how many."""
+    rows = ProbeJob.objects.using(held.using)
+    open_items = ProbeItem.objects.using(held.using).filter(state__in=OPEN_ITEMS)
+    return (
+        rows.filter(pk__in=set(job_ids), status__in=OPEN_JOBS)
+        .exclude(pk__in=open_items.filter(job__in=set(job_ids)).values("job"))
+        .update(status=JobStatus.COMPLETED, finished_at=Now())
+    )
+
+
+def counts(job_ids: Iterable[int], using: str) -> dict[int, dict[str, int]]:
+    """Count the items of jobs by state, ``total`` first; one query."""
+    ids = list(job_ids)
+    found = {job: {"total": 0, **dict.fromkeys(ItemState.values, 0)} for job in ids}
+    rows = ProbeItem.objects.using(using).filter(job__in=ids).order_by()
+    for job, state, number in rows.values_list("job", "state").annotate(number=Count("pk")):
+        found[job][state] = number
+        found[job]["total"] += number
+    return found
+
+
+def samples(names: Iterable[str], using: str) -> dict[str, Mapping[str, Any]]:
+    """Return the generated samples of endpoint ids; one query, none where nothing needs one."""
+    wanted = [name for name in names if " " in name]
+    if not wanted:
+        return {}
+    rows = DiscoveredEndpoint.objects.using(using).filter(endpoint_id__in=wanted)
+    return {name: sample or {} for name, sample in rows.values_list("endpoint_id", "sample")}
+
+
+def _draft(plan: Plan, order: Order, held: Engine) -> _Draft:
+    draft = _Draft()
+    if order.schedule:
+        planned = plan.schedules.get(order.schedule)
+        if planned is None:
+            raise UnknownSchedule(order.schedule)
+        names: Sequence[str] = planned.targets
+        draft.cooldowns[f"schedule:{planned.name}"] = planned.cooldown_s
+    else:
+        names = tuple(dict.fromkeys(order.targets)) or plan.safe_targets
+        scopes = [f"target:{name}" for name in names] if order.targets else ["everything"]
+        draft.cooldowns |= dict.fromkeys(scopes, TARGET_COOLDOWN_S)
+    if not names:
+        raise UnknownTarget("")
+    known = samples(names, held.using)
+    draft.targets = [plan.target(name, known.get(name)) for name in names]
+    return draft
+
+
+def _check_cooldowns(cooldowns: Mapping[str, float], held: Engine) -> None:
+    rows = ProbeStart.objects.using(held.using).filter(scope__in=list(cooldowns))
+    left_s = 0.0
+    for scope, started_at in rows.values_list("scope", "started_at"):
+        passed_s = (held.now - started_at).total_seconds()
+        left_s = max(left_s, cooldowns[scope] - passed_s)
+    if left_s > 0:
+        raise CooldownActive(left_s)
+
+
+def _check_open(most: int, held: Engine) -> None:
+    rows = ProbeJob.objects.using(held.using).filter(status__in=OPEN_JOBS)
+    running = rows.exclude(trigger=Trigger.SCHEDULE).count()
+    if running >= most:
+        raise TooManyJobs(running, most)
+
+
+def _close_items(
+    rows: Any, state: ItemState, held: Engine, *, error: str = "", detail: str = ""
+) -> int:
+    """End open items. Their fences go up, so that who still runs them records nothing."""
+    return int(
+        rows.filter(state__in=OPEN_ITEMS).update(
+            state=state,
+            fence=F("fence") + 1,
+            lease_until=None,
+            owner="",
+            finished_at=held.now,
+            error=error,
+            detail=detail,
+        )
+    )

@@ -1,0 +1,406 @@
+"""What is to be probed, compiled from the policy in force: values that the engine runs by.
+
+The engine never reads policy rows. A plan is made once for a document and the time that it holds;
+what it cannot know, samples of discovered routes and secrets, is looked up where a job is made.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import unquote, urlencode
+
+from django.urls import NoReverseMatch, reverse
+
+from pulse.conf import conf
+from pulse.core.announcement import Announcement
+from pulse.core.attempts import Call
+from pulse.core.document import Document, Item, canonical
+from pulse.core.expectations import Expectations, merge, parse_expectations
+from pulse.core.schedules import Schedule, make_schedule
+from pulse.core.snapshot import Mode
+from pulse.core.targets import SAFE_METHODS, EndpointId, fill_route, host_key, parse_target
+from pulse.core.windows import Window, make_window
+from pulse.exceptions import PulseError, UnknownTarget
+from pulse.policies import current, routes
+from pulse.probes.kinds import BUDGETS, PAYLOADS, SCHEDULES, TARGETS, WINDOWS
+
+#: What a budget is where nobody has written one.
+BUDGET: Final[Mapping[str, Any]] = {
+    "max_jobs": 3,
+    "max_concurrency": 200,
+    "max_per_host": 2,
+    "job_timeout_s": 600.0,
+}
+INFINITY: Final = float("inf")
+IN_PROCESS: Final = "in_process"
+#: The host of what is probed without a network.
+IN_PROCESS_HOST: Final = "in-process"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How much is probed at once, over all workers."""
+
+    max_jobs: int
+    max_concurrency: int
+    max_per_host: int
+    job_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is sent to one place, and what is expected of it.
+
+    Attributes:
+        name: Of the target, or the endpoint id that stands in its place.
+        endpoint_id: ``METHOD /route`` of this site; empty for other sites.
+        call: What is sent, without secrets; the URL is a path alone where no base is known.
+        secrets: ``secret_headers`` as the document has them.
+        host: Whose cap it counts against, ``host:port``.
+        reruns: It is sent again where its worker vanished; else it is lost.
+        problem: Why it cannot be sent, in words; empty where it can.
+    """
+
+    name: str
+    endpoint_id: str
+    call: Call
+    secrets: Mapping[str, str]
+    host: str
+    transport: str
+    expect: Mapping[str, Any]
+    reruns: bool
+    mode: Mode
+    public_name: str = ""
+    public_group: str = ""
+    description: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A schedule: when its targets are probed, and what is made of it."""
+
+    name: str
+    schedule: Schedule
+    targets: tuple[str, ...]
+    expect: Mapping[str, Any]
+    timeout_s: float | None
+    deadline_s: float
+    retries: int
+    retry_backoff_s: float
+    cooldown_s: float
+    max_concurrency: int | None
+    failure_threshold: int
+    success_threshold: int
+    mode: Mode
+    description: str = ""
+
+    @property
+    def definition(self) -> str:
+        """A hash of when it runs: another one has another next slot."""
+        text = f"{self.schedule!r}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """Everything that is probed by one document at one time.
+
+    Attributes:
+        announcement: Names the revision; None where no database has told one.
+        valid_until: When the next policy of it starts or ends, in epoch seconds.
+        stamp: Tells two sets of schedules apart.
+    """
+
+    announcement: Announcement | None
+    valid_until: float | None
+    budget: Budget
+    schedules: Mapping[str, Planned]
+    windows: Mapping[str, Window]
+    stamp: str
+    _items: Mapping[str, Item] = field(repr=False)
+    _payloads: Mapping[str, Item] = field(repr=False)
+    _compiled: dict[str, Target] = field(default_factory=dict, repr=False)
+
+    @property
+    def revision(self) -> int:
+        """The number of the revision; 0 for the empty policy."""
+        return 0 if self.announcement is None else self.announcement.revision
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """Name the targets in force, in order."""
+        return tuple(self._items)
+
+    @property
+    def safe_targets(self) -> tuple[str, ...]:
+        """Name the targets in force that may be probed without a thought."""
+        return tuple(name for name, item in self._items.items() if item["method"] in SAFE_METHODS)
+
+    def target(self, name: str, sample: Mapping[str, Any] | None = None) -> Target:
+        """Return a target by its name, or by an endpoint id.
+
+        Args:
+            name: Either.
+            sample: Of a discovered endpoint: ``path_params``, ``query``, ``body``; a stored
+                payload goes before it.
+
+        Raises:
+            InvalidEndpointId: It is neither a name nor an endpoint id (S0-07).
+            UnknownTarget: There is no such target in force, or the endpoint's method is not safe.
+        """
+        if sample is None and (found := self._compiled.get(name)) is not None:
+            return found
+        parsed = parse_target(name)
+        if isinstance(parsed, EndpointId):
+            if not parsed.is_safe:
+                raise UnknownTarget(name)
+            return _of_endpoint(parsed, self._payloads.get(name, {}), sample or {})
+        item = self._items.get(name)
+        if item is None:
+            raise UnknownTarget(name)
+        target = _of_item(item, self._payloads.get(name, {}))
+        self._compiled[name] = target
+        return target
+
+    def expectations(self, target: Target, schedule: str) -> Expectations:
+        """Return what is expected of a target within a schedule; of none for an empty name."""
+        planned = self.schedules.get(schedule)
+        return parse_expectations(merge(planned.expect if planned else {}, target.expect))
+
+
+@dataclass(slots=True)
+class _Held:
+    document: Document | None = None
+    plan: Plan | None = None
+
+
+_held = _Held()
+
+
+def current_plan(now: float) -> Plan:
+    """Return the plan of the policy in force; compiled anew where that is another.
+
+    Args:
+        now: Epoch seconds.
+    """
+    snapshot = current.current_snapshot()
+    document = current.document_in_force()
+    plan = _held.plan
+    if (
+        plan is None
+        or document is not _held.document
+        or (plan.valid_until is not None and plan.valid_until <= now)
+        or plan.announcement != snapshot.announcement
+    ):
+        plan = compile_plan(document, snapshot.announcement, now)
+        _held.document, _held.plan = document, plan
+    return plan
+
+
+def compile_plan(document: Document, announcement: Announcement | None, now: float) -> Plan:
+    """Compile the probes of a document as they are at a time, in epoch seconds."""
+    boundaries: list[float] = []
+    items = {item["name"]: item for item in _in_force(document, TARGETS, now, boundaries)}
+    payloads = {item["target"]: item for item in _in_force(document, PAYLOADS, now, boundaries)}
+    budgets = list(_in_force(document, BUDGETS, now, boundaries))
+    written = budgets[0] if budgets else BUDGET
+    schedules = {
+        item["name"]: _planned(item, items)
+        for item in _in_force(document, SCHEDULES, now, boundaries)
+    }
+    # A window that opens once is told by the times that end other policies: it is not ended.
+    windows = {
+        item["name"]: _window(item)
+        for item in document.get(WINDOWS, ())
+        if item["mode"] == Mode.ENFORCE
+    }
+    return Plan(
+        announcement=announcement,
+        valid_until=min(boundaries, default=None),
+        budget=Budget(**{name: written[name] for name in BUDGET}),
+        schedules=schedules,
+        windows=windows,
+        stamp=_stamp(schedules),
+        _items=items,
+        _payloads=payloads,
+    )
+
+
+def _window(item: Item) -> Window:
+    once = not item.get("cron")
+    return make_window(
+        item["name"],
+        starts_s=_seconds(item["starts_at"], 0.0) if once else None,
+        ends_s=_seconds(item["ends_at"], INFINITY) if once else None,
+        cron=item.get("cron", ""),
+        time_zone=item["time_zone"],
+        duration_s=item.get("duration_s"),
+        targets=item["targets"],
+        groups=item["groups"],
+        rules=item["rules"],
+    )
+
+
+def _planned(item: Item, items: Mapping[str, Item]) -> Planned:
+    return Planned(
+        name=item["name"],
+        schedule=make_schedule(
+            item["name"],
+            every=item.get("every"),
+            cron=item.get("cron"),
+            time_zone=item["time_zone"],
+        ),
+        # One that is off, or not in its time, is left out; an endpoint id stands for itself.
+        targets=tuple(name for name in item["targets"] if name in items or " " in name),
+        expect=item["expect"],
+        timeout_s=item.get("timeout_s"),
+        max_concurrency=item.get("max_concurrency"),
+        mode=Mode(item["mode"]),
+        description=item["description"],
+        **{
+            name: item[name]
+            for name in (
+                "deadline_s",
+                "retries",
+                "retry_backoff_s",
+                "cooldown_s",
+                "failure_threshold",
+                "success_threshold",
+            )
+        },
+    )
+
+
+def _of_item(item: Item, payload: Item) -> Target:
+    method, name = item["method"], item["name"]
+    in_process = item["transport"] == IN_PROCESS
+    path, endpoint_id, problem = "", "", ""
+    if item.get("url_name"):
+        params = payload.get("path_params") or item["path_params"]
+        try:
+            path = reverse(item["url_name"], kwargs=params or None)
+        except NoReverseMatch:
+            problem = f"There is no route {item['url_name']} that takes these parameters."
+    elif item.get("path"):
+        path = item["path"]
+    url, host, reason = _place(path, item.get("url") or "", in_process=in_process)
+    if path:
+        endpoint_id = _endpoint_of(method, path)
+    call = Call(
+        method=method,
+        url=_with_query(url, {**item["query"], **payload.get("query", {})}),
+        headers={**_typed(payload), **item["headers"], **payload.get("headers", {})},
+        body=_body(payload),
+        timeout_s=item["timeout_s"],
+        follow_redirects=item["follow_redirects"],
+        verify_tls=item["verify_tls"],
+        allow_networks=tuple(item["allow_networks"]),
+        trusts_origin=not item.get("url"),
+    )
+    on_crash = item.get("on_crash") or ("rerun" if method in SAFE_METHODS else "mark_lost")
+    return Target(
+        name=name,
+        endpoint_id=endpoint_id,
+        call=call,
+        secrets=item["secret_headers"],
+        host=host,
+        transport=item["transport"],
+        expect=item["expect"],
+        reruns=on_crash == "rerun",
+        mode=Mode(item["mode"]),
+        public_name=item.get("public_name", ""),
+        public_group=item.get("public_group", ""),
+        description=item["description"],
+        problem=problem or reason,
+    )
+
+
+def _of_endpoint(endpoint: EndpointId, payload: Item, sample: Mapping[str, Any]) -> Target:
+    transport = conf.PROBE_TRANSPORT
+    path, problem = "", ""
+    try:
+        params = payload.get("path_params") or sample.get("path_params") or {}
+        path = fill_route(endpoint.route, params)
+    except PulseError as error:
+        problem = str(error)
+    url, host, reason = _place(path, "", in_process=transport == IN_PROCESS)
+    query = payload.get("query") or sample.get("query") or {}
+    return Target(
+        name=str(endpoint),
+        endpoint_id=str(endpoint),
+        call=Call(
+            method=endpoint.method,
+            url=_with_query(url, query),
+            headers=payload.get("headers", {}),
+            body=b"",
+            trusts_origin=True,
+        ),
+        secrets={},
+        host=host,
+        transport=transport,
+        expect={},
+        reruns=True,
+        mode=Mode.ENFORCE,
+        problem=problem or reason,
+    )
+
+
+def _place(path: str, url: str, *, in_process: bool) -> tuple[str, str, str]:
+    """Return the URL to call, the host whose cap counts, and why there is none."""
+    if in_process:
+        return path, IN_PROCESS_HOST, ""
+    if not url:
+        if not conf.PROBE_BASE_URL:
+            return path, "", 'This site\'s own address is not known: set PULSE["PROBE_BASE_URL"].'
+        url = f"{conf.PROBE_BASE_URL}{path}"
+    try:
+        return url, host_key(url), ""
+    except ValueError as error:
+        return url, "", str(error)
+
+
+def _endpoint_of(method: str, path: str) -> str:
+    match = routes.match_path(unquote(path))
+    return "" if match is None else f"{method} /{match.route}"
+
+
+def _with_query(url: str, query: Mapping[str, object]) -> str:
+    if not query:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}{urlencode(query)}"
+
+
+def _body(payload: Item) -> bytes:
+    body = payload.get("body")
+    if body is None:
+        return b""
+    text = body if isinstance(body, str) else canonical(body)
+    return text.encode()
+
+
+def _typed(payload: Item) -> dict[str, str]:
+    body = payload.get("body")
+    return {} if body is None or isinstance(body, str) else {"Content-Type": "application/json"}
+
+
+def _in_force(document: Document, kind: str, now: float, boundaries: list[float]) -> Iterator[Item]:
+    """Yield the items of a kind that are on now; note when the next one starts or ends."""
+    for item in document.get(kind, ()):
+        if item["mode"] == Mode.OFF:
+            continue
+        starts, ends = _seconds(item.get("starts_at"), 0.0), _seconds(item.get("ends_at"), INFINITY)
+        boundaries += [at for at in (starts, ends) if now < at < INFINITY]
+        if starts <= now < ends:
+            yield item
+
+
+def _seconds(text: str | None, otherwise: float) -> float:
+    return otherwise if text is None else datetime.fromisoformat(text).timestamp()
+
+
+def _stamp(schedules: Mapping[str, Planned]) -> str:
+    told = sorted((name, planned.definition) for name, planned in schedules.items())
+    return hashlib.sha256(repr(told).encode()).hexdigest()
