@@ -12,6 +12,7 @@ PulseError
 │   ├── InvalidPathParams
 │   ├── InvalidSchedule
 │   ├── InvalidWindow
+│   ├── InvalidExpectation
 │   └── InvalidDocument          a whole document, with every error by its place
 ├── InvalidReport(ValueError)    what a browser sent is no report
 └── StoreError
@@ -78,6 +79,10 @@ class InvalidSchedule(PolicyError):
 
 class InvalidWindow(PolicyError):
     """Times that make no maintenance window."""
+
+
+class InvalidExpectation(PolicyError):
+    """Something that no answer can be judged by."""
 
 
 class InvalidDocument(PulseError, ValueError):
