@@ -22,7 +22,7 @@ from pulse.core.schedules import Schedule, make_schedule
 from pulse.core.snapshot import Mode
 from pulse.core.targets import SAFE_METHODS, EndpointId, fill_route, host_key, parse_target
 from pulse.core.windows import Window, make_window
-from pulse.exceptions import PulseError, UnknownTarget
+from pulse.exceptions import InvalidEndpointId, PulseError, UnknownTarget
 from pulse.policies import current, routes
 from pulse.probes.kinds import BUDGETS, PAYLOADS, SCHEDULES, TARGETS, WINDOWS
 
@@ -164,6 +164,13 @@ class Plan:
         target = _of_item(item, self._payloads.get(name, {}))
         self._compiled[name] = target
         return target
+
+    def find(self, name: str, sample: Mapping[str, Any] | None = None) -> Target | None:
+        """Return a target as ``target`` does; None where there is none."""
+        try:
+            return self.target(name, sample)
+        except (InvalidEndpointId, UnknownTarget):
+            return None
 
     def expectations(self, target: Target, schedule: str) -> Expectations:
         """Return what is expected of a target within a schedule; of none for an empty name."""
