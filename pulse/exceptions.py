@@ -10,6 +10,11 @@ PulseError
 │   ├── InvalidSize
 │   └── InvalidDocument          a whole document, with every error by its place
 ├── InvalidReport(ValueError)    what a browser sent is no report
+├── ProbeError
+│   ├── TargetForbidden(ValueError)
+│   │   ├── ForbiddenUrl         a URL that pulse does not call
+│   │   └── ForbiddenAddress     an address that pulse does not connect to
+│   └── CallFailed               a call that has no whole answer, and why
 └── StoreError
     ├── StoreUnavailable         the counters cannot be reached in time
     └── StaleAnnouncement        the counters belong to another revision: nothing was charged
@@ -71,6 +76,51 @@ class InvalidDocument(PulseError, ValueError):
 
 class InvalidReport(PulseError, ValueError):
     """A body that is no report of a browser."""
+
+
+class ProbeError(PulseError):
+    """The base of what keeps a probe, or a webhook, from an answer."""
+
+
+class TargetForbidden(ProbeError, ValueError):
+    """Somewhere that pulse sends nothing to, on anybody's word.
+
+    Attributes:
+        reason: Why, as the wire contract names it.
+    """
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class ForbiddenUrl(TargetForbidden):
+    """A URL that pulse does not call. The URL is not told: it may have a secret in it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"URL not allowed: {reason}", reason)
+
+
+class ForbiddenAddress(TargetForbidden):
+    """An address that pulse does not connect to."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"Address not allowed: {address} ({reason})", reason)
+        self.address = address
+
+
+class CallFailed(ProbeError):
+    """A call that has no whole answer.
+
+    Attributes:
+        failure: A value of ``core.attempts.Failure``.
+        detail: The failure in words for people, without secrets.
+    """
+
+    def __init__(self, failure: str, detail: str) -> None:
+        super().__init__(detail)
+        self.failure = failure
+        self.detail = detail
 
 
 class StoreError(PulseError):
