@@ -186,7 +186,7 @@ def test_openings(text: str, network: str, port: int | None) -> None:
         "10.0.0.5/32:80:80", "10.0.0.5/32:http", "10.0.0.5/8", "10.0.0.0/7", "0.0.0.0/0", "::/0",
         "8.8.8.8/32", "169.254.169.254/32", "169.254.0.0/16", "100.64.0.0/10", "224.0.0.1/32",
         "::ffff:10.0.0.5/128", "fe80::1%eth0/128", "fd00:ec2::254/128", "192.168.0.0/15",
-        "localhost", "10.0.0.5/32:８０００",
+        "localhost", "10.0.0.5/32:\uff18\uff10",
     ],
 )  # fmt: skip
 def test_what_opens_nothing_is_refused(text: str) -> None:

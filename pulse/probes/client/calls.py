@@ -34,6 +34,7 @@ async def send(call: Call, network: Network | None = None) -> Answer:
     Never raises, save ``asyncio.CancelledError``; then the connection is closed at once.
 
     Args:
+        call: What to send, and its bounds.
         network: What lies under the guard; by default what ``PULSE["OUTBOUND_NETWORK"]`` says.
     """
     course = Course(call)

@@ -30,7 +30,7 @@ class Network(Protocol):
 
 
 class Internet:
-    """The network of this machine, by its resolver; proxies of the environment count for nothing."""
+    """The network of this machine. Proxies that the environment names count for nothing."""
 
     def look_up(self, host: str) -> Sequence[str]:
         """Ask the resolver for every address, in the order in which to try them."""

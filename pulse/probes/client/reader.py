@@ -94,7 +94,7 @@ class Reader:
             raise CallFailed(Failure.PROTOCOL, "The answer changes the protocol.") from None
         except httptools.HttpParserError as error:
             if self._failed is None and not self._done:
-                raise CallFailed(Failure.PROTOCOL, f"{BROKEN}: {error or 'broken'}.") from None
+                raise CallFailed(Failure.PROTOCOL, f"{BROKEN}: {error}.") from None
         if self._failed is not None:
             raise self._failed
         if self._done:

@@ -21,7 +21,7 @@ class Tls:
     """One TLS session of a client over a wire.
 
     No session is resumed: then the other side would show no certificate, and one that has ended
-    or changed since would go unseen.
+    or changed since would go unseen. Nor would it be cheaper, as measured.
     """
 
     __slots__ = ("_in", "_object", "_out", "_wire")

@@ -26,7 +26,7 @@ class Wire:
     def __init__(self, family: socket.AddressFamily) -> None:
         self._loop = asyncio.get_running_loop()
         self._socket = socket.socket(family, socket.SOCK_STREAM)
-        self._socket.setblocking(False)
+        self._socket.settimeout(0)
         # By its number: asked for a socket that it does not know, a selector writes its ``repr``,
         # which costs more than the request.
         self._fd = self._socket.fileno()
