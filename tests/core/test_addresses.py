@@ -3,7 +3,7 @@
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pulse.core.addresses import (
@@ -146,6 +146,7 @@ def test_tunnels_are_seen_through(text: str, inner: str) -> None:
     assert reason_of(IPv6Address(text)) in {"embedded", "metadata"}
 
 
+@settings(deadline=None)
 @given(st.ip_addresses(v=4))
 def test_no_embedding_makes_a_forbidden_address_free(inner: IPv4Address) -> None:
     """For every IPv4 address and every form."""
@@ -154,6 +155,7 @@ def test_no_embedding_makes_a_forbidden_address_free(inner: IPv4Address) -> None
         assert reason_of(address) or reason_of(inner) is None
 
 
+@settings(deadline=None)
 @given(st.ip_addresses())
 def test_what_python_calls_private_is_never_free(address: IPv4Address | IPv6Address) -> None:
     """The standard library's list and ours, but for the anycast addresses both may leave out."""

@@ -1,7 +1,7 @@
 """A request as it is sent, and what a redirect makes of it."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pulse.core.attempts import Call, Failure
@@ -20,6 +20,7 @@ def test_a_request_as_it_is_sent() -> None:
     assert put.encode().endswith(b"user-agent: b\r\nContent-Length: 0\r\n\r\n")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20), st.text(max_size=40))
 def test_no_header_becomes_two_lines(name: str, value: str) -> None:
     """What is not refused is one line, whatever it holds."""

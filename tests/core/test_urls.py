@@ -5,7 +5,7 @@
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pulse.core.urls import BLOCKED_PORTS, MAX_URL, Url, join_url, parse_url
@@ -225,6 +225,7 @@ def test_where_no_redirect_may_lead(location: str) -> None:
     assert url.origin == base.origin  # "//" alone names no other host.
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80) | st.from_regex(r"https?:[\\/]{0,3}[\w.:@%\[\]\-。①#?/\\]{0,60}"))
 def test_what_is_accepted_is_read_alike_by_others(text: str) -> None:
     """Or refused: nothing else happens to any text."""

@@ -91,7 +91,7 @@ class Course:
         """
         request = request_of(self._call)
         own = request.url.origin
-        left = most = min(self._call.follow_redirects, MAX_REDIRECTS)
+        left = most = max(0, min(self._call.follow_redirects, MAX_REDIRECTS))
         while True:
             self._url = str(request.url)
             trusted = self._call.trusts_origin and request.url.origin == own
@@ -181,6 +181,8 @@ class Course:
         except OSError as error:
             reason = (error.strerror or "broken").lower()
             raise CallFailed(Failure.PROTOCOL, f"The connection broke: {reason}.") from None
+        finally:
+            reader.end()
         return reader
 
     def _enter(self, phase: str | None) -> None:

@@ -8,7 +8,6 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import TimeoutError as LookupTimeout
 from typing import Final
 
 from pulse.core.addresses import Opening, check_address, parse_answer, parse_openings
@@ -89,7 +88,7 @@ def check_target(
         asked = lookups.submit(lambda: list(network.look_up(url.host)))
         try:
             addresses = _read(url.host, asked.result(CHECK_S))
-        except (OSError, LookupTimeout, UnicodeError, CallFailed):
+        except (OSError, UnicodeError, CallFailed):  # TimeoutError is an OSError.
             asked.cancel()
             return
     for address in addresses:

@@ -105,6 +105,10 @@ class Reader:
             raise CallFailed(Failure.TOO_LARGE, BODY)
         return False
 
+    def end(self) -> None:
+        """Let go of the parser, which holds this reader in turn: no more is fed."""
+        del self._parser, self._on_first
+
     def on_message_begin(self) -> None:
         """Forget an interim answer."""
         if not self._done:
@@ -124,7 +128,7 @@ class Reader:
         if self._done:
             return
         status = self._parser.get_status_code()
-        if self._parser.get_http_version() not in VERSIONS or not 100 <= status <= 599:
+        if self._parser.get_http_version() not in VERSIONS or not 100 <= status <= 999:
             self._fail(Failure.PROTOCOL, f"{BROKEN}: no version or status of it.")
         if status < 200:
             return

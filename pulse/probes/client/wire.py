@@ -30,7 +30,7 @@ class Wire:
         # By its number: asked for a socket that it does not know, a selector writes its ``repr``,
         # which costs more than the request.
         self._fd = self._socket.fileno()
-        self._pending = b""
+        self._pending = memoryview(b"")
         self._done: asyncio.Future[None] | None = None
         self._take: Take | None = None
 
@@ -78,9 +78,9 @@ class Wire:
         still waited for, and reading tells what broke.
         """
         if self._pending:
-            self._pending += data
+            self._pending = memoryview(bytes(self._pending) + data)
             return
-        self._pending = data
+        self._pending = memoryview(data)
         self._flush()
         if self._pending:
             self._loop.add_writer(self._fd, self._on_writable)
@@ -89,7 +89,7 @@ class Wire:
         """Close, now: what was not sent is not sent any more."""
         if self._pending:
             self._loop.remove_writer(self._fd)
-            self._pending = b""
+            self._pending = memoryview(b"")
         self._socket.close()
 
     async def _until_writable(self) -> None:
@@ -123,7 +123,7 @@ class Wire:
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
-            self._pending = b""
+            self._pending = memoryview(b"")
             return
         self._pending = self._pending[sent:]
 
