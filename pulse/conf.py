@@ -168,6 +168,7 @@ class Conf:
             return tuple(value)
         return ()
 
+    @cached_property
     def OUTBOUND_NETWORK(self) -> str:
         """The dotted path of what probes and webhooks reach instead of the network; for tests."""
         return self._get("OUTBOUND_NETWORK", "", str)
