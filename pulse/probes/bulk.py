@@ -2,9 +2,14 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from django.db import connections, models
+
+if TYPE_CHECKING:
+    Field: TypeAlias = models.Field[Any, Any]
+else:
+    Field = models.Field
 
 #: Rows of one statement, at most.
 BATCH: Final = 1000
@@ -12,7 +17,9 @@ BATCH: Final = 1000
 Row = Sequence[Any]
 
 
-def update(model: type[models.Model], using: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
+def update(
+    model: type[models.Model], using: str, columns: Sequence[str], rows: Iterable[Row]
+) -> None:
     """Give many rows values of their own, by primary key; one statement for each ``BATCH``.
 
     Args:
@@ -29,26 +36,31 @@ def update(model: type[models.Model], using: str, columns: Sequence[str], rows: 
         write(connection, model, fields, taken[start : start + BATCH])
 
 
-def _field_of(model: type[models.Model], column: str) -> models.Field[Any, Any]:
+def _field_of(model: type[models.Model], column: str) -> Field:
     return next(field for field in model._meta.concrete_fields if field.attname == column)
 
 
 def _update_each(
-    connection: Any, model: type[models.Model], fields: Sequence[models.Field[Any, Any]], rows: Sequence[Row]
+    connection: Any,
+    model: type[models.Model],
+    fields: Sequence[Field],
+    rows: Sequence[Row],
 ) -> None:
     """Prepare one statement and run it for each row, which costs SQLite next to nothing."""
     quote = connection.ops.quote_name
     values = ", ".join(f"{quote(field.column)} = %s" for field in fields[1:])
-    statement = (
-        f"UPDATE {quote(model._meta.db_table)} SET {values} WHERE {quote(fields[0].column)} = %s"
-    )
+    table, key = quote(model._meta.db_table), quote(fields[0].column)
+    statement = f"UPDATE {table} SET {values} WHERE {key} = %s"  # noqa: S608 - names alone
     columns = _adapted(connection, fields, rows)
     with connection.cursor() as cursor:
         cursor.executemany(statement, list(zip(*columns[1:], columns[0], strict=True)))
 
 
 def _update_unnested(
-    connection: Any, model: type[models.Model], fields: Sequence[models.Field[Any, Any]], rows: Sequence[Row]
+    connection: Any,
+    model: type[models.Model],
+    fields: Sequence[Field],
+    rows: Sequence[Row],
 ) -> None:
     """Send each column as one array: one round trip, and one plan whatever the number of rows."""
     quote = connection.ops.quote_name
@@ -59,7 +71,7 @@ def _update_unnested(
     )
     arrays = ", ".join(f"%s::{_array_type(field, connection)}[]" for field in fields)
     statement = (
-        f"UPDATE {quote(model._meta.db_table)} AS kept SET {values} "
+        f"UPDATE {quote(model._meta.db_table)} AS kept SET {values} "  # noqa: S608 - names alone
         f"FROM unnest({arrays}) AS given({', '.join(names)}) "
         f"WHERE kept.{names[0]} = given.{names[0]}"
     )
@@ -67,9 +79,7 @@ def _update_unnested(
         cursor.execute(statement, _adapted(connection, fields, rows))
 
 
-def _adapted(
-    connection: Any, fields: Sequence[models.Field[Any, Any]], rows: Sequence[Row]
-) -> list[list[Any]]:
+def _adapted(connection: Any, fields: Sequence[Field], rows: Sequence[Row]) -> list[list[Any]]:
     """Turn rows into columns, of values that the driver takes."""
     columns = []
     for field, column in zip(fields, zip(*rows, strict=True), strict=True):
@@ -78,7 +88,7 @@ def _adapted(
     return columns
 
 
-def _adapter(field: models.Field[Any, Any], connection: Any) -> Callable[[Any], Any]:
+def _adapter(field: Field, connection: Any) -> Callable[[Any], Any]:
     if isinstance(field, models.JSONField):
         return json.dumps
     if isinstance(field, models.DateTimeField):
@@ -94,7 +104,7 @@ def _as_it_is(value: Any) -> Any:
     return value
 
 
-def _array_type(field: models.Field[Any, Any], connection: Any) -> str:
+def _array_type(field: Field, connection: Any) -> str:
     """Name the type of a column's values; a text's bound is for the column itself to check."""
     if isinstance(field, models.JSONField | models.CharField | models.TextField):
         return "text"

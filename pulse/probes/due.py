@@ -9,18 +9,19 @@ recording.
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count, F, Min, Q, QuerySet
+from django.db.models import Count, F, Min, QuerySet
 from django.db.models.functions import Now
 
 from pulse.core.announcement import Announcement
 from pulse.core.schedules import due as due_of
-from pulse.probes import bulk, jobs
+from pulse.probes import bulk, jobs, leases
+from pulse.probes.attempt import Claimed
 from pulse.probes.engine import Engine
 from pulse.probes.plan import Plan, Planned, Target
 from pulse.probes.state import (
@@ -47,32 +48,6 @@ MAX_DUE: Final = 500
 #: How much is looked at for each probe that may be claimed, and how often anew past what is full.
 LOOKED_AT: Final = 4
 LOOKS: Final = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """One probe that is this worker's to send, and to record under its fence.
-
-    Attributes:
-        attempts: How often it was tried before.
-        timeout_s: The hard limit of this attempt, in seconds.
-        lease_s: For how long it is this worker's, from the claim on, in seconds.
-        late_s: How long after its time it was claimed.
-        slot_at: Of the schedule that it is for; None where it was started by hand.
-    """
-
-    item: int
-    job: int
-    fence: int
-    schedule: str
-    target: str
-    sample: Mapping[str, Any]
-    attempts: int
-    timeout_s: float
-    lease_s: float
-    late_s: float
-    deadline_at: datetime
-    slot_at: datetime | None = None
 
 
 class _Waiting(NamedTuple):
@@ -125,21 +100,28 @@ class _Room:
     def full_schedules(self) -> list[str]:
         return [
             name
-            for name, most in self.per_schedule.items()
-            if name in self.schedules and self.schedules[name] >= most
+            for name, number in self.schedules.items()
+            if number >= self.per_schedule.get(name, math.inf)
         ]
 
 
 def prepare(plan: Plan, held: Engine) -> None:
-    """Make jobs of what is due, and end what is overdue."""
+    """Make jobs of what is due, take back what vanished workers had, end what is overdue."""
     if _may_schedule(plan, held):
         _bring_up_to_date(plan, held)
         _make_due(plan, held)
+    leases.reclaim(plan, held)
     jobs.end_overdue(held)
 
 
 def claim(
-    plan: Plan, held: Engine, owner: str, most: int, *, transport: str = HTTP
+    plan: Plan,
+    held: Engine,
+    owner: str,
+    most: int,
+    *,
+    transport: str = HTTP,
+    longest_s: float = math.inf,
 ) -> list[Claimed]:
     """Claim waiting probes, as many as the caps leave room for.
 
@@ -149,6 +131,7 @@ def claim(
         owner: Who claims; the name of one process, never of another after it.
         most: No more than this.
         transport: Of which kind.
+        longest_s: None whose time limit is longer, in seconds.
     """
     if most <= 0:
         return []
@@ -161,7 +144,9 @@ def claim(
         seen = _waiting(held, room, transport, window)
         taken = {row.item for row in rows}
         for row in seen:
-            if room.free > 0 and row.item not in taken and room.takes(row):
+            if room.free <= 0 or row.item in taken or not room.takes(row):
+                continue
+            if _timeout_s(row, plan, held) <= longest_s:
                 room.take(row)
                 rows.append(row)
         if len(seen) < window:
@@ -188,17 +173,17 @@ def is_anything_due(plan: Plan, using: str, within_s: float, transport: str = HT
 
     Queries: five at most, each of which finds its answer in an index.
     """
-    soon = Now() + timedelta(seconds=within_s)
-    if not ProbeEngine.objects.using(using).filter(pk=1, stamp=_stamp(plan)).exists():
-        return bool(plan.schedules) or ProbeScheduleState.objects.using(using).exists()
+    row = ProbeEngine.objects.using(using).filter(pk=1).values_list("stamp", Now()).first()
+    if row is None or row[0] != _stamp(plan):
+        return row is not None or bool(plan.schedules)
+    now, soon = row[1], row[1] + timedelta(seconds=within_s)
     running = ProbeItem.objects.using(using).filter(state=ItemState.RUNNING)
+    jobs_open = ProbeJob.objects.using(using).filter(status__in=OPEN_JOBS)
     return (
         ProbeScheduleState.objects.using(using).filter(next_at__lte=soon).exists()
         or _queued(using, transport).filter(due_at__lte=soon).exists()
-        or ProbeJob.objects.using(using)
-        .filter(status__in=OPEN_JOBS, deadline_at__lte=Now())
-        .exists()
-        or running.filter(lease_until__lte=Now()).exists()
+        or jobs_open.filter(deadline_at__lte=now).exists()
+        or running.filter(lease_until__lte=now).exists()
     )
 
 
@@ -266,7 +251,7 @@ def _make_due(plan: Plan, held: Engine) -> None:
     still_open = set(
         ProbeJob.objects.using(held.using)
         .filter(
-            pk__in=[state.last_job_id for state in come if state.last_job_id],
+            pk__in={state.last_job_id for state in come} - {None},
             status__in=OPEN_JOBS,
         )
         .values_list("pk", flat=True)
@@ -322,8 +307,8 @@ def _job_of(planned: Planned, slot: int, plan: Plan, held: Engine, total: int) -
 
 def _insert(drafts: list[tuple[ProbeScheduleState, ProbeJob, list[Target]]], held: Engine) -> None:
     """Insert jobs with their items; one whose slot had its job before is left out."""
-    made = _inserted([job for _state, job, _targets in drafts], held)
-    kept = [draft for draft in drafts if draft[1] in made]
+    _insert_jobs([job for _state, job, _targets in drafts], held)
+    kept = [draft for draft in drafts if draft[1].pk is not None]
     jobs.insert_items(
         ((job, targets) for _state, job, targets in kept), held, priority=jobs.BY_SCHEDULE
     )
@@ -331,20 +316,20 @@ def _insert(drafts: list[tuple[ProbeScheduleState, ProbeJob, list[Target]]], hel
         state.last_job_id, state.state = job.pk, ScheduleState.CLAIMED
 
 
-def _inserted(fresh: list[ProbeJob], held: Engine) -> set[ProbeJob]:
+def _insert_jobs(fresh: list[ProbeJob], held: Engine) -> None:
+    """Insert jobs; those that cannot be, for their slot was run before, have no key after."""
     rows = ProbeJob.objects.using(held.using)
     try:
         with transaction.atomic(using=held.using):
             rows.bulk_create(fresh, batch_size=jobs.BATCH)
     except IntegrityError:
         # A clock that was set back, or a schedule that went and came again, meets its old slots.
-        if len(fresh) == 1:
-            logger.warning("A slot of the probe schedule %s comes again", fresh[0].schedule)
-            return set()
         for job in fresh:
             job.pk = None
-        return {made for job in fresh for made in _inserted([job], held)}
-    return set(fresh)
+            if len(fresh) > 1:
+                _insert_jobs([job], held)
+            else:
+                logger.warning("A slot of the probe schedule %s comes again", job.schedule)
 
 
 def _room(plan: Plan, held: Engine, most: int) -> _Room:
@@ -359,11 +344,7 @@ def _room(plan: Plan, held: Engine, most: int) -> _Room:
     room = _Room(
         free=0,
         per_host=plan.budget.max_per_host,
-        per_schedule={
-            name: planned.max_concurrency
-            for name, planned in plan.schedules.items()
-            if planned.max_concurrency is not None
-        },
+        per_schedule=plan.limited,
     )
     in_all = 0
     for host, schedule, number in running:
@@ -392,15 +373,13 @@ def _waiting(held: Engine, room: _Room, transport: str, most: int) -> list[_Wait
     return [_Waiting._make(row) for row in ordered[:most]]
 
 
-def _hand_over(
-    rows: Sequence[_Waiting], plan: Plan, held: Engine, owner: str
-) -> list[Claimed]:
+def _hand_over(rows: Sequence[_Waiting], plan: Plan, held: Engine, owner: str) -> list[Claimed]:
     """Give the chosen items to the owner, each under a lease of its own and a new fence."""
     if not rows:
         return []
     known = jobs.samples({row.target for row in rows}, held.using)
     claimed: list[Claimed] = []
-    by_lease: dict[float, list[int]] = {}
+    by_lease: dict[int, list[int]] = {}
     for row in rows:
         timeout_s = _timeout_s(row, plan, held)
         # In whole seconds, so that few statements serve many rows.
@@ -429,8 +408,8 @@ def _hand_over(
             items.filter(pk__in=batch).update(
                 state=ItemState.RUNNING, owner=owner, lease_until=until, fence=F("fence") + 1
             )
-    jobs_of = ProbeJob.objects.using(held.using).filter(Q(pk__in={row.job for row in rows}))
-    jobs_of.filter(status=JobStatus.QUEUED).update(status=JobStatus.RUNNING, started_at=held.now)
+    begun = ProbeJob.objects.using(held.using).filter(pk__in={row.job for row in rows})
+    begun.filter(status=JobStatus.QUEUED).update(status=JobStatus.RUNNING, started_at=held.now)
     return claimed
 
 

@@ -5,6 +5,7 @@ can be in another's way, or wait for somebody who waits. The database's clock al
 that no worker's counts.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,11 +29,13 @@ class Engine:
     Attributes:
         row: The locked row.
         now: The database's time, read after the lock was granted.
+        monotonic_s: ``time.monotonic`` just before that: what is counted from it is never late.
         using: The alias of the database.
     """
 
     row: ProbeEngine
     now: datetime
+    monotonic_s: float
     using: str
 
 
@@ -61,8 +64,9 @@ def locked(*, as_worker: bool = False) -> Iterator[Engine]:
         while not rows.filter(pk=1).update(locked_at=Now()):
             # Somebody else may make it first: it is theirs, or ours, to lock either way.
             rows.bulk_create([ProbeEngine(pk=1)], ignore_conflicts=True)
+        monotonic_s = time.monotonic()
         row = rows.annotate(clock=Now()).get(pk=1)
-        yield Engine(row, row.clock, using)
+        yield Engine(row, row.clock, monotonic_s, using)
 
 
 def _bound(using: str) -> None:

@@ -232,9 +232,7 @@ def end_finished(job_ids: Iterable[int], held: Engine) -> int:
         job=OuterRef("pk"), finished_at__isnull=True
     )
     rows = ProbeJob.objects.using(held.using).filter(status__in=OPEN_JOBS)
-    ended = list(
-        rows.filter(~Exists(unfinished), pk__in=set(job_ids)).values_list("pk", flat=True)
-    )
+    ended = list(rows.filter(~Exists(unfinished), pk__in=set(job_ids)).values_list("pk", flat=True))
     if ended:
         rows.filter(pk__in=ended).update(status=JobStatus.COMPLETED, finished_at=held.now)
         _settle(ended, held)
@@ -261,9 +259,7 @@ def samples(names: Iterable[str], using: str) -> dict[str, Mapping[str, Any]]:
     return {name: sample or {} for name, sample in rows.values_list("endpoint_id", "sample")}
 
 
-def _start(
-    draft: _Draft, order: Order, starter: Starter, plan: Plan, held: Engine
-) -> ProbeJob:
+def _start(draft: _Draft, order: Order, starter: Starter, plan: Plan, held: Engine) -> ProbeJob:
     if not draft.targets:
         raise UnknownTarget("")
     _check_cooldowns(draft.cooldowns, held)

@@ -111,6 +111,7 @@ class Plan:
     Attributes:
         announcement: Names the revision; None where no database has told one.
         valid_until: When the next policy of it starts or ends, in epoch seconds.
+        limited: How many probes at once the schedules have that name a number.
         stamp: Tells two sets of schedules apart.
     """
 
@@ -118,6 +119,7 @@ class Plan:
     valid_until: float | None
     budget: Budget
     schedules: Mapping[str, Planned]
+    limited: Mapping[str, int]
     windows: Mapping[str, Window]
     stamp: str
     _items: Mapping[str, Item] = field(repr=False)
@@ -229,6 +231,11 @@ def compile_plan(document: Document, announcement: Announcement | None, now: flo
         valid_until=min(boundaries, default=None),
         budget=Budget(**{name: written[name] for name in BUDGET}),
         schedules=schedules,
+        limited={
+            name: planned.max_concurrency
+            for name, planned in schedules.items()
+            if planned.max_concurrency is not None
+        },
         windows=windows,
         stamp=_stamp(schedules),
         _items=items,
