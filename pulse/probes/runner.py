@@ -101,6 +101,9 @@ def take_turn(
 
     Returns:
         What it did; None where there was nothing to do, or too many do it.
+
+    Raises:
+        django.db.Error: The database cannot be used now. Within the turn that is waited for.
     """
     if not conf.ENABLED or not _one_turn.acquire(blocking=False):
         return None
@@ -114,9 +117,6 @@ def take_turn(
             if not workers.begin_turn(name, kind, most_turns, held):
                 return None
         return Runner(name, seconds=seconds, soon_s=soon_s, stops=stops, sends=sends).run()
-    except AnyDatabaseError as error:
-        logger.warning("Probes wait for the database: %s", error)
-        return None
     finally:
         _one_turn.release()
 
