@@ -156,8 +156,10 @@ class Runner:
         """Take the turn. Leaves nothing behind that this worker would have to do."""
         with self._loop:
             try:
-                while not self._stops() and not self._is_over():
+                while not self._stops():
                     self._cycle(longest_s=self._longest_s())
+                    if self._is_over():
+                        break
                     self._rest()
             finally:
                 self._leave()
