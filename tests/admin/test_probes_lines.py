@@ -24,9 +24,7 @@ def test_texts_survive_being_shown(values):
 @given(st.dictionaries(TEXTS.filter(bool), JSON, max_size=4))
 def test_json_survives_being_shown(values):
     """A text that reads as a number stays a text, and a number a number."""
-    assert (
-        lines.read_lines(lines.write_lines(values, lines.write_json), lines.read_value) == values
-    )
+    assert lines.read_lines(lines.write_lines(values, lines.write_json), lines.read_value) == values
 
 
 @pytest.mark.parametrize(

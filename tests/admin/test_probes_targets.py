@@ -181,9 +181,7 @@ class TestSecrets:
             assert "s3cr3t" not in shown.content.decode()
 
     def test_an_empty_value_keeps_what_is_stored(self, kim, target):
-        kim.save(
-            "probetarget_change", target.pk, secret_headers_0="X-Key", secret_headers_1=SECRET
-        )
+        kim.save("probetarget_change", target.pk, secret_headers_0="X-Key", secret_headers_1=SECRET)
         stored = ProbeSecret.objects.get().value
         kim.save("probetarget_change", target.pk, description="why")
         assert ProbeSecret.objects.get().value == stored
@@ -191,9 +189,7 @@ class TestSecrets:
         assert ProbeSecret.objects.get().value != stored
 
     def test_a_header_without_its_name_is_removed(self, kim, target):
-        kim.save(
-            "probetarget_change", target.pk, secret_headers_0="X-Key", secret_headers_1=SECRET
-        )
+        kim.save("probetarget_change", target.pk, secret_headers_0="X-Key", secret_headers_1=SECRET)
         kim.save("probetarget_change", target.pk, secret_headers_0="")
         target.refresh_from_db()
         assert target.secret_headers == {}
@@ -315,7 +311,9 @@ def test_probe_now_starts_one_job(kim, target):
     assert (job.trigger, job.actor_name, job.total) == ("admin", "kim", 1)
     assert f"Job {job.pk} was started: 1 probe." in told(page)
     assert url("probejob_change", job.pk) in page.content.decode()
-    assert "Probe cooldown active. Please wait " in told(kim.act("probetarget", "probe_now", target))
+    assert "Probe cooldown active. Please wait " in told(
+        kim.act("probetarget", "probe_now", target)
+    )
     assert ProbeJob.objects.count() == 1
     assert revision() == before
 

@@ -23,6 +23,8 @@ from pulse.probes.secrets import REFERENCE
 #: Rows of secrets beyond those that there are.
 SPARE: Final = 2
 MAX_SECRETS: Final = 50
+#: What begins so is meant to be JSON.
+JSON_BEGINS: Final = ("{", "[", '"')
 
 
 class LinesField(forms.CharField):
@@ -150,7 +152,7 @@ class BodyField(forms.CharField):
             return ""
         if isinstance(value, _Typed):
             return str(value)
-        if isinstance(value, str) and value and not lines.is_json(value) and value == value.strip():
+        if isinstance(value, str) and _is_plain(value):
             return value
         return json.dumps(value, ensure_ascii=False, indent=2)
 
@@ -163,7 +165,7 @@ class BodyField(forms.CharField):
         text = super().clean(value)
         if not text.strip():
             return None
-        if not text.lstrip().startswith(("{", "[", '"')) and not lines.is_json(text):
+        if not text.lstrip().startswith(JSON_BEGINS) and not lines.is_json(text):
             return text.replace("\r\n", "\n")
         try:
             return lines.read_json(text)
@@ -289,6 +291,12 @@ def posted_rows(data: Any, name: str) -> int:
         return 0
     cells = (place for place in range(2 * MAX_SECRETS) if f"{name}_{place}" in data)
     return max(cells, default=-1) // 2 + 1
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a body that is a text is read back as it is, without quotes."""
+    is_meant = text.startswith(JSON_BEGINS) or lines.is_json(text)
+    return bool(text.strip()) and "\r" not in text and not is_meant
 
 
 def _names(text: Any) -> list[str]:

@@ -1,5 +1,6 @@
 """How rows name targets: by ticks where there are few, else by lines."""
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -49,15 +50,24 @@ class TargetsForm(forms.Form):
         written = self.cleaned_data["targets"]
         names = list(dict.fromkeys([*self.cleaned_data.get("ticked", []), *written]))
         for name in written:
-            if NAME.fullmatch(name) and name not in self.known:
-                close = get_close_matches(name, self.known, n=1)
-                hint = __(" Did you mean %s?") % close[0] if close else ""
-                raise forms.ValidationError(__("Unknown target: %s") % name + hint)
+            check_known(name, self.known)
         return self.named if set(names) == set(self.named) else names
 
     @property
     def _row(self) -> Any:
         return self.instance  # type: ignore[attr-defined]  # of the form of rows beside this one
+
+
+def check_known(name: str, known: Sequence[str]) -> None:
+    """Refuse the name of no target; endpoints are for the model's own validator.
+
+    Raises:
+        ValidationError: There is no such target; a likely one is named.
+    """
+    if NAME.fullmatch(name) and name not in known:
+        close = get_close_matches(name, known, n=1)
+        hint = __(" Did you mean %s?") % close[0] if close else ""
+        raise forms.ValidationError(__("Unknown target: %s") % name + hint)
 
 
 def without_ticks(sets: Any, request: HttpRequest, own: Any, row: Any) -> list[Any]:

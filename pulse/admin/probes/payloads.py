@@ -21,8 +21,10 @@ from pulse.admin.forms import DatalistInput
 from pulse.admin.probes import lines
 from pulse.admin.probes.base import WHEN, ProbeForm, ProbePolicyAdmin
 from pulse.admin.probes.fields import BodyField, LinesField
+from pulse.admin.probes.naming import check_known
 from pulse.admin.tiers import NOTES
 from pulse.conf import conf
+from pulse.core.targets import EndpointId, parse_target
 from pulse.exceptions import PolicyError, ProbeError
 from pulse.probes.models import ProbePayload, ProbeTarget
 from pulse.probes.plan import current_plan
@@ -70,6 +72,12 @@ class ProbePayloadForm(ProbeForm):
             found = DiscoveredEndpoint.objects.filter(vanished_at__isnull=True)
             names += found.values_list("endpoint_id", flat=True)[:MAX_PROPOSALS]
             self.fields["target"].widget = DatalistInput(names, {"class": "vLargeTextField"})
+
+    def clean_target(self) -> str:
+        """Refuse the name of no target."""
+        target: str = self.cleaned_data["target"]
+        check_known(target, list(ProbeTarget.objects.values_list("name", flat=True)))
+        return target
 
     def is_multipart(self) -> bool:
         """Send the form as it is: encoded, a body of 1 MB would be larger than Django takes."""
@@ -164,7 +172,10 @@ class ProbePayloadAdmin(ProbePolicyAdmin):
 def endpoint_of(target: str) -> str:
     """Return the endpoint that a target leads to; empty where it is none of this site."""
     try:
-        return current_plan(time.time()).target(target).endpoint_id
+        parsed = parse_target(target)
+        if isinstance(parsed, EndpointId):
+            return str(parsed)
+        return current_plan(time.time()).target(parsed).endpoint_id
     except (ProbeError, PolicyError):
         return ""
 
