@@ -35,6 +35,8 @@ def job(kim) -> ProbeJob:
             finished_at=now,
             latency_ms=12.34,
             detail="status <500>",
+            phases_ms={"dns": 0.1, "connect": 12, "tls": None},
+            expectations=[{"name": "status", "expected": [200], "actual": 500, "ok": False}],
             evidence={"request": {"headers": {"X-Quiet": "kept apart"}}},
         )
     ProbeWorker.objects.create(name="box:1:ab", started_at=now, seen_at=now, in_flight=2)
@@ -79,6 +81,10 @@ def test_a_job_leads_to_its_probes(kim, job):
     assert "12.3 ms" in text
     assert "status &lt;500&gt;" in text
     assert "kept apart" not in text
+    item = page.context["cl"].result_list[0]
+    text = kim.get("probeitem_change", item.pk).content.decode()
+    assert "dns 0.1 ms, connect 12.0 ms" in text
+    assert "missed: status [200] (500)" in text
     page = kim.get("probeitem_changelist", job__id__exact=job.pk, state__exact="failed")
     assert [row.state for row in page.context["cl"].result_list] == ["failed"]
     assert kim.get("probeitem_changelist", q="product").context["cl"].result_count == 3

@@ -5,6 +5,8 @@ from typing import Any, ClassVar, Final
 
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from pulse.admin.base import PolicyAdmin
@@ -62,6 +64,14 @@ class ProbePolicyAdmin(PolicyAdmin):
     def shadow(self, request: HttpRequest, queryset: Any) -> None:
         """Let the chosen rows run and tell nobody."""
         self._set_mode(request, queryset, ModeChoices.SHADOW)
+
+    @admin.display(description=_("what it does"))
+    def words_column(self, row: Any) -> SafeString:
+        """Say what it does; and first the mode of what is not simply in force."""
+        words = super().words_column(row)
+        if row.mode == ModeChoices.ENFORCE and not (row.starts_at or row.ends_at):
+            return words
+        return format_html("{}{}", self.mode_column(row), words)
 
     def has_run_permission(self, request: HttpRequest) -> bool:
         """Whether this user may start probes."""

@@ -13,6 +13,8 @@ from django.utils.translation import gettext as _
 
 from pulse.probes.state import ItemState, JobStatus, ScheduleState, TargetStatus
 
+MET: Final = "✓"
+MISSED: Final = "✕"
 #: A shape and a colour beside each word.
 GOOD, WARN, BAD, NEUTRAL = "good", "warn", "bad", "neutral"
 LOOKS: Final = {
@@ -56,19 +58,23 @@ def quiet(text: Any) -> SafeString:
 
 def since(moment: datetime) -> SafeString:
     """Say how long ago something was, and exactly when where one points at it."""
-    return _told(moment, _("%s ago") % timesince(moment, depth=1))
+    seconds = round((timezone.now() - moment).total_seconds())
+    ago = _("%d s") % max(0, seconds) if seconds < 60 else timesince(moment, depth=1)
+    return _told(moment, _("%s ago") % ago)
 
 
 def until(moment: datetime) -> SafeString:
     """Say when something will be, and exactly when where one points at it."""
-    if moment <= timezone.now():
+    seconds = round((moment - timezone.now()).total_seconds())
+    if seconds <= 0:
         return _told(moment, _("now"))
-    return _told(moment, _("in %s") % timeuntil(moment, depth=1))
+    ahead = _("%d s") % seconds if seconds < 60 else timeuntil(moment, depth=1)
+    return _told(moment, _("in %s") % ahead)
 
 
 def say_moment(moment: datetime) -> str:
-    """Write a time in the zone of the person who looks."""
-    return str(date_format(timezone.localtime(moment), "DATETIME_FORMAT"))
+    """Write a time briefly, in the zone of the person who looks."""
+    return str(date_format(timezone.localtime(moment), "D j M Y, H:i:s"))
 
 
 def link(text: Any, name: str, *arguments: Any, site: str | None = None) -> SafeString:

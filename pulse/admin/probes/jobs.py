@@ -1,6 +1,7 @@
 """What ran and who runs: jobs, their probes and the workers, to read."""
 # ruff: noqa: ARG002 - the signatures are Django's
 
+import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -12,14 +13,14 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as __
 from django.utils.translation import gettext_lazy as _
 
 from pulse.admin.base import RecordedAdmin
 from pulse.admin.probes import columns
 from pulse.probes import engine, jobs
-from pulse.probes.state import ItemState, JobStatus, ProbeItem, ProbeJob, ProbeWorker
+from pulse.probes.state import ItemState, JobStatus, ProbeItem, ProbeJob, ProbeWorker, Trigger
 
 if TYPE_CHECKING:
     PaginatorBase = Paginator[Any]
@@ -81,10 +82,9 @@ class ProbeJobAdmin(RunAdmin):
     list_display: Any = (
         "job_column",
         "status_column",
-        "trigger",
         "schedule",
-        "actor_column",
-        "created_at",
+        "by_column",
+        "when_column",
         "took_column",
         "total",
     )
@@ -96,7 +96,7 @@ class ProbeJobAdmin(RunAdmin):
         ("job_column", "status_column"),
         "counts_column",
         "error",
-        ("trigger", "schedule", "actor_column"),
+        ("schedule", "by_column"),
         ("slot_at", "created_at", "started_at", "finished_at", "deadline_at"),
         ("timeout_s", "revision", "request_id"),
         "links",
@@ -105,7 +105,7 @@ class ProbeJobAdmin(RunAdmin):
         "job_column",
         "status_column",
         "counts_column",
-        "actor_column",
+        "by_column",
         "links",
     )
     empty = _("Nothing was probed yet. Jobs come of schedules, or are started by hand.")
@@ -120,10 +120,16 @@ class ProbeJobAdmin(RunAdmin):
         """Tell where it is."""
         return columns.state_badge(JobStatus(row.status), row.error)
 
-    @admin.display(description=_("by"))
-    def actor_column(self, row: ProbeJob) -> str:
-        """Name who started it."""
-        return row.actor_name or row.actor_type
+    @admin.display(description=_("started by"), ordering="trigger")
+    def by_column(self, row: ProbeJob) -> str:
+        """Name the door, and who came through it."""
+        door = str(Trigger(row.trigger).label)
+        return f"{door}, {row.actor_name}" if row.actor_name else door
+
+    @admin.display(description=_("created"), ordering="pk")
+    def when_column(self, row: ProbeJob) -> SafeString:
+        """Tell when it was made."""
+        return columns.since(row.created_at)
 
     @admin.display(description=_("took"))
     def took_column(self, row: ProbeJob) -> SafeString:
@@ -175,12 +181,17 @@ class ProbeItemAdmin(RunAdmin):
         ("state_column", "error", "attempts", "reclaims"),
         "detail",
         ("status_code", "latency_column", "bytes", "address", "certificate_days"),
-        "phases_ms",
-        "expectations",
+        "phases_column",
+        "expected_column",
         ("due_at", "started_at", "finished_at"),
         ("owner", "lease_until"),
     )
-    readonly_fields: ClassVar[Any] = ("state_column", "latency_column")
+    readonly_fields: ClassVar[Any] = (
+        "state_column",
+        "latency_column",
+        "phases_column",
+        "expected_column",
+    )
     empty = _("Nothing was probed yet.")
 
     def get_queryset(self, request: HttpRequest) -> Any:
@@ -208,6 +219,28 @@ class ProbeItemAdmin(RunAdmin):
             return columns.quiet("-")
         return format_html('<span class="pulse-nowrap">{} ms</span>', f"{row.latency_ms:,.1f}")
 
+    @admin.display(description=_("phases"))
+    def phases_column(self, row: ProbeItem) -> str:
+        """Tell how long each part of it took."""
+        parts = [f"{name} {value:.1f} ms" for name, value in (row.phases_ms or {}).items() if value]
+        return ", ".join(parts) or "-"
+
+    @admin.display(description=_("expectations"))
+    def expected_column(self, row: ProbeItem) -> SafeString:
+        """Tell what was expected, and what came of each."""
+        told = [
+            (
+                columns.MET if check.get("ok") else columns.MISSED,
+                __("met") if check.get("ok") else __("missed"),
+                check.get("name"),
+                json.dumps(check.get("expected"), ensure_ascii=False),
+                json.dumps(check.get("actual"), ensure_ascii=False),
+            )
+            for check in row.expectations or ()
+        ]
+        line = '<span aria-hidden="true">{}</span> {}: {} {} ({})'
+        return format_html_join(mark_safe("<br>"), line, told) or columns.quiet("-")
+
     @admin.display(description=_("when"))
     def when_column(self, row: ProbeItem) -> SafeString:
         """Tell when it ended, or is due."""
@@ -218,7 +251,7 @@ class ProbeItemAdmin(RunAdmin):
     @admin.display(description=_("detail"))
     def detail_column(self, row: ProbeItem) -> SafeString:
         """Tell what went wrong."""
-        return format_html('<span class="pulse-words">{}</span>', row.detail[:200])
+        return format_html('<span class="pulse-detail">{}</span>', row.detail[:200])
 
 
 @admin.register(ProbeWorker)

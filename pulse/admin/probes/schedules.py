@@ -13,11 +13,10 @@ from django.http import Http404, HttpRequest, HttpResponseBase, HttpResponseRedi
 from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import capfirst
 from django.utils.translation import gettext as __
 from django.utils.translation import gettext_lazy as _
 
-from pulse.admin.columns import StateFilter, sentence
+from pulse.admin.columns import StateFilter
 from pulse.admin.forms import DatalistInput
 from pulse.admin.probes import columns, expectations, upcoming
 from pulse.admin.probes.base import WHEN, ProbeForm, ProbePolicyAdmin
@@ -30,7 +29,7 @@ from pulse.policies.bases import ModeChoices
 from pulse.probes.jobs import Order
 from pulse.probes.models import ProbeSchedule
 from pulse.probes.state import JobStatus, ProbeScheduleState, ScheduleState
-from pulse.probes.words import say_expectations, say_when
+from pulse.probes.words import say_expectations
 
 
 class ProbeScheduleForm(TargetsForm, ExpectForm, ProbeForm):
@@ -89,18 +88,16 @@ class ProbeScheduleAdmin(ProbePolicyAdmin):
     runs: ClassVar[Any] = ("run_now",)
     list_display: Any = (
         "name",
-        "words_column",
-        "state_column",
         "next_column",
+        "words_column",
         "last_column",
         "missed_column",
-        "mode_column",
     )
     list_filter: ClassVar[Any] = ("mode", RunStateFilter, StateFilter)
     search_fields: ClassVar[Any] = ("name", "description")
     readonly_fields: ClassVar[Any] = (
         "next_runs",
-        "state_column",
+        "next_column",
         "last_column",
         "missed_column",
         "expected",
@@ -178,7 +175,7 @@ class ProbeScheduleAdmin(ProbePolicyAdmin):
             return sets
         if not self.has_change_permission(request, obj):
             sets = expectations.to_read(sets)
-        runs = (__("How it does"), {"fields": (("state_column", "last_column", "missed_column"),)})
+        runs = (__("How it does"), {"fields": (("next_column", "last_column", "missed_column"),)})
         sets.insert(len(sets) - 1, runs)
         return sets
 
@@ -208,36 +205,19 @@ class ProbeScheduleAdmin(ProbePolicyAdmin):
         for name in queryset.order_by("name").values_list("name", flat=True):
             start(self, request, Order(schedule=name))
 
-    @admin.display(description=_("what it does"))
-    def words_column(self, row: Any) -> SafeString:
-        """Say when it runs, and below that everything else."""
-        when = say_when({"every": row.every, "cron": row.cron, "time_zone": row.time_zone})
-        rest = sentence(row).removeprefix(f"{when}: ")
-        return format_html(
-            '<span class="pulse-words"><strong>{}</strong><br>{}</span>', when, capfirst(rest)
-        )
-
-    @admin.display(description=_("state"))
-    def state_column(self, row: Any) -> SafeString:
-        """Tell whether it runs, and until when it rests."""
+    @admin.display(description=_("next run"))
+    def next_column(self, row: Any) -> SafeString:
+        """Tell when it is due, or why it is not."""
         state = _state_of(row)
         if row.mode == ModeChoices.OFF:
             return columns.quiet(__("paused"))
         if state is None:
             return columns.quiet(__("not begun"))
-        badge = columns.state_badge(ScheduleState(state.state))
         if state.state != ScheduleState.QUARANTINED:
-            return badge
-        why = __("its workers vanish; until %s") % columns.say_moment(state.next_at)
-        return format_html('{}<br><span class="pulse-words">{}</span>', badge, why)
-
-    @admin.display(description=_("next run"))
-    def next_column(self, row: Any) -> SafeString:
-        """Tell when it is due."""
-        state = _state_of(row)
-        if row.mode == ModeChoices.OFF or state is None:
-            return columns.quiet("-")
-        return columns.until(state.next_at)
+            return columns.until(state.next_at)
+        badge = columns.state_badge(ScheduleState(state.state))
+        why = __("Its workers vanish. It rests until %s.") % columns.say_moment(state.next_at)
+        return format_html('{}<br><span class="pulse-detail">{}</span>', badge, why)
 
     @admin.display(description=_("last job"))
     def last_column(self, row: Any) -> SafeString:

@@ -169,11 +169,9 @@ class ProbeTargetAdmin(ProbePolicyAdmin):
     runs: ClassVar[Any] = ("probe_now",)
     list_display: Any = (
         "name",
-        "words_column",
         "status_column",
+        "words_column",
         "last_column",
-        "mode_column",
-        "updated_column",
     )
     list_filter: ClassVar[Any] = ("mode", StatusFilter, "method", "transport", StateFilter)
     search_fields: ClassVar[Any] = (
@@ -286,7 +284,7 @@ class ProbeTargetAdmin(ProbePolicyAdmin):
         told = format_html_join(" ", "{}", ((part,) for part in parts))
         if item is None or not item.detail:
             return told
-        return format_html('{}<br><span class="pulse-words">{}</span>', told, item.detail[:200])
+        return format_html('{}<br><span class="pulse-detail">{}</span>', told, item.detail[:200])
 
     @admin.display(description=_("expectations"))
     def expected(self, row: Any) -> str:
