@@ -1,18 +1,23 @@
 """What Celery calls: the request id and trace context, carried into tasks and theirs."""
 
+import contextlib
 from typing import Any, Final
 
-from celery import Task
-from celery.signals import before_task_publish, task_postrun, task_prerun
+from celery import Task, shared_task
+from celery.signals import before_task_publish, task_postrun, task_prerun, worker_ready
+from kombu.exceptions import OperationalError
 
 from pulse.core.traces import is_request_id, is_traceparent
 from pulse.logging import NO_REQUEST_ID, request_id, traceparent
+from pulse.probes import discovery
 
 #: The header of a message that names the request which sent it; ``traceparent`` is W3C's own.
 REQUEST_ID: Final = "pulse_request_id"
 TRACEPARENT: Final = "traceparent"
 #: What a task's process logged under before the task, kept on the task's own request.
 BEFORE: Final = "_pulse_before"
+#: A look that nobody has taken by then is left to the hourly one, in seconds.
+START_EXPIRES_S: Final = 600
 
 
 def connect() -> None:
@@ -52,3 +57,19 @@ def leave(task: Task, **_: Any) -> None:
     ident, trace = getattr(task.request, BEFORE)
     request_id.set(ident)
     traceparent.set(trace)
+
+
+@shared_task(name="pulse.discover", ignore_result=True)  # type: ignore[untyped-decorator]  # celery has no types
+def discover() -> None:
+    """Look which operations the site has."""
+    discovery.discover()
+
+
+def discover_at_start(**_: Any) -> None:
+    """Have a worker that begins look: a release may have brought new routes."""
+    # A broker that is away must not keep the worker from starting; the hourly look makes up.
+    with contextlib.suppress(OperationalError):
+        discover.apply_async(retry=False, expires=START_EXPIRES_S)
+
+
+worker_ready.connect(discover_at_start, weak=False, dispatch_uid="pulse.discover_at_start")
