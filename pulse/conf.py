@@ -142,6 +142,14 @@ class Conf:
         return self._choice("PROBE_TRANSPORT")
 
     @cached_property
+    def PROBE_OPENAPI(self) -> str:
+        """The dotted path of a function that returns the site's OpenAPI document as a mapping.
+
+        Empty: drf-spectacular is asked, where the host has it.
+        """
+        return self._get("PROBE_OPENAPI", "", str)
+
+    @cached_property
     def PROBE_PAYLOAD_MAX_BYTES(self) -> int:
         """The largest body of one stored payload, in bytes."""
         return self._number("PROBE_PAYLOAD_MAX_BYTES")
