@@ -295,14 +295,15 @@ class AccessRuleAdmin(LimitColumns, PolicyAdmin):
     def action_column(self, row: AccessRule) -> SafeString:
         """Tell what it does as shape, word and colour; and why."""
         action = ActionChoices(row.action)
-        return format_html(
-            '<span class="pulse-mode pulse-action-{}"><span aria-hidden="true">{}</span> {}</span>'
-            '<br><span class="pulse-time">{}</span>',
+        badge = format_html(
+            '<span class="pulse-mode pulse-action-{}"><span aria-hidden="true">{}</span> {}</span>',
             action.value,
             SHAPES[action],
             action.label,
-            row.reason,
         )
+        if not row.reason:
+            return badge
+        return format_html('{}<br><span class="pulse-time">{}</span>', badge, row.reason)
 
     def _make(self, request: HttpRequest, wanted: dict[str, Any]) -> HttpResponseBase:
         period = PERIODS.get(wanted["ends_in"])

@@ -20,7 +20,7 @@ from django.utils.translation import ngettext
 
 from pulse.admin import csp
 from pulse.admin.base import PolicyAdmin
-from pulse.admin.columns import StateFilter
+from pulse.admin.columns import StateFilter, column
 from pulse.admin.confirmations import confirm
 from pulse.admin.errands import actor_of, carry_out, errand_of, problems_of
 from pulse.admin.forms import PolicyForm
@@ -280,7 +280,7 @@ class HeaderPolicyAdmin(PolicyAdmin):
         """Let browsers only report it."""
         csp.switch(self, request, list(queryset), report_only=True)
 
-    @admin.display(description=_("CSP"), ordering="csp_report_only")
+    @column(_("CSP"), ordering="csp_report_only")
     def csp_column(self, row: HeaderPolicy) -> SafeString:
         """Say whether the policy blocks, or only reports."""
         try:
