@@ -140,3 +140,15 @@ def test_tables_of_headers_reports_and_differences_need_no_scrolling(browser, li
         label = "td => getComputedStyle(td, '::before').content"
         assert page.locator("td[data-label]").first.evaluate(label) not in ("none", "normal")
     assert problems == []
+
+
+def test_every_field_has_a_name(browser, live_server, session):
+    """Dates, times and what stands in rows, too, to who hears the form instead of seeing it."""
+    document.apply(ROWS, publisher.SYSTEM)
+    page, _ = open_page(browser, live_server, session)
+    page.goto(live_server.url + reverse("admin:pulse_endpointlimit_add"))
+    for name in ("Starts at: date", "Starts at: time", "Ends at: date", "Ends at: time"):
+        playwright.expect(page.get_by_label(name, exact=True)).to_have_count(1)
+    page.get_by_text("Add another Limit").click()
+    for name in ("Rate", "Burst", "Algorithm"):
+        playwright.expect(page.locator("#limits-1").get_by_label(name, exact=True)).to_be_visible()
