@@ -265,6 +265,7 @@ class CorsOriginAdmin(PolicyAdmin):
             back=self._address("changelist"),
             changes=changes,
             problems=problems,
+            nothing=__("Neither names an origin that has no rule yet: nothing is to be imported."),
         )
         if isinstance(response, TemplateResponse) and response.context_data is not None:
             response.template_name = "admin/pulse/import_origins.html"

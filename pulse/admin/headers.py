@@ -1,7 +1,7 @@
 """Security headers: policies by path, what they would send, and the usual ones in one click."""
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final
 
 from django import forms
 from django.conf import settings
@@ -31,6 +31,13 @@ from pulse.exceptions import InvalidDocument, InvalidHeader
 from pulse.policies import document, headers
 from pulse.policies.edge import HeaderPolicy
 
+#: The stages of HSTS as people say them.
+STAGES: Final[Mapping[str, Any]] = {
+    "5m": _("5 minutes"),
+    "1d": _("a day"),
+    "1w": _("a week"),
+    "30d": _("30 days"),
+}
 WHEN: Any = (_("When and how"), {"fields": ("mode", "percent", "starts_at", "ends_at")})
 
 
@@ -67,7 +74,7 @@ class HeaderPolicyForm(PolicyForm):
         label=_("Headers"),
         help_text=_(
             "One to a line: “Referrer-Policy: same-origin” beside or instead of the preset's; "
-            "“-Referrer-Policy” removes a header from the answer, whoever set it."
+            "“Referrer-Policy:” with nothing behind it removes a header, whoever set it."
         ),
     )
 
@@ -89,6 +96,10 @@ class HeaderPolicyForm(PolicyForm):
             )
         if "csp_report_only" in self.fields and not headers.collector():
             self._note("csp_report_only", _("Nothing collects the reports: mount pulse.urls."))
+        if "hsts_stage" in self.fields:
+            field: Any = self.fields["hsts_stage"]
+            stages = [(stage, STAGES[stage]) for stage in HSTS_STAGES]
+            field.choices = [("", _("as the header says")), *stages]
         if "hsts_stage" in self.fields and settings.DEBUG:
             self._note("hsts_stage", _("Not sent while DEBUG is on."))
 

@@ -55,6 +55,15 @@ def test_headers_are_written_one_to_a_line(kim) -> None:
     assert row.version == version
 
 
+def test_stages_of_hsts_are_told_in_words(kim) -> None:
+    """A new policy begins with the shortest; the value that is kept is the document's."""
+    page = kim.get("headerpolicy_add").content.decode()
+    assert '<option value="5m" selected>5 minutes</option>' in page
+    assert '<option value="">as the header says</option>' in page
+    assert add(kim, hsts_stage="1w").status_code == 302
+    assert HeaderPolicy.objects.get().hsts_stage == "1w"
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

@@ -202,7 +202,7 @@ def test_a_draft_is_published_by_its_page(kim, search):
 def test_everything_to_shadow_is_one_revision_that_can_be_undone(kim):
     assert url("everything_to_shadow") in kim.get("exemption_changelist").content.decode()
     before = PolicyRevision.objects.first()
-    assert "2 rate tiers, 1 endpoint limits" in kim.get("everything_to_shadow").content.decode()
+    assert "2 rate tiers, 1 endpoint limit" in kim.get("everything_to_shadow").content.decode()
     page = kim.client.get(kim.post("everything_to_shadow", reason="shop is down").url)
     assert set(RateTier.objects.values_list("mode", flat=True)) == {"shadow"}
     assert set(EndpointLimit.objects.values_list("mode", flat=True)) == {"shadow"}
