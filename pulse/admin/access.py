@@ -26,7 +26,7 @@ from pulse.admin.base import PolicyAdmin
 from pulse.admin.columns import LimitColumns, StateFilter
 from pulse.admin.errands import MAX_REASON, REASON, SAVE_ANYWAY, carry_out, errand_of
 from pulse.admin.forms import PolicyForm
-from pulse.admin.stock import TextInput
+from pulse.admin.stock import Textarea, TextInput
 from pulse.admin.tiers import NOTES
 from pulse.conf import conf
 from pulse.core.clients import ClientAddress
@@ -110,9 +110,7 @@ class AddManyForm(forms.Form):
 
     networks = forms.CharField(
         label=_("Networks"),
-        widget=forms.Textarea(
-            {"rows": 12, "cols": 48, "spellcheck": "false", "class": "pulse-networks"}
-        ),
+        widget=Textarea({"rows": 12, "cols": 48, "spellcheck": "false", "class": "pulse-networks"}),
         strip=False,
         help_text=_("One address or CIDR on each line, at most 10,000. Text after # is ignored."),
     )

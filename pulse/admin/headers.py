@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Final
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
-from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -24,6 +23,7 @@ from pulse.admin.columns import StateFilter, column
 from pulse.admin.confirmations import confirm
 from pulse.admin.errands import actor_of, carry_out, errand_of, problems_of
 from pulse.admin.forms import PolicyForm
+from pulse.admin.stock import Textarea
 from pulse.admin.tiers import NOTES
 from pulse.core.csp import REPORT_ONLY, loads_own_files, unknown_directives
 from pulse.core.headers import HSTS_STAGES, HeaderRule, misspelt, parse_headers, write_headers
@@ -44,7 +44,7 @@ WHEN: Any = (_("When and how"), {"fields": ("mode", "percent", "starts_at", "end
 class HeadersField(forms.CharField):
     """Headers as people write them, one to a line."""
 
-    widget = AdminTextareaWidget
+    widget = Textarea
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(required=False, strip=False, **kwargs)
