@@ -23,7 +23,7 @@ from pulse.admin.columns import StateFilter, column
 from pulse.admin.confirmations import confirm
 from pulse.admin.errands import actor_of, carry_out, errand_of, problems_of
 from pulse.admin.forms import PolicyForm
-from pulse.admin.stock import Textarea
+from pulse.admin.stock import IS_UNFOLD, Textarea
 from pulse.admin.tiers import NOTES
 from pulse.core.csp import REPORT_ONLY, loads_own_files, unknown_directives
 from pulse.core.headers import HSTS_STAGES, HeaderRule, misspelt, parse_headers, write_headers
@@ -249,7 +249,7 @@ class HeaderPolicyAdmin(PolicyAdmin):
         if not self.has_add_permission(request):
             raise PermissionDenied
         existing = dict(HeaderPolicy.objects.values_list("name", "path"))
-        items = headers.usual(existing, self._admin_path())
+        items = headers.usual(existing, self._admin_path(), admin_evaluates=IS_UNFOLD)
         wanted = {"version": 1, headers.KIND: items}
         changes: Any = []
         problems = []
@@ -271,9 +271,9 @@ class HeaderPolicyAdmin(PolicyAdmin):
             ),
             title=__("Add the usual policies"),
             lead=__(
-                "The admin, the API and pulse's own pages get strict headers at once. The rest of "
-                "the site gets a Content-Security-Policy that only reports. Browsers are held to "
-                "HTTPS for 5 minutes, until you are sure."
+                "What is known to work with strict headers gets them at once: the API and pulse's "
+                "own pages, and Django's own admin. Elsewhere the Content-Security-Policy only "
+                "reports. Browsers are held to HTTPS for 5 minutes, until you are sure."
             ),
             button=__("Yes, add them"),
             back=self._address("changelist"),

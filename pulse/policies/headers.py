@@ -71,7 +71,9 @@ def preview(item: Item, *, hsts: bool = True) -> list[tuple[str, str, str]]:
     )
 
 
-def usual(existing: Mapping[str, str], admin: str | None) -> list[dict[str, Any]]:
+def usual(
+    existing: Mapping[str, str], admin: str | None, *, admin_evaluates: bool = False
+) -> list[dict[str, Any]]:
     """Write the policies that most sites want, for paths that have none of their own.
 
     Pages are strict at once where they are known to work so: the admin, and those of pulse. The
@@ -80,11 +82,13 @@ def usual(existing: Mapping[str, str], admin: str | None) -> list[dict[str, Any]
     Args:
         existing: The path of each policy that there is, by name.
         admin: The path of the admin; None where there is none.
+        admin_evaluates: Its theme evaluates code in the page, which a strict policy would stop, and
+            the way back with it: it reports only.
     """
     wanted = [
         ("site", "/", Preset.HTML, True),
         ("api", API, Preset.API, False),
-        ("admin", admin or "", Preset.HTML, False),
+        ("admin", admin or "", Preset.HTML, admin_evaluates),
         ("pulse", mount(), Preset.HTML, False),
     ]
     taken, paths = set(existing), set(existing.values())

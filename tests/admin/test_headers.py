@@ -333,6 +333,13 @@ def test_the_usual_policies_are_shown_then_added_as_one_revision(kim) -> None:
     assert "Each of these paths has a policy already" in page
 
 
+def test_an_admin_that_evaluates_code_is_not_locked_by_the_usual_policies(kim, monkeypatch) -> None:
+    """django-unfold's pages stand still under a strict policy, and with them the way back."""
+    monkeypatch.setattr("pulse.admin.headers.IS_UNFOLD", True)
+    kim.client.post(url("headerpolicy_usual"))
+    assert HeaderPolicy.objects.get(name="admin").csp_report_only
+
+
 def test_paths_that_have_a_policy_keep_it_and_names_that_are_taken_too(kim) -> None:
     document.apply(
         {
