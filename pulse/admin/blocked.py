@@ -38,6 +38,8 @@ PER_PAGE: Final = 50
 MAX_QUERY: Final = 100
 #: An end within the day needs no date, and is worth its seconds.
 NEAR_S: Final = 43_200
+#: From how many seconds on a duration is rounded to how many.
+UNITS_S: Final = ((172_800, 86_400), (3_600, 1_800), (60, 60))
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,8 +267,7 @@ def _say_rule(rule: str) -> str:
 
 
 def _say_since(since: int) -> str:
-    ago = words.say_duration(max(1, int(time.time() - since)) * SECOND_US)
-    return _("the first %s ago") % ago
+    return _("the first %s ago") % _say_seconds(max(1, int(time.time() - since)))
 
 
 def _say_until(entry: Blocked) -> str:
@@ -282,8 +283,14 @@ def _say_until(entry: Blocked) -> str:
     text = _("the rule ends %(time)s, in %(left)s") if denied else _("%(time)s, in %(left)s")
     return text % {
         "time": shown,
-        "left": words.say_duration(left * SECOND_US),
+        "left": _say_seconds(left),
     }
+
+
+def _say_seconds(seconds: int) -> str:
+    """Say a duration in whole minutes, half hours or days: it is no longer exact once read."""
+    unit = next((unit for begin, unit in UNITS_S if seconds >= begin), 1)
+    return words.say_duration(round(seconds / unit) * unit * SECOND_US)
 
 
 def _say_count(count: int, listing: blocked.Listing) -> str:

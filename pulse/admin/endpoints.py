@@ -13,7 +13,15 @@ from django.utils.translation import gettext_lazy as _
 
 from pulse.admin import presets
 from pulse.admin.base import PolicyAdmin
-from pulse.admin.columns import NONE, KeyFilter, LimitColumns, StateFilter, sentence
+from pulse.admin.columns import (
+    NONE,
+    KeyFilter,
+    LimitColumns,
+    StateFilter,
+    column,
+    say_rates,
+    sentence,
+)
 from pulse.admin.forms import EndpointLimitForm
 from pulse.admin.inlines import OwnLimitInline
 from pulse.admin.tiers import NOTES
@@ -114,12 +122,12 @@ class EndpointLimitAdmin(LimitColumns, PolicyAdmin):
             '<span class="pulse-words"><strong>{}</strong><br>{}</span>', target, capfirst(rest)
         )
 
-    @admin.display(description=_("limits"))
+    @column(_("limits"))
     def limits_column(self, row: EndpointLimit) -> SafeString:
         """List the rates, who is counted, and how large and how long it may be."""
         counted = format_html(
             '{}<br><span class="pulse-quiet">{} {}</span>',
-            super().limits_column(row),
+            say_rates(row),
             __("by"),
             ", ".join(row.key),
         )

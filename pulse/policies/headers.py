@@ -8,17 +8,20 @@ from urllib.parse import unquote
 from django.conf import settings
 from django.core.signals import setting_changed
 from django.urls import NoReverseMatch, get_script_prefix, reverse
+from django.utils.translation import gettext as _
 
-from pulse.core.document import Item
+from pulse.core.document import Document, Item
 from pulse.core.endpoints import PathIndex
-from pulse.core.headers import HeaderRule, Preset
+from pulse.core.headers import HSTS, HSTS_STAGES, MAX_AGE, HeaderRule, Preset
 from pulse.core.snapshot import Mode
+from pulse.exceptions import InvalidHeader
 from pulse.policies import kinds
 from pulse.policies.edge import HeaderPolicy
 from pulse.policies.routes import match_path
 
 #: How long browsers are held to HTTPS by what is added in one click: it cannot be taken back.
 FIRST_STAGE: Final = "5m"
+LONGEST_STAGE_S: Final = max(HSTS_STAGES.values())
 API: Final = "/api/"
 KIND: Final = "header_policies"
 
@@ -68,7 +71,9 @@ def preview(item: Item, *, hsts: bool = True) -> list[tuple[str, str, str]]:
     )
 
 
-def usual(existing: Mapping[str, str], admin: str | None) -> list[dict[str, Any]]:
+def usual(
+    existing: Mapping[str, str], admin: str | None, *, admin_evaluates: bool = False
+) -> list[dict[str, Any]]:
     """Write the policies that most sites want, for paths that have none of their own.
 
     Pages are strict at once where they are known to work so: the admin, and those of pulse. The
@@ -77,11 +82,13 @@ def usual(existing: Mapping[str, str], admin: str | None) -> list[dict[str, Any]
     Args:
         existing: The path of each policy that there is, by name.
         admin: The path of the admin; None where there is none.
+        admin_evaluates: Its theme evaluates code in the page, which a strict policy would stop, and
+            the way back with it: it reports only.
     """
     wanted = [
         ("site", "/", Preset.HTML, True),
         ("api", API, Preset.API, False),
-        ("admin", admin or "", Preset.HTML, False),
+        ("admin", admin or "", Preset.HTML, admin_evaluates),
         ("pulse", mount(), Preset.HTML, False),
     ]
     taken, paths = set(existing), set(existing.values())
@@ -115,6 +122,30 @@ def holding(items: Iterable[Item], path: str) -> Item | None:
     return next(index.find(path), None)
 
 
+def new_holds(before: Document, after: Document) -> list[str]:
+    """Warn of each policy that begins to hold browsers to HTTPS beyond every stage, or for good.
+
+    Args:
+        before: The policy as it was.
+        after: As it is to be.
+
+    Returns:
+        A sentence for each, in the order of the document.
+    """
+    held = {item["name"]: _hold_of(item) for item in before.get(KIND, ())}
+    found = []
+    for item in after.get(KIND, ()):
+        (seconds, preload), (was, was_preload) = _hold_of(item), held.get(item["name"], (0, False))
+        if (seconds > LONGEST_STAGE_S >= was) or (preload and not was_preload):
+            value = f"max-age={seconds}{'; preload' if preload else ''}"
+            text = _(
+                "The header policy %(name)s begins to hold browsers to HTTPS (%(value)s), which "
+                "cannot be taken back. A shorter hsts_stage tries it first."
+            )
+            found.append(text % {"name": item["name"], "value": value})
+    return found
+
+
 def page_of(path: str) -> str:
     """Name a page by its route: what a path names may be private. Empty for none of the site's."""
     match = match_path(without_prefix(unquote(path))) if path else None
@@ -124,6 +155,19 @@ def page_of(path: str) -> str:
 def without_prefix(address: str) -> str:
     """Return the path that Django resolves, of an address within the site."""
     return f"/{address.removeprefix(get_script_prefix())}"
+
+
+def _hold_of(item: Item) -> tuple[int, bool]:
+    """Return for how many seconds a policy holds browsers to HTTPS, and whether for good."""
+    if item["mode"] != Mode.ENFORCE:
+        return 0, False
+    try:
+        sent = HeaderRule(item).sent(secure=True).get(HSTS.lower())
+    except InvalidHeader:  # Written past every validator: it is not sent.
+        return 0, False
+    value = "" if sent is None else sent.value
+    age = MAX_AGE.search(value)
+    return int(age[1]) if age else 0, "preload" in value.lower()
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -77,6 +77,31 @@ def test_an_empty_list_says_so(cache, kim) -> None:
     assert "Nobody is blocked." in text(shown(kim))
 
 
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (95, "2 min"),
+        (3_500, "58 min"),
+        (5_300, "1.5 h"),
+        (260_000, "3 days"),
+    ],
+)
+def test_times_are_said_as_a_person_would(cache, kim, seconds: int, said: str) -> None:
+    """Not to a hundredth of a minute, which has passed by the time that it is read."""
+    limits = [{"name": "default", "default": True, "mode": "enforce", "limits": ["1/d"]}]
+    document.apply({"version": 1, "rate_tiers": limits}, publisher.SYSTEM)
+    blocked.note(
+        "rate_tiers:default",
+        f"ip:{EVE}",
+        EVE,
+        until=time.time() + seconds,
+        method="GET",
+        route="api/echo/",
+    )
+    [row] = shown(kim).context["rows"]
+    assert row.until.endswith(f"in {said}")
+
+
 def test_who_is_refused_is_shown_with_rule_count_and_end(tight, cache, kim) -> None:
     """By limits and by access rules on one page (S3-13)."""
     assert ask(5) == [200, 200, 429, 429, 429]

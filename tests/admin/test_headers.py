@@ -55,6 +55,15 @@ def test_headers_are_written_one_to_a_line(kim) -> None:
     assert row.version == version
 
 
+def test_stages_of_hsts_are_told_in_words(kim) -> None:
+    """A new policy begins with the shortest; the value that is kept is the document's."""
+    page = kim.get("headerpolicy_add").content.decode()
+    assert '<option value="5m" selected>5 minutes</option>' in page
+    assert '<option value="">as the header says</option>' in page
+    assert add(kim, hsts_stage="1w").status_code == 302
+    assert HeaderPolicy.objects.get().hsts_stage == "1w"
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -322,6 +331,13 @@ def test_the_usual_policies_are_shown_then_added_as_one_revision(kim) -> None:
     ]
     page = text_of(kim.get("headerpolicy_usual"))
     assert "Each of these paths has a policy already" in page
+
+
+def test_an_admin_that_evaluates_code_is_not_locked_by_the_usual_policies(kim, monkeypatch) -> None:
+    """django-unfold's pages stand still under a strict policy, and with them the way back."""
+    monkeypatch.setattr("pulse.admin.headers.IS_UNFOLD", True)
+    kim.client.post(url("headerpolicy_usual"))
+    assert HeaderPolicy.objects.get(name="admin").csp_report_only
 
 
 def test_paths_that_have_a_policy_keep_it_and_names_that_are_taken_too(kim) -> None:

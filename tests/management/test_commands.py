@@ -95,6 +95,31 @@ def test_apply_prints_an_update_field_by_field(file) -> None:
     assert '~ exemptions /x\n    mode: "enforce" -> "off"\n' in out
 
 
+def test_apply_warns_of_what_newly_holds_browsers_to_https(file) -> None:
+    """In one line, on a dry run too; not of a stage, of what is off, or of what was so already."""
+    policies = [
+        {"name": "whole", "path": "/whole/", "preset": "owasp"},
+        {"name": "staged", "path": "/staged/", "preset": "owasp", "hsts_stage": "30d"},
+        {"name": "off", "path": "/off/", "preset": "owasp", "mode": "off"},
+        {
+            "name": "listed",
+            "path": "/listed/",
+            "headers": {"Strict-Transport-Security": "max-age=300; preload"},
+        },
+    ]
+    path = file(doc(header_policies=policies))
+    for options in (["--dry-run"], []):
+        _, _, err = run("pulse_apply", path, *options)
+        assert [line.split(",")[0] for line in err.splitlines()] == [
+            "The header policy listed begins to hold browsers to HTTPS (max-age=300; preload)",
+            "The header policy whole begins to hold browsers to HTTPS (max-age=63072000)",
+        ]
+    code, _, err = run("pulse_apply", path)
+    assert (code, err) == (0, "")
+    policies[1]["hsts_stage"] = ""
+    assert "policy staged begins" in run("pulse_apply", file(doc(header_policies=policies)))[2]
+
+
 def test_apply_prints_the_contract_as_json(file) -> None:
     """API 4: revision, changed, dry_run, changes."""
     path = file(doc(exemptions=["/x"]))

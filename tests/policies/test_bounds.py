@@ -102,3 +102,10 @@ def test_presets_bound_what_they_are_for(name: str, route: str, bounds: dict[str
     [item] = presets.items(preset, [("url_name", route)], {})
     assert bounds.items() <= item.items()
     complete({"endpoint_limits": [item]})
+
+
+def test_no_preset_is_suggested_for_routes_of_pulse() -> None:
+    """Where browsers report to looks like a report that is costly to put together, and is none."""
+    names = [match.url_name for each in presets.PRESETS for match in presets.suggested(each)]
+    assert "export" in names
+    assert [name for name in names if name.startswith("pulse:")] == []
