@@ -12,7 +12,14 @@ from pulse.core.access import ACCESS, AccessRule, Action, Admission
 from pulse.core.bounds import LENGTH, SITE, Bound, Effective, parse_length
 from pulse.core.charging import Facts
 from pulse.core.clients import came_over_https
-from pulse.core.cors import ALLOW_CREDENTIALS, ALLOW_ORIGIN, ALLOW_PRIVATE_NETWORK, KIND, Found
+from pulse.core.cors import (
+    ALLOW_CREDENTIALS,
+    ALLOW_ORIGIN,
+    ALLOW_PRIVATE_NETWORK,
+    ASKED_METHOD,
+    KIND,
+    Found,
+)
 from pulse.core.cors import CorsRule as Cors
 from pulse.core.origins import ANY
 from pulse.core.snapshot import Snapshot
@@ -21,7 +28,6 @@ from pulse.policies.headers import collector
 
 #: Of thousands of rules around one address, this many are listed.
 MAX_COVERING: Final = 100
-ASKED_METHOD: Final = "Access-Control-Request-Method"
 ASKED_HEADERS: Final = "Access-Control-Request-Headers"
 ASKED_NETWORK: Final = "Access-Control-Request-Private-Network"
 
@@ -135,10 +141,9 @@ def _has_base() -> bool:
 
 def _preflight(facts: Facts, found: Found) -> Early | None:
     """Answer a preflight; None for other requests, and where it is the view's to answer."""
-    asked = facts.header(ASKED_METHOD)
-    if not conf.CORS or facts.method != "OPTIONS" or not facts.header("Origin") or asked is None:
+    if not conf.CORS or not facts.is_preflight:
         return None
-    rule = found.rule
+    rule, asked = found.rule, facts.header(ASKED_METHOD) or ""
     if rule is None:
         return Early(200) if found.path is not None or _has_base() else None
     strict = rule.strict and not rule.permission.covers(asked, facts.header(ASKED_HEADERS) or "")

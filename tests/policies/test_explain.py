@@ -299,6 +299,24 @@ def test_a_preflight_is_told_as_it_is_answered() -> None:
     assert strict["status"] == 403
 
 
+def test_a_preflight_that_a_view_answers_is_told_as_it_is_counted() -> None:
+    """Apart: what requests have spent is not its concern, nor the other way round."""
+    headers = {"Origin": APP, "Access-Control-Request-Method": "POST"}
+    client = Client(REMOTE_ADDR="127.0.0.1")
+    with override_policies(doc(rate_tiers=[default_tier("3/h")])):
+        for _ in range(2):
+            client.get(ECHO)
+        client.options(ECHO, headers=headers)
+        preflight = ask(method="OPTIONS", headers=headers)
+        flood = ask(method="OPTIONS", headers=headers, count=3)
+        request = ask(method="OPTIONS", headers={"Origin": APP})
+    remaining = [
+        answer["headers"]["X-RateLimit-Remaining"] for answer in (preflight, flood, request)
+    ]
+    assert (remaining, preflight["verdict"], flood["refused"]) == (["1", "0", "0"], "allowed", 1)
+    assert preflight["rules"][0]["why"] == "tier of every client; preflights count apart"
+
+
 def test_the_bounds_of_the_route_are_told() -> None:
     """What holds, what says so, and why another does not; a length that is too large is refused."""
     rules = [
