@@ -40,12 +40,14 @@ class Arrival:
     Attributes:
         cut_at: The most that would have been taken of the body that was cut off, in bytes; None
             for a body that is whole.
+        cut_by: What says so.
     """
 
-    __slots__ = ("cut_at",)
+    __slots__ = ("cut_at", "cut_by")
 
     def __init__(self) -> None:
         self.cut_at: int | None = None
+        self.cut_by = SITE
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,12 +103,14 @@ class Bounds:
 
     Attributes:
         largest_body: The most bytes that any endpoint takes; 0 where none says.
+        smallest_body: The fewest that any takes as its most; None where none says.
         has_timeouts: Some endpoint has a time limit that is enforced.
         is_empty: No endpoint has a bound, not in shadow either.
     """
 
     endpoints: EndpointIndex[Bound] = field(default_factory=EndpointIndex)
     largest_body: int = 0
+    smallest_body: int | None = None
     has_timeouts: bool = False
     is_empty: bool = True
     _same_for_all: dict[tuple[Bound, ...], Effective] = field(default_factory=dict, compare=False)
@@ -151,9 +155,11 @@ def bounds_of(items: Iterable[Item]) -> Bounds:
     # Within one route, name, view or prefix the index keeps this order.
     pairs = [_bound(item) for item in sorted(named, key=lambda item: not item["methods"])]
     acting = [bound for _, bound in pairs if bound.enforced and bound.percent]
+    bodies = [bound.max_body_bytes for bound in acting if bound.max_body_bytes is not None]
     return Bounds(
         endpoints=EndpointIndex(pairs),
-        largest_body=max((bound.max_body_bytes or 0 for bound in acting), default=0),
+        largest_body=max(bodies, default=0),
+        smallest_body=min(bodies, default=None),
         has_timeouts=any(bound.timeout_s is not None for bound in acting),
         is_empty=not pairs,
     )

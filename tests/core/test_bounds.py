@@ -113,15 +113,19 @@ def test_what_acts_on_nobody_loosens_nothing() -> None:
         ]
     )
     assert (bounds.largest_body, bounds.has_timeouts, bounds.is_empty) == (0, False, False)
+    assert bounds.smallest_body is None
     assert bounds_of([item("rates", path="/y")]).is_empty
     assert bounds_of([]).is_empty
     assert Bounds().find(SEARCH, "/", "GET", "", b"") == Effective()
 
 
-def test_the_largest_body_is_that_of_any_endpoint() -> None:
-    """What the front, which knows no route, lets pass."""
+def test_the_largest_and_the_smallest_body_are_those_of_any_endpoint() -> None:
+    """What the front, which knows no route, lets pass, and for what none need be known."""
     bounds = bounds_of([BY_ROUTE, item("upload", path="/", max_body_bytes=100 * MB, timeout_s=9)])
     assert (bounds.largest_body, bounds.has_timeouts) == (100 * MB, True)
+    none = item("none", path="/none", max_body_bytes=0)
+    sizes = [bounds_of([*more, none]).smallest_body for more in ([], [BY_ROUTE])]
+    assert (bounds.smallest_body, sizes) == (BY_ROUTE["max_body_bytes"], [0, 0])
 
 
 @pytest.mark.parametrize("seconds", [float("nan"), float("inf")])
