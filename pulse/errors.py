@@ -33,9 +33,9 @@ from rest_framework.utils.encoders import JSONEncoder
 from rest_framework.views import exception_handler as handle_as_usual
 
 from pulse import logging as pulse_logging
+from pulse.envelope import HTML, PROBLEM, preferred_type, problem, write
 from pulse.logging import say
 from pulse.middleware.context import method_of, route_of
-from pulse.middleware.responses import HTML, PROBLEM, preferred_type, problem, write
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,9 @@ from django.http import HttpRequest, HttpResponse
 
 from pulse.conf import conf
 from pulse.core.bounds import ARRIVAL, LENGTH, SITE, Arrival, parse_length
+from pulse.envelope import JSON
 from pulse.middleware.context import Context
-from pulse.middleware.responses import JSON, Refusal, refuse
+from pulse.middleware.responses import Refusal, refuse
 from pulse.policies import texts
 from pulse.policies.routes import match_of
 from pulse.store import buckets
