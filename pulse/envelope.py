@@ -6,11 +6,14 @@ import logging
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import quote
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template import TemplateDoesNotExist
 from django.template.loader import render_to_string
+from django.utils.cache import patch_vary_headers
 
+from pulse import logging as pulse_logging
 from pulse.conf import conf
 from pulse.logging import say
 
@@ -21,6 +24,58 @@ HTML: Final = "text/html"
 PROBLEM: Final = "application/problem+json"
 #: The longest ``Accept`` worth reading; those of browsers have some 150 characters.
 MAX_ACCEPT: Final = 1000
+#: Names of problems by status, where an exception has none of its own.
+CODES: Final = {
+    400: "bad_request",
+    401: "not_authenticated",
+    403: "permission_denied",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    409: "conflict",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+    429: "rate_limited",
+    500: "server_error",
+    503: "unavailable",
+}
+
+
+def answer(
+    request: HttpRequest,
+    status: HTTPStatus,
+    detail: str,
+    *,
+    code: str | None = None,
+    pages: Sequence[str] = (),
+    page_request: HttpRequest | None = None,
+    **context: Any,
+) -> HttpResponse:
+    """Answer an error; a page by the host's own template for it, where there is one.
+
+    Args:
+        request: What went wrong is told in answer to it.
+        status: The answer's.
+        detail: What went wrong, in words for the client.
+        code: The problem's name; by default that of the status.
+        pages: Templates that go before those of the status.
+        page_request: For context processors; None keeps them out of it.
+        **context: What the templates are given besides.
+    """
+    number = int(status)
+    response = write(
+        request,
+        status,
+        code or CODES.get(number, "error"),
+        {"detail": detail, "request_id": request_id_of(request)},
+        (*pages, f"{number}.html", f"pulse/{number}.html", "pulse/error.html"),
+        page_request=page_request,
+        request_path=quote(request.path),
+        **context,
+    )
+    # A cache may keep a 404.
+    patch_vary_headers(response, ("Accept",))
+    return response
 
 
 def write(
@@ -74,6 +129,13 @@ def problem(
         "code": code,
     }
     return own | body
+
+
+def request_id_of(request: HttpRequest) -> str:
+    """Return the request's id; without pulse in front, whatever the log says."""
+    context = getattr(request, "pulse", None)
+    ident: str = pulse_logging.request_id.get() if context is None else context.request_id
+    return ident
 
 
 def preferred_type(request: HttpRequest) -> str | None:

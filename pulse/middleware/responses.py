@@ -8,13 +8,17 @@ from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import resolve
+from django.utils.cache import patch_vary_headers
 
-from pulse.envelope import write
+from pulse.envelope import answer, write
 from pulse.logging import say
 from pulse.middleware.context import method_of, route_of
+from pulse.policies.texts import method_not_allowed
 
 logger = logging.getLogger(__name__)
 
+#: Methods whose errors say nothing but their status and headers.
+BODILESS: Final = frozenset({"HEAD", "OPTIONS"})
 #: Header fields that say something of the content they came with, or where else it is.
 DESCRIBING: Final = frozenset(
     {
@@ -88,6 +92,21 @@ def refuse(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     if refusal.retry_after_s is not None:
         response.headers["Retry-After"] = str(refusal.retry_after_s)
     return response
+
+
+def say_method_not_allowed(request: HttpRequest, response: HttpResponseBase) -> None:
+    """Say in words what a view says by its status alone, as Django's own 405 does.
+
+    Its headers stay, ``Allow`` above all. HEAD has no body to be told in, and that of OPTIONS
+    nobody reads.
+    """
+    if request.method in BODILESS or not isinstance(response, HttpResponse) or response.content:
+        return
+    told = answer(request, HTTPStatus.METHOD_NOT_ALLOWED, method_not_allowed())
+    response.content = told.content
+    response.headers["Content-Type"] = told.headers["Content-Type"]
+    response.headers["Content-Length"] = str(len(told.content))
+    patch_vary_headers(response, ("Accept",))
 
 
 def fields_of(response: HttpResponseBase) -> dict[str, tuple[str, str]]:
