@@ -363,6 +363,12 @@ FINDINGS: Final = (
         "endpoints that need more have it by their endpoint limits.",
     ),
     Finding(
+        "W092",
+        "The endpoint limits %(names)s are for the same requests, %(place)s, and each sets a "
+        '%(field)s: that of "%(name)s" alone holds.',
+        "Set it in one of them, or let one match more closely: by route, or for some methods.",
+    ),
+    Finding(
         "W100",
         "The access rule %(network)s refuses every client with an IPv%(family)d address, and no "
         "rule lets one in.",

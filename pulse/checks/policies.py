@@ -13,6 +13,7 @@ from django.db import DatabaseError, connections
 
 from pulse.checks.access import check_access
 from pulse.checks.cors import check_deployed_rules, check_rules
+from pulse.checks.endpoints import check_endpoints
 from pulse.checks.findings import found, one_of
 from pulse.checks.headers import check_deployed_headers, check_headers
 from pulse.core.document import Document, Item
@@ -45,6 +46,7 @@ def check_policy(databases: frozenset[str]) -> Iterator[CheckMessage]:
     yield from check_headers(document)
     yield from check_rules(document)
     yield from check_access(document)
+    yield from check_endpoints(document)
 
 
 def check_deployed_policy(databases: frozenset[str]) -> Iterator[CheckMessage]:
