@@ -190,6 +190,12 @@ FINDINGS: Final = (
         "pulse_apply.",
     ),
     Finding(
+        "E041",
+        "No policy can be made of %(place)s: %(reason)s It was written past every check, and "
+        "keeps every other edit from being published.",
+        "Mend or delete it where it was written, or in the admin.",
+    ),
+    Finding(
         "W040",
         "The trusted proxy %(network)s is a public network of %(addresses)s addresses: each of "
         "them can claim to be any client by X-Forwarded-For.",
