@@ -146,6 +146,7 @@ def explain(question: Question) -> Explanation:
         "cors": edge.cors,
         "bounds": edge.bounds,
         "header_policy": edge.header_policy,
+        "headers_by_setting": edge.by_settings,
     }
     return Explanation(answer, facts.address)
 
@@ -184,6 +185,7 @@ def _switched_off(snapshot: Snapshot, facts: Facts, question: Question) -> Expla
         "cors": edge.cors,
         "bounds": edge.bounds,
         "header_policy": edge.header_policy,
+        "headers_by_setting": edge.by_settings,
     }
     return Explanation(answer, facts.address)
 

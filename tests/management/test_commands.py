@@ -235,6 +235,9 @@ def test_explain_tells_it_in_lines() -> None:
     assert "Route     api/echo/" in lines
     assert "      3/m token_bucket: 0 of 3 left, again in 20 s" in lines
     assert "Retry-After: 20" in lines
+    given = next(line for line in lines if line.startswith("Django's"))
+    assert given.startswith("Django's  own settings give X-Content-Type-Options (SECURE_CONTENT")
+    assert given.endswith("and what they give stays unless a policy forces its own")
 
 
 def test_explain_prints_the_answer_of_the_api() -> None:
@@ -244,6 +247,7 @@ def test_explain_prints_the_answer_of_the_api() -> None:
     assert list(json.loads(out)) == [
         "verdict", "status", "allowed", "refused", "revision", "route", "url_name", "exempt_by",
         "client", "rules", "headers", "body", "cors", "bounds", "header_policy",
+        "headers_by_setting",
     ]  # fmt: skip
 
 
