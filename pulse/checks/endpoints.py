@@ -12,7 +12,11 @@ from pulse.core.endpoints import Matcher
 from pulse.core.snapshot import ENDPOINTS
 
 #: How a finding names what only one endpoint limit can say of a request.
-BOUNDS: Final = {"max_body_bytes": "largest body", "timeout_s": "time limit"}
+BOUNDS: Final = {
+    "max_body_bytes": "largest body",
+    "timeout_s": "time limit",
+    "slow_ms": "threshold for what is slow",
+}
 #: How it names what they match.
 MATCHERS: Final = {
     "route": "route",

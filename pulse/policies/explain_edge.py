@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from pulse.conf import conf
 from pulse.core.access import ACCESS, AccessRule, Action, Admission
-from pulse.core.bounds import LENGTH, SITE, Bound, Effective, parse_length
+from pulse.core.bounds import LENGTH, SITE, SLOW, Bound, Effective, parse_length
 from pulse.core.charging import Facts
 from pulse.core.clients import came_over_https
 from pulse.core.cors import (
@@ -122,7 +122,8 @@ def judge(snapshot: Snapshot, facts: Facts, *, secure: bool) -> Edge:
 
 def switched_off() -> Edge:
     """Return what the edge says while pulse is told to do nothing."""
-    bounds = dict.fromkeys(("max_body_bytes", "max_body_by", "timeout_s", "timeout_by"))
+    names = ("max_body_bytes", "max_body_by", "timeout_s", "timeout_by", "slow_ms", "slow_by")
+    bounds = dict.fromkeys(names)
     return Edge(None, [], None, bounds, Effective(), 0, None, {}, {})
 
 
@@ -281,8 +282,8 @@ def _effective(snapshot: Snapshot, facts: Facts) -> Effective:
 
 
 def _bounds(snapshot: Snapshot, facts: Facts, effective: Effective) -> dict[str, Any]:
-    """Tell the largest body and the longest time; None for what has no bound."""
-    body, timeout = effective.body, effective.timeout
+    """Tell the largest body, the longest time and what is slow; None for what has no bound."""
+    body, timeout, slow = effective.body, effective.timeout, effective.slow
     size: int | None = None if body is None else body.max_body_bytes
     if body is None and conf.MAX_BODY_BYTES:
         # What has no route is refused as late as the endpoint that takes most.
@@ -293,6 +294,8 @@ def _bounds(snapshot: Snapshot, facts: Facts, effective: Effective) -> dict[str,
         "max_body_by": _bound_name(body) or (None if size is None else SITE),
         "timeout_s": None if timeout is None else timeout.timeout_s,
         "timeout_by": _bound_name(timeout),
+        "slow_ms": (conf.SLOW_REQUEST_MS if slow is None else slow.slow_ms) or None,
+        "slow_by": _bound_name(slow) or SLOW,
     }
 
 

@@ -26,6 +26,11 @@ def complete_limits(*items: dict[str, object]):
         ({"timeout_s": 1}, {"max_body_bytes": None, "timeout_s": 2}, True),
         ({}, {"max_body_bytes": None, "timeout_s": 2}, False),
         ({}, {"max_body_bytes": None, "limits": ["1/s"]}, False),
+        (
+            {"max_body_bytes": None, "slow_ms": 0},
+            {"max_body_bytes": None, "slow_ms": 9},
+            True,
+        ),
         ({}, {"url_name": "echo"}, False),
         ({}, {"url_name": None, "route": "api/upload/"}, False),
         ({"methods": ["POST"]}, {}, False),

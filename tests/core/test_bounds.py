@@ -80,6 +80,25 @@ def test_each_field_comes_from_the_first_that_names_it() -> None:
     assert names(find(bounds, elsewhere, path="/other/")) == ("path", "path")
 
 
+def test_what_is_slow_comes_from_the_most_specific_that_acts() -> None:
+    """0 says that nothing is; in shadow a rule says nothing; it is no bound of size or time."""
+    bounds = bounds_of(
+        [
+            item("route", route=SEARCH.route, slow_ms=5, mode="shadow"),
+            item("name", url_name="search", slow_ms=0, methods=["GET"]),
+            item("path", path="/", slow_ms=300),
+            item("size", path="/api/", max_body_bytes=7),
+        ]
+    )
+    found = [find(bounds, method=method).slow for method in ("GET", "HEAD", "POST")]
+    assert [each and (each.name, each.slow_ms) for each in found] == [
+        *(("name", 0), ("name", 0), ("path", 300)),
+    ]
+    assert names(find(bounds)) == ("size", None)
+    assert (bounds.has_timeouts, bounds.smallest_body) == (False, 7)
+    assert not bounds_of([item("slow", path="/", slow_ms=0)]).is_empty
+
+
 def test_a_bound_in_shadow_gives_its_place_to_the_next() -> None:
     """It is told, so that what it would have refused is counted; less specific ones are not."""
     bounds = bounds_of(

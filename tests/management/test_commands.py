@@ -271,8 +271,9 @@ def test_explain_tells_every_step_of_the_edge_in_lines() -> None:
     assert lines[0] == "403 refused under revision 0"
     assert "CORS      https://app.example.com may read it: the rule for https://app" in out
     assert (
-        "Bounds    body 1 KB (by endpoint_limits:echo), time 2 s (by endpoint_limits:echo)" in lines
-    )
+        "Bounds    body 1 KB (by endpoint_limits:echo), time 2 s (by endpoint_limits:echo), "
+        "slow after 1000 ms (by site:slow_request_ms)"
+    ) in lines
     assert "Headers   by the policy api" in lines
     refused = "✗ refused      access_rules 203.0.113.0/24 / (enforce)"
     assert f"{refused}: denies this network (scrapes us)" in lines

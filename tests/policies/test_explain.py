@@ -117,6 +117,8 @@ def test_an_answer_has_every_member_of_the_contract() -> None:
             "max_body_by": "site:max_body_bytes",
             "timeout_s": None,
             "timeout_by": None,
+            "slow_ms": 1000,
+            "slow_by": "site:slow_request_ms",
         },
         "header_policy": None,
         "headers_by_setting": {
@@ -341,6 +343,8 @@ def test_the_bounds_of_the_route_are_told() -> None:
         "max_body_by": "endpoint_limits:echo",
         "timeout_s": 2.5,
         "timeout_by": "endpoint_limits:echo",
+        "slow_ms": 1000,
+        "slow_by": "site:slow_request_ms",
     }
     assert (answer["status"], answer["body"]["detail"]) == (
         *(413, "Request body too large (max 100 bytes)"),
@@ -488,6 +492,22 @@ def test_a_body_is_refused_as_it_is_in_reality(length, coding) -> None:
         assert [(r["kind"], r["key"]) for r in answer["rules"] if r["outcome"] == "refused"] == [
             ("site", {"name": "content_length"})
         ]
+
+
+def test_what_is_slow_is_told_with_who_says_so(settings) -> None:
+    """The most specific; 0 is never, and the setting where none says."""
+    rules = [
+        {"name": "echo", "url_name": "echo", "slow_ms": 0},
+        {"name": "site", "path": "/", "slow_ms": 250},
+    ]
+    with override_policies(doc(endpoint_limits=rules)):
+        echo, other, nowhere = ask(), ask("/healthz"), ask("/nope/")
+    told = [(each["bounds"]["slow_ms"], each["bounds"]["slow_by"]) for each in (echo, other)]
+    assert told == [(None, "endpoint_limits:echo"), (250, "endpoint_limits:site")]
+    row = row_of(other, "endpoint_limits", name="site")
+    assert (row["matched"], row["why"], row["outcome"]) == (True, "it says what is slow", "passed")
+    assert row_of(echo, "endpoint_limits", name="site")["why"] == "a more specific one holds"
+    assert nowhere["bounds"]["slow_ms"] == 1000
 
 
 def test_what_the_site_refuses_has_its_name() -> None:

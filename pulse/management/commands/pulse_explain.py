@@ -165,7 +165,9 @@ def _say_bounds(bounds: Mapping[str, Any]) -> str:
     size, seconds = bounds["max_body_bytes"], bounds["timeout_s"]
     body = "no limit" if size is None else f"{format_size(size)} (by {bounds['max_body_by']})"
     time = "no limit" if seconds is None else f"{seconds:g} s (by {bounds['timeout_by']})"
-    return f"body {body}, time {time}"
+    slow = f"slow after {bounds['slow_ms']} ms" if bounds["slow_ms"] else "never slow"
+    by = f" (by {bounds['slow_by']})" if bounds["slow_by"] else ""
+    return f"body {body}, time {time}, {slow}{by}"
 
 
 def _say_settings(headers: Mapping[str, str]) -> str:
