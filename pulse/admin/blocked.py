@@ -23,6 +23,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from pulse.core.access import ACCESS
+from pulse.core.charging import PREFLIGHT
 from pulse.core.clients import UNKNOWN
 from pulse.core.networks import client_prefix, parse_address, parse_network
 from pulse.core.quotas import SECOND_US
@@ -205,7 +206,7 @@ def _users(entries: Iterable[Blocked]) -> dict[str, str]:
     keys = {
         part.removeprefix("user:")
         for entry in entries
-        for part in entry.client.split("|")
+        for part in entry.client.removeprefix(PREFLIGHT).split("|")
         if part.startswith("user:")
     }
     if not keys:
@@ -241,6 +242,8 @@ def _matches(entry: Blocked, query: str) -> bool:
 
 def _say_client(client: str, users: Mapping[str, str]) -> str:
     """Say who is counted, as a person would."""
+    if client.startswith(PREFLIGHT):
+        return _("preflights of %s") % _say_client(client.removeprefix(PREFLIGHT), users)
     if client.startswith("ceiling:"):
         return _("unverified clients of %s") % client.removeprefix("ceiling:")
     return _(" with ").join(_say_part(part, users) for part in client.split("|"))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from django.conf import settings
@@ -12,10 +12,11 @@ from django.utils.translation import gettext as _
 
 from pulse.core.document import Document, Item
 from pulse.core.endpoints import PathIndex
-from pulse.core.headers import HSTS, HSTS_STAGES, MAX_AGE, HeaderRule, Preset
+from pulse.core.headers import HSTS, HSTS_STAGES, MAX_AGE, HeaderRule, Preset, Sent
 from pulse.core.snapshot import Mode
 from pulse.exceptions import InvalidHeader
 from pulse.policies import kinds
+from pulse.policies.django_headers import Given, given
 from pulse.policies.edge import HeaderPolicy
 from pulse.policies.routes import match_path
 
@@ -49,26 +50,61 @@ def item_of(row: HeaderPolicy) -> Item:
     return kind.to_item(row)
 
 
-def preview(item: Item, *, hsts: bool = True) -> list[tuple[str, str, str]]:
-    """List the headers that a policy would send: name, value over HTTP, value over HTTPS.
+class Shown(NamedTuple):
+    """One header as an answer would carry it.
 
-    A value is empty where the header is not sent.
+    Attributes:
+        plain: Its value over HTTP, and ``secure`` over HTTPS; empty where it is not sent.
+        setting: The setting of Django's by which it is sent; empty where the policy sends it.
+    """
+
+    name: str
+    plain: str
+    secure: str
+    setting: str = ""
+
+
+def preview(item: Item, *, hsts: bool = True) -> list[Shown]:
+    """List the headers that answers would carry: those of a policy, then those of Django's.
+
+    What Django's settings set first stays, unless the policy forces its own or removes it.
 
     Raises:
         InvalidHeader: Something was written past every validator.
     """
     rule = HeaderRule(item)
-    plain = rule.sent(secure=False, collector=collector())
-    secure = rule.sent(secure=True, hsts=hsts, collector=collector())
-    found = {**secure, **plain}
-    return sorted(
-        (
-            sent.name,
-            plain[lower].value if lower in plain else "",
-            secure[lower].value if lower in secure else "",
-        )
-        for lower, sent in found.items()
-    )
+    plain = carried(rule, given(secure=False), secure=False, hsts=hsts)
+    secure = carried(rule, given(secure=True), secure=True, hsts=hsts)
+    found = []
+    for lower, header in (secure | plain).items():
+        values = [each[lower].value if lower in each else "" for each in (plain, secure)]
+        found.append(Shown(header.name, values[0], values[1], header.setting))
+    return sorted(found, key=lambda header: (bool(header.setting), header.name))
+
+
+def carried(
+    rule: HeaderRule | None, first: Mapping[str, Given], *, secure: bool, hsts: bool
+) -> dict[str, Given]:
+    """Return what an answer carries once Django's settings and a policy have had their say.
+
+    Args:
+        rule: The policy; None where none holds.
+        first: What Django's settings give.
+        secure: The answer goes out over HTTPS.
+        hsts: Browsers may be held to HTTPS by pulse.
+
+    Returns:
+        Headers by the name in small letters; those of the policy without a setting.
+    """
+    theirs = {lower: Sent(header.name, header.value) for lower, header in first.items()}
+    fields: dict[str, tuple[str, str]] = dict(theirs)
+    if rule is not None:
+        address = collector() if rule.reports else ""
+        rule.dress(fields, secure=secure, hsts=hsts, collector=address)
+    return {
+        lower: Given(*header, first[lower].setting if header is theirs.get(lower) else "")
+        for lower, header in fields.items()
+    }
 
 
 def usual(

@@ -135,6 +135,24 @@ def test_unblocking_gives_back_what_was_used_and_is_logged(tight, kim) -> None:
     assert entry.get_change_message() == f"Unblocked: {EVE}."
 
 
+def test_preflights_are_unblocked_by_themselves(tight, kim) -> None:
+    """They are counted apart from requests, so they are listed and let go apart."""
+    headers = {
+        "X-Forwarded-For": EVE,
+        "Origin": "https://app.example.com",
+        "Access-Control-Request-Method": "POST",
+    }
+
+    def preflights(count: int) -> list[int]:
+        return [Client().options(ECHO, headers=headers).status_code for _ in range(count)]
+
+    assert (preflights(3), ask(3)) == ([200, 200, 429], [200, 200, 429])
+    assert sorted(clients(shown(kim))) == [EVE, f"preflights of {EVE}"]
+    kim.post("blocked", name=f"endpoint_limits:echo:preflight:ip:{EVE}")
+    assert clients(shown(kim)) == [EVE]
+    assert (preflights(1), ask(1)) == ([200], [429])
+
+
 def test_unblocking_who_is_gone_is_no_error(tight, kim) -> None:
     page = kim.client.post("/admin/pulse/accessrule/blocked/", {"name": "x:y:z"}, follow=True)
     assert "That client is not blocked any more." in told(page)
@@ -192,6 +210,8 @@ def test_clients_are_named_as_people_know_them(tight, kim) -> None:
         "user:0123456789ab",
         "ip:unknown",
         "ip:203.0.113.1|header:x-tenant:ab12cd34ef",
+        f"preflight:user:{kim.user.pk}",
+        "preflight:ceiling:203.0.113.1",
     ):
         blocked.note("rate_tiers:default", client, "203.0.113.1", until=None, method="GET")
     found = set(clients(shown(kim)))
@@ -205,6 +225,8 @@ def test_clients_are_named_as_people_know_them(tight, kim) -> None:
         "user 0123456789ab",
         "no address",
         "203.0.113.1 with x-tenant, value ab12cd34",
+        "preflights of user kim",
+        "preflights of unverified clients of 203.0.113.1",
     }
 
 

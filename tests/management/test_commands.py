@@ -260,6 +260,9 @@ def test_explain_tells_it_in_lines() -> None:
     assert "Route     api/echo/" in lines
     assert "      3/m token_bucket: 0 of 3 left, again in 20 s" in lines
     assert "Retry-After: 20" in lines
+    given = next(line for line in lines if line.startswith("Django's"))
+    assert given.startswith("Django's  own settings give X-Content-Type-Options (SECURE_CONTENT")
+    assert given.endswith("and what they give stays unless a policy forces its own")
 
 
 def test_explain_prints_the_answer_of_the_api() -> None:
@@ -269,6 +272,7 @@ def test_explain_prints_the_answer_of_the_api() -> None:
     assert list(json.loads(out)) == [
         "verdict", "status", "allowed", "refused", "revision", "route", "url_name", "exempt_by",
         "client", "rules", "headers", "body", "cors", "bounds", "header_policy",
+        "headers_by_setting",
     ]  # fmt: skip
 
 
@@ -292,8 +296,9 @@ def test_explain_tells_every_step_of_the_edge_in_lines() -> None:
     assert lines[0] == "403 refused under revision 0"
     assert "CORS      https://app.example.com may read it: the rule for https://app" in out
     assert (
-        "Bounds    body 1 KB (by endpoint_limits:echo), time 2 s (by endpoint_limits:echo)" in lines
-    )
+        "Bounds    body 1 KB (by endpoint_limits:echo), time 2 s (by endpoint_limits:echo), "
+        "slow after 1000 ms (by site:slow_request_ms)"
+    ) in lines
     assert "Headers   by the policy api" in lines
     refused = "✗ refused      access_rules 203.0.113.0/24 / (enforce)"
     assert f"{refused}: denies this network (scrapes us)" in lines
