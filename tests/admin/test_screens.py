@@ -30,6 +30,11 @@ LISTS = (
     "accessrule",
     "corsorigin",
     "headerpolicy",
+    "probetarget",
+    "probeschedule",
+    "probepayload",
+    "probebudget",
+    "maintenancewindow",
     "policyrevision",
 )
 PAGES = [f"{name}_changelist" for name in LISTS] + [f"{name}_add" for name in LISTS[:-1]]
@@ -42,7 +47,17 @@ def test_every_screen_opens(kim, page):
     assert "pulse/admin/pulse.css" in response.content.decode()
 
 
-@pytest.mark.parametrize("name", ["tierassignment", "trustedproxy"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tierassignment",
+        "trustedproxy",
+        "probetarget",
+        "probeschedule",
+        "probepayload",
+        "maintenancewindow",
+    ],
+)
 def test_an_empty_list_says_what_to_do(kim, name):
     assert "pulse-empty" in kim.get(f"{name}_changelist").content.decode()
     assert "pulse-empty" not in kim.get(f"{name}_changelist", mode__exact="off").content.decode()
