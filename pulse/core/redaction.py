@@ -22,6 +22,8 @@ SECRET_NAMES: Final = frozenset(
 MIN_SECRET: Final = 4
 #: Of longer texts only the beginning is read.
 MAX_TEXT: Final = 64 * 1024
+#: For an excerpt so much is read, at least, as what is taken out makes room.
+MIN_READ: Final = 4096
 MAX_DEPTH: Final = 16
 
 #: A name and what stands before its value: ``"name": ``, ``name=``, ``Name: ``, ``a[name]=``; in a
@@ -71,9 +73,9 @@ class Redactor:
 
         Cutting first would leave the front half of a secret, which is not found any more.
         """
-        read = text[: max(MAX_TEXT, most)]
+        read = text[: max(most, min(MAX_TEXT, max(MIN_READ, 16 * most)))]
         if len(read) < len(text):
-            read = self._without_half_secret(read)
+            read = self._without_half_secret(_without_half_word(read))
         told = self._without_given(read)
         for pattern, instead in _FORMS:
             told = pattern.sub(instead, told)
@@ -134,6 +136,12 @@ def is_secret_name(name: str) -> bool:
 def _names_secret(name: str) -> bool:
     plain = name[:MAX_TEXT].lower().replace("_", "").replace("-", "").replace(".", "")
     return plain in SECRET_NAMES or any(part in plain for part in SECRET_PARTS)
+
+
+def _without_half_word(text: str) -> str:
+    """Leave out the last word of a text that was cut: half a URL or token is not known as one."""
+    end = max(text.rfind(blank) for blank in " \n\t")
+    return text[: end + 1] if end > len(text) // 2 else text
 
 
 def _without_named(text: str) -> str:

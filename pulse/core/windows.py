@@ -1,7 +1,8 @@
 """Maintenance windows: when nothing is to be reported, and of what."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice, takewhile
 from typing import Final, NamedTuple
 
 from pulse.core.schedules import TRIED_FROM_S, Schedule, make_schedule
@@ -139,21 +140,41 @@ def opening_at(window: Window, at_s: float) -> Opening | None:
 
 def next_openings(window: Window, now_s: float, count: int = 5) -> list[Opening]:
     """Return the next openings that begin after an instant, for people to see what they wrote."""
-    if window.once:
-        return [window.once] if window.once.starts_s > now_s else []
-    openings: list[Opening] = []
-    current = opening_at(window, now_s)
-    at_s = current.ends_s if current else now_s
-    while window.schedule and len(openings) < count:
-        starts_s = window.schedule.next_after(at_s)
-        at_s = _end_of(window, starts_s) or starts_s + window.duration_s
-        openings.append(Opening(starts_s, at_s))
-    return openings
+    return list(islice(_after(window, now_s), count))
+
+
+def openings_between(
+    windows: Iterable[Window], scope: Scope, from_s: float, until_s: float
+) -> list[Opening]:
+    """Return the openings that lie in a time, or reach into it, of windows for what is asked.
+
+    Of many openings in a long time the first of each window are returned, ``MAX_JOINED`` at most.
+    """
+    found: list[Opening] = []
+    for window in windows:
+        if window.covers(scope):
+            current = opening_at(window, from_s)
+            upcoming = islice(_after(window, from_s), MAX_JOINED)
+            found += [current] if current else []
+            found += takewhile(lambda opening: opening.starts_s < until_s, upcoming)
+    return sorted(found)
 
 
 def find_open(windows: Iterable[Window], scope: Scope, at_s: float) -> Window | None:
     """Return the first window that is open and is for what is asked about."""
     return next((w for w in windows if w.covers(scope) and is_open(w, at_s)), None)
+
+
+def _after(window: Window, at_s: float) -> Iterator[Opening]:
+    """Yield the openings that begin after an instant; of a window that comes again, for ever."""
+    if window.once and window.once.starts_s > at_s:
+        yield window.once
+    current = opening_at(window, at_s)
+    at_s = current.ends_s if current else at_s
+    while window.schedule:
+        starts_s = window.schedule.next_after(at_s)
+        at_s = _end_of(window, starts_s) or starts_s + window.duration_s
+        yield Opening(starts_s, at_s)
 
 
 def _end_of(window: Window, starts_s: int) -> float | None:

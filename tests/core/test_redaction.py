@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pulse.core.redaction import MAX_TEXT, Redactor, is_secret_name
+from pulse.core.redaction import MAX_TEXT, MIN_READ, Redactor, is_secret_name
 
 NOTHING = Redactor()
 canaries = st.text(string.ascii_letters + string.digits + "-_", min_size=12, max_size=40).map(
@@ -156,6 +156,15 @@ def test_what_is_too_deep_is_left_out() -> None:
     for _ in range(5000):
         value = [value]
     assert "canary" not in json.dumps(NOTHING.value(value))
+
+
+@pytest.mark.parametrize("place", ["http://kim:{}@a.test/", "Bearer {}", "a eyJab.eyJcd.{}"])
+def test_no_half_of_what_is_known_by_its_form_is_left(place: str) -> None:
+    """Reading ends within it, at each of its characters, and all before it is taken out."""
+    text = place.format("canary" * 10)
+    for cut in range(len(text)):
+        before = f"token: {'x' * (MIN_READ - 8 - cut)}\n"
+        assert "canary" not in NOTHING.excerpt(before + text + " y" * 5000, 100)
 
 
 def test_short_values_are_no_secrets() -> None:

@@ -16,6 +16,7 @@ from pulse.core.windows import (
     make_window,
     next_openings,
     opening_at,
+    openings_between,
 )
 from pulse.exceptions import InvalidSchedule, InvalidWindow
 
@@ -120,6 +121,20 @@ def test_the_first_open_window_that_fits_is_found() -> None:
     assert find_open(windows, Scope("search"), 60) is everything
     assert find_open(windows, Scope("search"), 40) is None
     assert find_open(windows, Scope("products", "shop"), 100) is None
+
+
+def test_openings_of_a_time_are_those_that_reach_into_it() -> None:
+    """For time accounts: the one that it begins in, whole, and those that begin within it."""
+    start = epoch("2026-01-10T02:00+01:00")
+    nights = [Opening(start + day * 86_400, start + day * 86_400 + 7200) for day in range(4)]
+    once = make_window("move", starts_s=start + 40_000, ends_s=start + 50_000, targets=["a"])
+    windows = [every_night(), once]
+    found = openings_between(windows, Scope("a"), start + 60, start + 2 * 86_400)
+    assert found == [nights[0], Opening(start + 40_000, start + 50_000), nights[1]]
+    assert openings_between(windows, Scope("b"), start + 7200, start + 86_401) == [nights[1]]
+    assert openings_between(windows, Scope("b"), start + 7200, start + 86_400) == []
+    assert openings_between([once], Scope("a"), start + 45_000, start + 46_000) == [once.once]
+    assert openings_between([once], Scope("a"), start + 50_000, start + 60_000) == []
 
 
 @given(
