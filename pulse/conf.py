@@ -169,6 +169,11 @@ class Conf:
         return ()
 
     @cached_property
+    def OUTBOUND_NETWORK(self) -> str:
+        """The dotted path of what probes and webhooks reach instead of the network; for tests."""
+        return self._get("OUTBOUND_NETWORK", "", str)
+
+    @cached_property
     def client_secret(self) -> bytes:
         """The key of every hash of clients: of shares of them, of what identifies one."""
         return client_secret(settings.SECRET_KEY)

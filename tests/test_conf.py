@@ -22,6 +22,7 @@ DEFAULTS = {
     "MAX_BODY_BYTES": 10_485_760,
     "ACCESS_LOG": True,
     "SLOW_REQUEST_MS": 1000,
+    "OUTBOUND_NETWORK": "",
 }
 DOCS = Path(__file__).parents[1] / "docs" / "settings.md"
 
@@ -56,6 +57,7 @@ def test_no_pulse_at_all(settings) -> None:
         ("LOCAL_MAX_KEYS", 5_000),
         ("RATE_LIMIT_REQUESTS_PER_SECOND", 3),
         ("RATE_LIMIT_BURST", 4),
+        ("OUTBOUND_NETWORK", "pulse.testing.StubNetwork"),
     ],
 )
 def test_what_is_set_holds_at_once(settings, name, value) -> None:

@@ -16,8 +16,9 @@ from pulse.policies import current, document, publisher
 from pulse.policies.completion import complete
 from pulse.policies.models import RateTier
 from pulse.store import heartbeat
-from pulse.testing import advance, override_policies
+from pulse.testing import advance, override_policies, probe, stub_network
 from pulse.testing_plugin import pulse_policies
+from tests.probes.client.servers import answering, ok, serving
 
 __all__ = ["pulse_policies"]
 
@@ -324,6 +325,66 @@ def test_plugin_imports_no_django() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=DOCS.parents[1])
 
 
+def test_probe_returns_the_result_as_the_api_shows_it() -> None:
+    """Through the real client, with neither row nor worker."""
+    routes = {}
+    with serving(answering(ok(b"hello"))) as server:
+        routes["93.184.216.34:80"] = server.place
+        with stub_network({"a.test": ["93.184.216.34"]}, routes) as network:
+            result = probe("http://a.test/", headers={"X-A": "1"}, timeout_s=20)
+    assert result.pop("latency_ms") > 0
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", result.pop("started_at"))
+    assert list(result.pop("phases_ms")) == ["dns", "connect", "tls", "first_byte", "body"]
+    assert result == {
+        "state": "ok",
+        "error": None,
+        "detail": "",
+        "attempts": 1,
+        "status_code": 200,
+        "bytes": 5,
+        "address": "93.184.216.34",
+        "certificate_days": None,
+    }
+    assert network.dialled == ["93.184.216.34:80"]
+    assert network.looked_up == ["a.test"]
+
+
+def test_probe_tells_what_went_wrong() -> None:
+    """A status that was not wanted, a deadline, a refusal of the guard."""
+    with serving(answering(ok(status="500 Oh"))) as server:
+        result = probe(server.url, allow_networks=["127.0.0.0/8"], timeout_s=20)
+    assert (result["state"], result["error"]) == ("failed", "expectation")
+    assert result["detail"] == "status 500, expected 200 to 399"
+    with serving(answering(lingers=True)) as server:
+        result = probe(server.url, trusts_origin=True, timeout_s=0.2)
+    assert (result["state"], result["error"]) == ("timeout", "timeout")
+    result = probe("http://10.0.0.1/")
+    assert (result["state"], result["error"]) == ("failed", "address_forbidden")
+    assert result["detail"] == "Address not allowed: 10.0.0.1 (private)"
+
+
+def test_probe_in_an_event_loop() -> None:
+    """It has a thread of its own, so a coroutine may call it."""
+
+    async def inner() -> str:
+        return str(probe("http://10.0.0.1/")["error"])
+
+    import asyncio
+
+    assert asyncio.run(inner()) == "address_forbidden"
+
+
+def test_a_stub_network_ends_with_its_block() -> None:
+    """The inner one is in force, then the outer one, then the real one."""
+    from pulse.probes.client.network import INTERNET, current_network
+
+    with stub_network({}) as outer:
+        with stub_network({}) as inner:
+            assert current_network() is inner
+        assert current_network() is outer
+    assert current_network() is INTERNET
+
+
 def test_examples_of_the_documentation(tmp_path: Path) -> None:
     """Every example of docs/testing.md runs as it stands there."""
     examples = re.findall(r"^```python\n(.*?)^```", DOCS.read_text(), re.DOTALL | re.MULTILINE)
@@ -352,4 +413,4 @@ def test_examples_of_the_documentation(tmp_path: Path) -> None:
         timeout=100,
     )
     assert run.returncode == 0, run.stdout[-4000:] + run.stderr[-2000:]
-    assert "6 passed" in run.stdout
+    assert "7 passed" in run.stdout

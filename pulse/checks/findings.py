@@ -28,7 +28,7 @@ class Finding:
 
 
 # Numbers: 1 PULSE, 10 middleware, 20 cache, 30 databases, 40 policies, 50 host, 60 deployment,
-# 70 CORS, 80 headers, 90 bodies, 100 access.
+# 70 CORS, 80 headers, 90 bodies, 100 access, 110 what goes out.
 FINDINGS: Final = (
     Finding(
         "E001",
@@ -381,6 +381,18 @@ FINDINGS: Final = (
         "The access rules %(first)s and %(second)s are one network written in two ways, for the "
         "path %(path)s: of the two a denial holds.",
         "Remove one of them.",
+    ),
+    Finding(
+        "E110",
+        'PULSE["OUTBOUND_NETWORK"] is "%(path)s", which cannot be imported, so no probe and no '
+        "webhook goes out: %(error)s",
+        'Remove "OUTBOUND_NETWORK" from PULSE, or name "pulse.testing.StubNetwork" in tests.',
+    ),
+    Finding(
+        "E111",
+        'PULSE["OUTBOUND_NETWORK"] is "%(path)s": probes and webhooks reach what a test put in '
+        "the place of the network.",
+        'Remove "OUTBOUND_NETWORK" from PULSE.',
     ),
     Finding(
         "W099",

@@ -7,7 +7,17 @@ from typing import Final
 
 from django.core.checks import CheckMessage, Tags, register
 
-from pulse.checks import bodies, caches, cors, databases, host, middleware, policies, values
+from pulse.checks import (
+    bodies,
+    caches,
+    cors,
+    databases,
+    host,
+    middleware,
+    outbound,
+    policies,
+    values,
+)
 from pulse.checks.findings import found
 
 logger = logging.getLogger(__name__)
@@ -28,6 +38,7 @@ ALWAYS: Final[tuple[tuple[Check, str], ...]] = (
     (host.check_time_zone, TAG),
     (host.check_templates, Tags.templates),
     (host.check_refused_cookies, Tags.security),
+    (outbound.check_network, TAG),
 )
 DEPLOYED: Final[tuple[tuple[Check, str], ...]] = (
     (caches.check_deployed_cache, Tags.caches),
@@ -37,6 +48,7 @@ DEPLOYED: Final[tuple[tuple[Check, str], ...]] = (
     (host.check_https, Tags.security),
     (bodies.check_arrival, Tags.async_support),
     (bodies.check_size, TAG),
+    (outbound.check_deployed_network, Tags.security),
 )
 
 

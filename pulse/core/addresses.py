@@ -192,7 +192,8 @@ def check_address(
     """Refuse an address that may not be connected to.
 
     Args:
-        port: Which is to be connected to.
+        address: Which is to be connected to.
+        port: At which port.
         openings: What the target may reach beside the public internet.
         trusted: It is the site's own, so private and loopback ones are as good.
 
@@ -208,12 +209,12 @@ def check_address(
 
 
 def parse_answer(text: str) -> Address:
-    """Read an address as a look-up gives it; a zone stays with the name of the interface.
+    """Read an address as a look-up gives it, without the zone that a link-local one may have.
 
     Raises:
         ValueError: It is none.
     """
-    return ip_address(text)
+    return ip_address(text.partition("%")[0])
 
 
 def _parse_port(text: str, port: str) -> int:

@@ -46,8 +46,8 @@ class Call:
     method: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
-    secret_headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    secret_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
     timeout_s: float = 10.0
     follow_redirects: int = 0
     verify_tls: bool = True
@@ -90,8 +90,8 @@ class Answer:
     detail: str = ""
     phases: Phases = field(default_factory=Phases)
     status_code: int | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
     bytes: int = 0
     address: str | None = None
     certificate_days: float | None = None

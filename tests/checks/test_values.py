@@ -25,6 +25,8 @@ from tests.checks.messages import ids
         ({"DETAILED_ERRORS": "no"}, ["E003"]),
         ({"CACHE": "default"}, []),
         ({"CACHE": None}, ["E003"]),
+        ({"OUTBOUND_NETWORK": "pulse.testing.StubNetwork"}, []),
+        ({"OUTBOUND_NETWORK": None}, ["E003"]),
         ({"STORE_TIMEOUT_MS": 1}, []),
         ({"STORE_TIMEOUT_MS": 5000}, []),
         ({"STORE_TIMEOUT_MS": 0}, ["E004"]),
