@@ -24,6 +24,8 @@ HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
 #: The windows of uptime: the first by hours of the clock, the others by days in UTC.
 WINDOWS: Final = {"24h": 1, "7d": 7, "30d": 30, "90d": 90}
+#: What a chart shows: how long a span is, and how many.
+SPANS: Final = {"24h": (HOUR, 24), "7d": (6 * HOUR, 28), "30d": (DAY, 30)}
 #: Days are made of their hours some time after they ended; until then the hours stand for them.
 HOURS_KEPT_FOR_DAYS: Final = 3
 SECONDS: Final = {
@@ -63,6 +65,11 @@ class Tally:
     def watched_s(self) -> float:
         """How long somebody looked, maintenance left out, in seconds."""
         return sum(self.seconds.get(status, 0.0) for status in WATCHED)
+
+    @property
+    def down_s(self) -> float:
+        """How long it was down, in seconds."""
+        return self.seconds.get(Status.DOWN, 0.0)
 
     @property
     def known_s(self) -> float:
@@ -200,6 +207,42 @@ def windows_of(hours: Tally, by_day: Mapping[date, Tally], now: datetime) -> dic
             if (tally := by_day.get(today - timedelta(days=back))) is not None:
                 total.add(tally)
     return found
+
+
+def spans(name: str, now: datetime, window: str) -> tuple[timedelta, dict[datetime, Tally]]:
+    """Return a window of ``SPANS`` cut into even spans, oldest first; at most two queries.
+
+    Returns:
+        How long a span is, and each span by its beginning; empty where nothing was recorded.
+    """
+    step, number = SPANS[window]
+    using = engine.database()
+    if step < DAY:
+        size = int(step.total_seconds())
+        newest = datetime.fromtimestamp(int(now.timestamp()) // size * size, UTC)
+        first = newest - step * (number - 1)
+        found = {first + step * place: Tally() for place in range(number)}
+        rows = ProbeHour.objects.using(using).filter(target=name, at__gte=first, at__lte=now)
+        for row in rows:
+            place = int((row.at - first) / step)
+            found[first + step * place].add(tally_of(row))
+        return step, found
+    today = now.astimezone(UTC).date()
+    found = {_midnight(today - timedelta(days=back)): Tally() for back in range(number - 1, -1, -1)}
+    first = next(iter(found))
+    rolled = ProbeDay.objects.using(using).filter(target=name, at__gte=first.date(), at__lte=today)
+    for rolled_up in rolled:
+        found[_midnight(rolled_up.at)].add(tally_of(rolled_up))
+    since = _midnight(today - timedelta(days=HOURS_KEPT_FOR_DAYS - 1))
+    from_hours: dict[datetime, Tally] = {}
+    hours = ProbeHour.objects.using(using).filter(target=name, at__gte=since, at__lte=now)
+    for row in hours:
+        day = _midnight(row.at.astimezone(UTC).date())
+        from_hours.setdefault(day, Tally()).add(tally_of(row))
+    for day, tally in from_hours.items():
+        if found[day].known_s <= tally.known_s:
+            found[day] = tally
+    return step, found
 
 
 def _seconds(values: Sequence[float]) -> dict[Status, float]:

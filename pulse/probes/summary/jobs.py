@@ -81,6 +81,11 @@ class JobView:
         return sum(self.counts[state] for state in GROUPS["trouble"])
 
     @property
+    def states(self) -> list[tuple[str, int]]:
+        """How many of its probes are in each state that any is in."""
+        return [(state, self.counts[state]) for state in ItemState if self.counts[state]]
+
+    @property
     def took(self) -> timedelta | None:
         """From its first probe to its end, or until now; None before it began."""
         if self.job.started_at is None:

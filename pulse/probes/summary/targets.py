@@ -1,8 +1,8 @@
 """Every target with how it stands: what a list shows, filters and sorts, and one target whole."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
@@ -40,6 +40,8 @@ RANK: Final = {
     Status.UP: 4,
 }
 SORTS: Final = ("trouble", "name", "changed", "last")
+#: The schedules of a target by name, each with its state.
+Slots = Mapping[str, ProbeScheduleState | None]
 #: Transitions that one target's page tells.
 TRANSITIONS: Final = 20
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -145,7 +147,7 @@ class Whole:
     Attributes:
         target: As it would be sent; None for one that is off, or a route that needs input.
         windows: Its times added up, by the names of ``history.WINDOWS``.
-        failure: The newest result that was not ``ok``, with its evidence.
+        failure: The newest result that failed, with its evidence.
     """
 
     view: TargetView
@@ -156,7 +158,7 @@ class Whole:
     transitions: Sequence[ProbeTransition]
     last: ProbeItem | None
     failure: ProbeItem | None
-    slots: Sequence["Slot"] = field(default_factory=tuple)
+    slots: Sequence["Slot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +217,7 @@ def views(plan: Plan, now: datetime) -> list[TargetView]:
             name,
             item=items.get(name, {}),
             state=states.get(name),
-            slots=slots.get(name, []),
+            slots=slots.get(name, {}),
         )
         for name in names
         if name in items or " " in name
@@ -228,7 +230,7 @@ def find(plan: Plan, now: datetime, name: str) -> TargetView | None:
     items = current.document_in_force().get(TARGETS, ())
     item: Item = next((item for item in items if item["name"] == name), {})
     state = ProbeTargetState.objects.using(using).filter(name=name).first()
-    slots = _slots(plan, using, name).get(name, [])
+    slots = _slots(plan, using, name).get(name, {})
     if not item and not (" " in name and (state or slots or _is_found(name, using))):
         return None
     return _view(plan, now, name, item=item, state=state, slots=slots)
@@ -243,8 +245,9 @@ def whole(plan: Plan, now: datetime, view: TargetView) -> Whole:
         problem = target.problem
     except PulseError as error:
         problem = str(error)
+    slots = _slots(plan, using, name).get(name, {})
     ended = ProbeItem.objects.using(using).filter(target=name).exclude(state__in=OPEN_ITEMS)
-    bad = ended.exclude(state__in=[ItemState.OK, ItemState.CANCELLED])
+    bad = ended.filter(state__in=[ItemState.FAILED, ItemState.TIMEOUT, ItemState.LOST])
     transitions = ProbeTransition.objects.using(using).filter(target=name)
     return Whole(
         view=view,
@@ -255,7 +258,7 @@ def whole(plan: Plan, now: datetime, view: TargetView) -> Whole:
         transitions=list(transitions.order_by("-at", "-pk")[:TRANSITIONS]),
         last=ended.select_related("job").order_by("-pk").first(),
         failure=bad.select_related("job").order_by("-pk").first(),
-        slots=[slot for _at, slot in sorted(_of_schedules(plan, using, name))],
+        slots=[_slot(plan, each, state) for each, state in sorted(slots.items())],
     )
 
 
@@ -271,6 +274,14 @@ def revisions_between(first: datetime, last: datetime, most: int) -> list[Policy
     return list(rows.filter(created_at__gt=first, created_at__lte=last).order_by("-pk")[:most])[
         ::-1
     ]
+
+
+def endpoint_of(plan: Plan, view: TargetView) -> str:
+    """Return the endpoint id of a target; empty for another site, and for one that is off."""
+    try:
+        return plan.target(view.name).endpoint_id
+    except PulseError:
+        return ""
 
 
 def status_of(
@@ -294,10 +305,11 @@ def _view(
     *,
     item: Item,
     state: ProbeTargetState | None,
-    slots: Sequence[ProbeScheduleState],
+    slots: Slots,
 ) -> TargetView:
     off = item.get("mode") == Mode.OFF
     group = str(item.get("public_group") or "")
+    known = [slot for slot in slots.values() if slot is not None]
     return TargetView(
         name=name,
         item=item,
@@ -306,14 +318,14 @@ def _view(
         last_at=None if state is None else state.last_at,
         last_state="" if state is None else state.last_state,
         failures=0 if state is None else state.failures,
-        schedules=tuple(sorted(slot.name for slot in slots)),
-        next_at=None if off else min((slot.next_at for slot in slots), default=None),
-        missed=sum(slot.missed for slot in slots),
+        schedules=tuple(sorted(slots)),
+        next_at=None if off else min((slot.next_at for slot in known), default=None),
+        missed=sum(slot.missed for slot in known),
     )
 
 
-def _slots(plan: Plan, using: str, only: str = "") -> dict[str, list[ProbeScheduleState]]:
-    """Return the states of the schedules of each target, or of one; one query."""
+def _slots(plan: Plan, using: str, only: str = "") -> Mapping[str, Slots]:
+    """Return the schedules of each target with their states, or those of one; one query."""
     wanted = {
         name: planned.targets
         for name, planned in plan.schedules.items()
@@ -321,37 +333,28 @@ def _slots(plan: Plan, using: str, only: str = "") -> dict[str, list[ProbeSchedu
     }
     states = ProbeScheduleState.objects.using(using)
     rows = states.filter(name__in=list(wanted)) if only else states.all()
-    found: dict[str, list[ProbeScheduleState]] = {}
-    for state in rows:
-        for target in wanted.get(state.name, ()):
-            found.setdefault(target, []).append(state)
-    # A schedule that no worker has seen yet has no state, and its endpoints are targets still.
-    for targets in wanted.values():
+    known = {state.name: state for state in rows}
+    found: dict[str, dict[str, ProbeScheduleState | None]] = {}
+    for name, targets in wanted.items():
         for target in targets:
-            found.setdefault(target, [])
+            # One that no worker has seen yet has no state.
+            found.setdefault(target, {})[name] = known.get(name)
     return found
 
 
-def _of_schedules(plan: Plan, using: str, target: str) -> Iterable[tuple[str, Slot]]:
-    names = [name for name, planned in plan.schedules.items() if target in planned.targets]
-    rows = ProbeScheduleState.objects.using(using).filter(name__in=names)
-    states = {state.name: state for state in rows}
-    for name in names:
-        planned, state = plan.schedules[name], states.get(name)
-        yield (
-            name,
-            Slot(
-                name=name,
-                next_at=None if state is None else state.next_at,
-                state="" if state is None else state.state,
-                missed=0 if state is None else state.missed,
-                mode=planned.mode,
-                every_s=planned.schedule.every_s,
-                cron=planned.schedule.cron,
-                time_zone=planned.schedule.time_zone,
-                last_job=None if state is None else state.last_job_id,
-            ),
-        )
+def _slot(plan: Plan, name: str, state: ProbeScheduleState | None) -> Slot:
+    planned = plan.schedules[name]
+    return Slot(
+        name=name,
+        next_at=None if state is None else state.next_at,
+        state="" if state is None else state.state,
+        missed=0 if state is None else state.missed,
+        mode=planned.mode,
+        every_s=planned.schedule.every_s,
+        cron=planned.schedule.cron,
+        time_zone=planned.schedule.time_zone,
+        last_job=None if state is None else state.last_job_id,
+    )
 
 
 def _is_found(name: str, using: str) -> bool:
