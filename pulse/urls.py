@@ -3,7 +3,7 @@
 from django.urls import path, register_converter
 from django.views.generic import RedirectView
 
-from pulse.pages import csp_reports, jobs, probes
+from pulse.pages import csp_reports, endpoints, jobs, probes
 from pulse.pages.converters import TargetConverter
 
 register_converter(TargetConverter, "pulse_target")
@@ -18,5 +18,6 @@ urlpatterns = [
     path("jobs/<int:pk>/", jobs.detail, name="job"),
     path("jobs/<int:pk>/cancel/", jobs.cancel, name="job-cancel"),
     path("jobs/<int:pk>/rerun/", jobs.rerun, name="job-rerun"),
+    path("endpoints/", endpoints.listing, name="endpoints"),
     path("csp-reports/<slug:name>/", csp_reports.collect, name="csp-reports"),
 ]

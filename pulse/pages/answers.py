@@ -29,6 +29,7 @@ TOKEN: Final = re.compile(rb'(name="csrfmiddlewaretoken" value=")[^"]*')
 NAVIGATION: Final = (
     (_("Probes"), "pulse:probes"),
     (_("Jobs"), "pulse:jobs"),
+    (_("Endpoints"), "pulse:endpoints"),
 )
 #: Kept by the browser alone, and asked for anew each time.
 PRIVATE: Final = "private, no-cache"

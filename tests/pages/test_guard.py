@@ -12,7 +12,7 @@ from tests.pages.conftest import text_of
 
 pytestmark = pytest.mark.usefixtures("policy")
 
-PAGES = ("probes", "jobs")
+PAGES = ("probes", "jobs", "endpoints")
 
 
 @pytest.fixture(params=PAGES)
