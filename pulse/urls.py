@@ -3,7 +3,7 @@
 from django.urls import path, register_converter
 from django.views.generic import RedirectView
 
-from pulse.pages import csp_reports, endpoints, jobs, probes
+from pulse.pages import csp_reports, endpoints, jobs, probes, status
 from pulse.pages.converters import TargetConverter
 
 register_converter(TargetConverter, "pulse_target")
@@ -19,5 +19,7 @@ urlpatterns = [
     path("jobs/<int:pk>/cancel/", jobs.cancel, name="job-cancel"),
     path("jobs/<int:pk>/rerun/", jobs.rerun, name="job-rerun"),
     path("endpoints/", endpoints.listing, name="endpoints"),
+    path("status/", status.page, name="status"),
+    path("status/badges/<str:slug>.svg", status.badge, name="badge"),
     path("csp-reports/<slug:name>/", csp_reports.collect, name="csp-reports"),
 ]

@@ -30,6 +30,7 @@ NAVIGATION: Final = (
     (_("Probes"), "pulse:probes"),
     (_("Jobs"), "pulse:jobs"),
     (_("Endpoints"), "pulse:endpoints"),
+    (_("Status"), "pulse:status"),
 )
 #: Kept by the browser alone, and asked for anew each time.
 PRIVATE: Final = "private, no-cache"

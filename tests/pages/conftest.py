@@ -9,8 +9,9 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.test import Client
 
+from pulse.pages import status
 from pulse.policies import current, document, publisher
-from pulse.store import heartbeat
+from pulse.store import copies, heartbeat
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 TARGETS = [
@@ -25,10 +26,14 @@ SCHEDULES = [
 
 
 @pytest.fixture(autouse=True)
-def without_heartbeat() -> Any:
-    """The heartbeat has a connection of its own."""
+def fresh_copies() -> Any:
+    """No status is left of the test before; the heartbeat has a connection of its own."""
+    status.forget()
+    copies.forget()
     with heartbeat.suspended():
         yield
+    status.forget()
+    copies.forget()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import time_machine
 from django.utils import timezone, translation
 
 from pulse.probes.state import ItemState, JobStatus, TargetStatus
+from pulse.probes.summary import public
 from pulse.probes.summary.history import BARS, Bar
 from pulse.templatetags.pulse_pages import KINDS, bars, duration, moment, ms, percent, status
 
@@ -14,7 +15,7 @@ NOON = datetime(2026, 3, 10, 12, 0, 5, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
-    "word", [*TargetStatus.values, *ItemState.values, *JobStatus.values]
+    "word", [*TargetStatus.values, *ItemState.values, *JobStatus.values, *public.WORST]
 )
 def test_each_status_has_a_shape_and_a_word_beside_its_colour(word):
     """WCAG 1.4.1: nothing is told by colour alone."""
