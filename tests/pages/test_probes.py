@@ -153,7 +153,7 @@ def test_one_target_tells_everything(viewer):
     text = text_of(response)
     assert "GET http://127.0.0.1:8000/api/search/?q=a" in text
     assert "Uptime 24 h 90 %" in text.replace("90.00", "90")
-    assert "Uptime = 1 − seconds down ÷ seconds watched" in text
+    assert "seconds down ÷ seconds watched, by confirmed status" in text
     assert "every 1 min" in text
     assert "status 500, expected 200" in text
     assert "Something broke." in text

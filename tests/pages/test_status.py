@@ -1,7 +1,7 @@
 """The public status: what everybody may see, also when the database is away."""
 
 from datetime import timedelta
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from django.db import DatabaseError, connection
@@ -251,7 +251,7 @@ def test_a_badge_is_a_picture_of_one_component(nobody):
     factories.target_state("search", "down")
     response = nobody.get("/pulse/status/badges/search.svg")
     assert response["Content-Type"] == "image/svg+xml"
-    picture = ElementTree.fromstring(response.content)
+    picture = ET.fromstring(response.content)
     assert picture.get("aria-label") == "Search: outage"
     assert b"http" not in response.content.replace(b"http://www.w3.org/2000/svg", b"")
     assert b"style" not in response.content
@@ -265,7 +265,7 @@ def test_a_name_stands_in_a_badge_as_text_whatever_it_is(nobody, apply):
     name = "<script>alert(1)</script> & Söhne"
     apply(probe_targets=[{"name": "search", "url_name": "search", "public_name": name}])
     response = nobody.get("/pulse/status/badges/scriptalert1script-söhne.svg")
-    assert ElementTree.fromstring(response.content).get("aria-label") == f"{name}: not watched"
+    assert ET.fromstring(response.content).get("aria-label") == f"{name}: not watched"
 
 
 @pytest.mark.parametrize("slug", ["inner", "gone", "nothing"])

@@ -9,7 +9,16 @@ from django.utils import timezone, translation
 from pulse.probes.state import ItemState, JobStatus, TargetStatus
 from pulse.probes.summary import public
 from pulse.probes.summary.history import BARS, Bar
-from pulse.templatetags.pulse_pages import KINDS, bars, duration, moment, ms, percent, status
+from pulse.templatetags.pulse_pages import (
+    KINDS,
+    NOTHING,
+    bars,
+    duration,
+    moment,
+    ms,
+    percent,
+    status,
+)
 
 NOON = datetime(2026, 3, 10, 12, 0, 5, tzinfo=UTC)
 
@@ -32,7 +41,7 @@ def test_kinds_differ_in_shape_too():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "–"), (0.42, "0.4 ms"), (43.1, "43 ms"), (1234.5, "1.23 s"), (31_000, "31.0 s")],
+    [(None, NOTHING), (0.42, "0.4 ms"), (43.1, "43 ms"), (1234.5, "1.23 s"), (31_000, "31.0 s")],
 )
 def test_latencies_have_as_many_digits_as_tell_something(value, text):
     assert ms(value) == text
@@ -40,7 +49,7 @@ def test_latencies_have_as_many_digits_as_tell_something(value, text):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, "–"), (1.0, "100 %"), (0.99999, "99.99 %"), (0.5, "50.00 %"), (0.0, "0 %")],
+    [(None, NOTHING), (1.0, "100 %"), (0.99999, "99.99 %"), (0.5, "50.00 %"), (0.0, "0 %")],
 )
 def test_nothing_less_than_all_is_written_as_all(value, text):
     assert percent(value) == text
@@ -49,7 +58,7 @@ def test_nothing_less_than_all_is_written_as_all(value, text):
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (None, "–"),
+        (None, NOTHING),
         (0, "0 s"),
         (2.25, "2.2 s"),
         (59.6, "1 min"),
@@ -70,7 +79,7 @@ def test_times_stand_in_the_sites_zone_and_in_utc_for_machines():
             '<time datetime="2026-03-10T12:00:05Z" title="2026-03-10T12:00:05Z">13:00:05</time>'
         )
         assert ">03/09/2026 13:00</time>" in moment(NOON - timedelta(days=1))
-    assert moment(None) == "–"
+    assert moment(None) == NOTHING
 
 
 def test_numbers_in_drawings_are_no_words_of_a_language():

@@ -66,7 +66,7 @@ def test_percentiles_come_of_merged_hours_not_of_averages():
     this = NOW.replace(minute=0)
     factories.hour("a", this, *[10.0] * 99)
     factories.hour("a", this - timedelta(hours=1), 1000.0)
-    p50, p90, p95, p99 = history.last_day(["a"], NOW)["a"].quantiles_ms()
+    p50, _p90, _p95, p99 = history.last_day(["a"], NOW)["a"].quantiles_ms()
     assert p50 == pytest.approx(10, rel=1 / 32)
     assert p99 == pytest.approx(10, rel=1 / 32)
     assert history.last_day(["a"], NOW)["a"].latencies.max_us == 1_000_000
