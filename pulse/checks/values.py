@@ -13,7 +13,11 @@ from pulse.core.clients import HEADER_SOURCE
 from pulse.policies.validators import HEADER_NAME
 
 FLAGS: Final = ("ENABLED", "DETAILED_ERRORS", "CORS", "ACCESS_LOG")
-TEXTS: Final = {"CACHE": "default", "OUTBOUND_NETWORK": ""}
+TEXTS: Final = {
+    "CACHE": "default",
+    "OUTBOUND_NETWORK": "",
+    "PROBE_OPENAPI": "project.api.openapi",
+}
 LISTS: Final = ("CLIENT_IDENTITY",)
 
 

@@ -22,7 +22,7 @@ from pulse.core.schedules import Schedule, make_schedule
 from pulse.core.snapshot import Mode
 from pulse.core.targets import SAFE_METHODS, EndpointId, fill_route, host_key, parse_target
 from pulse.core.windows import Window, make_window
-from pulse.exceptions import PulseError, UnknownTarget
+from pulse.exceptions import InvalidEndpointId, PulseError, UnknownTarget
 from pulse.policies import current, routes
 from pulse.probes.kinds import BUDGETS, PAYLOADS, SCHEDULES, TARGETS, WINDOWS
 
@@ -111,6 +111,7 @@ class Plan:
     Attributes:
         announcement: Names the revision; None where no database has told one.
         valid_until: When the next policy of it starts or ends, in epoch seconds.
+        limited: How many probes at once the schedules have that name a number.
         stamp: Tells two sets of schedules apart.
     """
 
@@ -118,6 +119,7 @@ class Plan:
     valid_until: float | None
     budget: Budget
     schedules: Mapping[str, Planned]
+    limited: Mapping[str, int]
     windows: Mapping[str, Window]
     stamp: str
     _items: Mapping[str, Item] = field(repr=False)
@@ -144,8 +146,7 @@ class Plan:
 
         Args:
             name: Either.
-            sample: Of a discovered endpoint: ``path_params``, ``query``, ``body``; a stored
-                payload goes before it.
+            sample: Of a discovered endpoint (``probes.inputs``); a stored payload goes before it.
 
         Raises:
             InvalidEndpointId: It is neither a name nor an endpoint id (S0-07).
@@ -164,6 +165,13 @@ class Plan:
         target = _of_item(item, self._payloads.get(name, {}))
         self._compiled[name] = target
         return target
+
+    def find(self, name: str, sample: Mapping[str, Any] | None = None) -> Target | None:
+        """Return a target as ``target`` does; None where there is none."""
+        try:
+            return self.target(name, sample)
+        except (InvalidEndpointId, UnknownTarget):
+            return None
 
     def expectations(self, target: Target, schedule: str) -> Expectations:
         """Return what is expected of a target within a schedule; of none for an empty name."""
@@ -222,6 +230,11 @@ def compile_plan(document: Document, announcement: Announcement | None, now: flo
         valid_until=min(boundaries, default=None),
         budget=Budget(**{name: written[name] for name in BUDGET}),
         schedules=schedules,
+        limited={
+            name: planned.max_concurrency
+            for name, planned in schedules.items()
+            if planned.max_concurrency is not None
+        },
         windows=windows,
         stamp=_stamp(schedules),
         _items=items,
@@ -322,8 +335,11 @@ def _of_endpoint(endpoint: EndpointId, payload: Item, sample: Mapping[str, Any])
     transport = conf.PROBE_TRANSPORT
     path, problem = "", ""
     try:
-        params = payload.get("path_params") or sample.get("path_params") or {}
-        path = fill_route(endpoint.route, params)
+        own = payload.get("path_params")
+        if own or "path" not in sample:
+            path = fill_route(endpoint.route, own or sample.get("path_params") or {})
+        else:  # Of a regular expression, from which no path follows.
+            path = sample["path"]
     except PulseError as error:
         problem = str(error)
     url, host, reason = _place(path, "", in_process=transport == IN_PROCESS)
@@ -334,7 +350,7 @@ def _of_endpoint(endpoint: EndpointId, payload: Item, sample: Mapping[str, Any])
         call=Call(
             method=endpoint.method,
             url=_with_query(url, query),
-            headers=payload.get("headers", {}),
+            headers={**sample.get("headers", {}), **payload.get("headers", {})},
             body=b"",
             trusts_origin=True,
         ),
