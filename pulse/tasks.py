@@ -5,11 +5,12 @@ from typing import Any, Final
 
 from celery import Task, shared_task
 from celery.signals import before_task_publish, task_postrun, task_prerun, worker_ready
+from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from pulse.core.traces import is_request_id, is_traceparent
 from pulse.logging import NO_REQUEST_ID, request_id, traceparent
-from pulse.probes import discovery
+from pulse.probes import discovery, retention, rollups
 
 #: The header of a message that names the request which sent it; ``traceparent`` is W3C's own.
 REQUEST_ID: Final = "pulse_request_id"
@@ -63,6 +64,18 @@ def leave(task: Task, **_: Any) -> None:
 def discover() -> None:
     """Look which operations the site has."""
     discovery.discover()
+
+
+@shared_task(name="pulse.rollup_days", ignore_result=True)  # type: ignore[untyped-decorator]  # celery has no types
+def rollup_days() -> None:
+    """Make days of the hours of days that are over."""
+    rollups.roll_days(timezone.now())
+
+
+@shared_task(name="pulse.prune", ignore_result=True)  # type: ignore[untyped-decorator]  # celery has no types
+def prune() -> None:
+    """Remove history that is older than it is kept."""
+    retention.prune(timezone.now())
 
 
 def discover_at_start(**_: Any) -> None:
