@@ -144,6 +144,7 @@ class Supervisor:
             **os.environ,
             "DATABASE_URL": self.state.database_url,
             "REDIS_URL": self.state.redis_url,
+            "DEMO_URL": self.state.url,
             "PYTHONUNBUFFERED": "1",
         }
 
