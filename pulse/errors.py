@@ -33,9 +33,10 @@ from rest_framework.utils.encoders import JSONEncoder
 from rest_framework.views import exception_handler as handle_as_usual
 
 from pulse import logging as pulse_logging
+from pulse.core.problems import PROBLEM, problem
 from pulse.logging import say
 from pulse.middleware.context import method_of, route_of
-from pulse.middleware.responses import HTML, PROBLEM, preferred_type, problem, write
+from pulse.middleware.responses import HTML, preferred_type, write
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,6 @@
 """The one form of what goes wrong, negotiated; and the one way in which pulse refuses."""
 
 import contextlib
-import http.client
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from django.template.loader import render_to_string
 from django.urls import resolve
 
 from pulse.conf import conf
+from pulse.core.problems import PROBLEM, problem
 from pulse.logging import say
 from pulse.middleware.context import method_of, route_of
 
@@ -21,7 +21,6 @@ logger = logging.getLogger(__name__)
 
 JSON: Final = "application/json"
 HTML: Final = "text/html"
-PROBLEM: Final = "application/problem+json"
 #: Header fields that say something of the content they came with, or where else it is.
 DESCRIBING: Final = frozenset(
     {
@@ -161,26 +160,6 @@ def write(
     if preferred == PROBLEM:
         return JsonResponse(problem(status, code, body), status=status, content_type=PROBLEM)
     return JsonResponse(body, status=status)
-
-
-def problem(
-    status: int, code: str, body: dict[str, Any], title: str | None = None
-) -> dict[str, Any]:
-    """Make the members of a problem of those of an answer (RFC 9457).
-
-    Args:
-        status: The answer's.
-        code: The problem's name.
-        body: The members of the answer in plain JSON.
-        title: What all problems of the name are; by default the status in words.
-    """
-    own = {
-        "type": f"urn:pulse:{code}",
-        "title": title or http.client.responses.get(status, "Error"),
-        "status": int(status),
-        "code": code,
-    }
-    return own | body
 
 
 def preferred_type(request: HttpRequest) -> str | None:
