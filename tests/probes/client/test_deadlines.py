@@ -22,7 +22,7 @@ from pulse.probes.client.lookups import Lookups
 from tests.probes.client.servers import Server, answering, ok, read_head, serving
 
 #: Far below what the servers here dawdle, far above what a call takes.
-SHORT_S = 0.4
+SHORT_S = 1.0
 
 
 def call(url: str, **fields) -> Answer:
@@ -54,7 +54,7 @@ def slow_body(connection: socket.socket, server: Server) -> None:
 def slow_redirects(connection: socket.socket, server: Server) -> None:
     """Each step takes its time, and leads on."""
     read_head(connection)
-    server.ended.wait(SHORT_S / 3)
+    server.ended.wait(0.6 * SHORT_S)
     connection.sendall(ok(b"", "Location: /next", status="302 Found"))
 
 
@@ -223,7 +223,7 @@ def test_five_hundred_broken_off_calls_leave_nothing_open(scheme: str, answer: s
 
     async def break_off(port: int) -> None:
         sent = Call("GET", f"{scheme}://127.0.0.1:{port}/", trusts_origin=True, timeout_s=30)
-        await asyncio.gather(send(replace(sent, timeout_s=0.1)))  # Whatever is loaded once.
+        await send(replace(sent, timeout_s=0.1))  # Whatever is loaded once.
         loop = asyncio.get_running_loop()
         before = open_files()
         for round_number in range(10):
@@ -233,7 +233,7 @@ def test_five_hundred_broken_off_calls_leave_nothing_open(scheme: str, answer: s
                 task.cancel()
             ended = await asyncio.gather(*tasks, return_exceptions=True)
             assert {type(end) for end in ended} == {asyncio.CancelledError}
-            assert open_files() == before
+            assert open_files() <= before
 
     with half_answering(answer) as port:
         asyncio.run(break_off(port))

@@ -134,7 +134,7 @@ def test_a_name_that_is_rebound_is_not_asked_twice() -> None:
     ],
 )
 def test_a_redirect_is_judged_as_the_first_url(location: str, failure: Failure) -> None:
-    """Nobody is led inside from outside; an opening or trust of the first step is of no use."""
+    """Nobody is led inside from outside; that the first origin is trusted is of no use."""
     answers = {"a.test": [PUBLIC], "inside.test": ["127.0.0.1"]}
     with (
         serving(answering(redirect(location))) as server,
