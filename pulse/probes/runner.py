@@ -22,11 +22,11 @@ from pulse.conf import conf
 from pulse.policies import current
 from pulse.probes import attempt, due, engine, leases, recorder, workers
 from pulse.probes.attempt import Attempt, Clock, Finished, Key, Send
-from pulse.probes.client.calls import send
 from pulse.probes.engine import Engine
 from pulse.probes.loop import Loop
 from pulse.probes.models import LONGEST_TIMEOUT_S
 from pulse.probes.plan import Plan, current_plan
+from pulse.probes.transports import send
 
 logger = logging.getLogger(__name__)
 
