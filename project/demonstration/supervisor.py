@@ -90,7 +90,7 @@ class Supervisor:
         environment = self._environment()
         for child in (
             *web.children(self.options, listener, self.marks, environment, self.logs),
-            self._celery("worker", "--pool", "threads", "--concurrency", "1"),
+            self._celery("worker", "--pool", "prefork", "--concurrency", "2"),
             self._celery("beat", "--schedule", str(self.directory / "beat-schedule"), "--pidfile="),
         ):
             self.children.append(child)

@@ -1,6 +1,5 @@
 """How pages answer: as a page or as JSON, with a tag by which the next request costs little."""
 
-import contextlib
 import hashlib
 import math
 import re
@@ -17,12 +16,8 @@ from django.utils.cache import get_conditional_response, patch_vary_headers
 from django.utils.translation import gettext_lazy as _
 
 from pulse.access.scopes import Scope, scopes_of
-from pulse.core.problems import PROBLEM, problem
+from pulse.envelope import HTML, PROBLEM, preferred_type, problem, request_id_of
 
-JSON: Final = "application/json"
-HTML: Final = "text/html"
-#: The longest ``Accept`` worth reading.
-MAX_ACCEPT: Final = 1000
 #: Masked anew in each page: what differs in it is no difference.
 TOKEN: Final = re.compile(rb'(name="csrfmiddlewaretoken" value=")[^"]*')
 #: Text, and the address's name; each begins the addresses below it.
@@ -41,12 +36,7 @@ def wants_json(request: HttpRequest) -> bool:
     named = request.GET.get("format")
     if named in {"json", "html"}:
         return named == "json"
-    if len(request.META.get("HTTP_ACCEPT", "")) > MAX_ACCEPT:
-        return True
-    # What the parsers raise on a broken Accept is anybody's guess.
-    with contextlib.suppress(Exception):
-        return request.get_preferred_type([JSON, HTML, PROBLEM]) != HTML
-    return True
+    return preferred_type(request) != HTML
 
 
 def page(
@@ -108,11 +98,6 @@ def private(response: HttpResponse, retry_after_s: float | None = None) -> HttpR
         response.headers["Retry-After"] = str(_whole(retry_after_s))
     patch_vary_headers(response, ("Accept", "Cookie"))
     return response
-
-
-def request_id_of(request: HttpRequest) -> str:
-    """Return the request's id; empty where pulse's middleware did not run."""
-    return getattr(getattr(request, "pulse", None), "request_id", "")
 
 
 def admin_url(name: str, *arguments: Any) -> str:

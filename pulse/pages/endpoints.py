@@ -11,14 +11,15 @@ from pulse.core.snapshot import ENDPOINTS
 from pulse.pages.answers import admin_url, data, page, wants_json
 from pulse.pages.guard import guarded
 from pulse.pages.jobs import POLL_MS
-from pulse.probes.plan import current_plan
-from pulse.probes.summary import coverage
+from pulse.probes.summary import endpoints as summary
 
 #: Where each kind of policy is edited.
 SCREENS: Final = {
     ENDPOINTS: "pulse_endpointlimit_changelist",
-    coverage.CORS: "pulse_corsorigin_changelist",
-    coverage.HEADERS: "pulse_headerpolicy_changelist",
+    summary.CORS: "pulse_corsorigin_changelist",
+    summary.HEADERS: "pulse_headerpolicy_changelist",
+    summary.EXEMPTIONS: "pulse_exemption_changelist",
+    summary.ACCESS: "pulse_accessrule_changelist",
 }
 
 
@@ -27,10 +28,9 @@ def listing(request: HttpRequest) -> HttpResponse:
     """List routes by policies and probes."""
     now = timezone.now()
     show, q = request.GET.get("show", ""), request.GET.get("q", "").strip()[:200]
-    show = show if show in coverage.SHOWN else ""
+    show = show if show in summary.SHOWN else ""
     number = request.GET.get("page", "")
-    found = coverage.read(
-        current_plan(now.timestamp()),
+    found = summary.listing(
         now,
         show=show,
         q=q,
@@ -39,7 +39,10 @@ def listing(request: HttpRequest) -> HttpResponse:
     if wants_json(request):
         return data(
             request,
-            {"count": found.found, "results": [coverage.endpoint_as_dict(r) for r in found.rows]},
+            {
+                "count": found.found,
+                "results": [summary.endpoint_as_dict(row) for row in found.rows],
+            },
         )
     context = {
         "coverage": found,
@@ -52,7 +55,7 @@ def listing(request: HttpRequest) -> HttpResponse:
     return page(request, "pulse/endpoints/list.html", context)
 
 
-def _shown(found: coverage.Coverage) -> list[tuple[str, str, int | None]]:
+def _shown(found: summary.Listing) -> list[tuple[str, str, int | None]]:
     """Return what the list is narrowed to: value, text and how many, where that is counted."""
     return [
         ("", _("All"), found.total),
@@ -68,7 +71,9 @@ def _kinds() -> dict[str, tuple[str, str]]:
     """Return the name of each kind of policy, and where it is edited."""
     texts = {
         ENDPOINTS: _("limit"),
-        coverage.CORS: _("CORS"),
-        coverage.HEADERS: _("headers"),
+        summary.CORS: _("CORS"),
+        summary.HEADERS: _("headers"),
+        summary.EXEMPTIONS: _("exempt"),
+        summary.ACCESS: _("access"),
     }
     return {kind: (text, admin_url(SCREENS[kind])) for kind, text in texts.items()}

@@ -15,9 +15,10 @@ from pulse.access.scopes import Scope
 from pulse.conf import conf
 from pulse.core.health import Status
 from pulse.core.snapshot import Mode
+from pulse.envelope import request_id_of
 from pulse.exceptions import InvalidDocument
 from pulse.pages import charts, evidence
-from pulse.pages.answers import admin_url, page, refusal, request_id_of
+from pulse.pages.answers import admin_url, page, refusal
 from pulse.pages.guard import guarded
 from pulse.pages.jobs import POLL_MS, POLL_RUNNING_MS
 from pulse.pages.starts import starter_of

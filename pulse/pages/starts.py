@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from pulse.envelope import request_id_of
 from pulse.exceptions import (
     CooldownActive,
     InvalidEndpointId,
@@ -20,7 +21,6 @@ from pulse.exceptions import (
     UnknownJob,
     UnknownSchedule,
 )
-from pulse.pages.answers import request_id_of
 from pulse.policies.publisher import Actor
 from pulse.probes.jobs import Order, Starter
 from pulse.probes.state import ProbeJob, Trigger

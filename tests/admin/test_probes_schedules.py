@@ -166,7 +166,7 @@ class TestUpcoming:
         )
         assert len(found["moments"]) >= 5
         assert found["moments"][-1].startswith("Sun ")
-        assert found["moments"][-1].endswith(", 05:00 UTC")
+        assert ", 05:00 UTC, in " in found["moments"][-1]
 
     @pytest.mark.parametrize(
         ("query", "problem"),

@@ -30,7 +30,7 @@ else:
 #: Rows that can be leafed through; older ones are found by what they belong to.
 MOST: Final = 1000
 #: A worker that was not seen for so long is gone, or hangs.
-ALIVE: Final = timedelta(seconds=30)
+ALIVE: Final = timedelta(seconds=15)
 
 
 class NewestPaginator(PaginatorBase):

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as __
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from pulse import tasks
 from pulse.admin.columns import StateFilter
 from pulse.admin.forms import DatalistInput
 from pulse.admin.probes import columns, expectations, lines
@@ -314,6 +315,7 @@ def start(own: ProbePolicyAdmin, request: HttpRequest, order: jobs.Order) -> boo
     except (ProbeError, PolicyError) as error:
         own.message_user(request, str(error), messages.ERROR)
     else:
+        tasks.nudge()
         told = columns.link(
             __("Job %d") % job.pk,
             "admin:pulse_probejob_change",

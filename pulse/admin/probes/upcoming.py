@@ -76,8 +76,12 @@ def openings_of(
         return Upcoming(problem=str(error))
     zone = _zone(time_zone)
     told = [
-        _("%(start)s until %(end)s")
-        % {"start": _say(opening.starts_s, now, zone), "end": _clock(opening.ends_s, zone)}
+        _("%(start)s until %(end)s, in %(ahead)s")
+        % {
+            "start": _clock(opening.starts_s, zone),
+            "end": _clock(opening.ends_s, zone),
+            "ahead": _ahead(opening.starts_s, now),
+        }
         for opening in openings
     ]
     if current is not None:
@@ -117,21 +121,24 @@ def watch(fields: Mapping[str, Any], *names: str) -> None:
 
 
 def _say(epoch_s: float, now: float, zone: Any) -> str:
-    moment = datetime.fromtimestamp(epoch_s, UTC)
-    told = date_format(moment.astimezone(zone), "D j M Y, H:i:s")
-    ahead = timeuntil(moment, datetime.fromtimestamp(now, UTC), depth=2)
-    if epoch_s - now < 60:
-        ahead = _("%d s") % max(1, round(epoch_s - now))
+    moment = datetime.fromtimestamp(epoch_s, UTC).astimezone(zone)
     return _("%(time)s %(zone)s, in %(ahead)s") % {
-        "time": told,
-        "zone": moment.astimezone(zone).tzname(),
-        "ahead": ahead,
+        "time": date_format(moment, "D j M Y, H:i:s"),
+        "zone": moment.tzname(),
+        "ahead": _ahead(epoch_s, now),
     }
+
+
+def _ahead(epoch_s: float, now: float) -> str:
+    if epoch_s - now < 60:
+        return _("%d s") % max(1, round(epoch_s - now))
+    ahead = timeuntil(datetime.fromtimestamp(epoch_s, UTC), datetime.fromtimestamp(now, UTC))
+    return str(ahead)
 
 
 def _clock(epoch_s: float, zone: Any) -> str:
     moment = datetime.fromtimestamp(epoch_s, UTC).astimezone(zone)
-    return f"{date_format(moment, 'D j M, H:i')} {moment.tzname()}"
+    return f"{date_format(moment, 'D j M Y, H:i')} {moment.tzname()}"
 
 
 def _zone(name: str) -> Any:

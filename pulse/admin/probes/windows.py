@@ -29,7 +29,7 @@ from pulse.probes.models import MaintenanceWindow, ProbeTarget
 class MaintenanceWindowForm(TargetsForm, ProbeForm):
     """A window, and when it opens next."""
 
-    MODE = _("In shadow or off it does nothing.")
+    MODE = _("Off: it never opens.")
     HAS_SHADOW = False
 
     groups = NamesField(label=_("Public groups"), help_text=_("One to a line."))

@@ -9,7 +9,7 @@ from typing import Final
 from django.db.models import QuerySet
 
 from pulse.core.document import Item
-from pulse.core.health import Standing, Status, status_at
+from pulse.core.health import Status, status_at
 from pulse.core.snapshot import Mode
 from pulse.core.windows import Scope, find_open
 from pulse.exceptions import PulseError
@@ -18,6 +18,7 @@ from pulse.policies.models import PolicyRevision
 from pulse.probes import engine, jobs
 from pulse.probes.kinds import TARGETS
 from pulse.probes.plan import Plan, Target
+from pulse.probes.standings import standing_of
 from pulse.probes.state import (
     OPEN_ITEMS,
     ItemState,
@@ -276,14 +277,6 @@ def revisions_between(first: datetime, last: datetime, most: int) -> list[Policy
     ]
 
 
-def endpoint_of(plan: Plan, view: TargetView) -> str:
-    """Return the endpoint id of a target; empty for another site, and for one that is off."""
-    try:
-        return plan.target(view.name).endpoint_id
-    except PulseError:
-        return ""
-
-
 def status_of(
     state: ProbeTargetState | None, name: str, group: str, plan: Plan, now: datetime
 ) -> Status:
@@ -291,11 +284,7 @@ def status_of(
     maintained = find_open(plan.windows.values(), Scope(name, group), now.timestamp()) is not None
     if state is None or state.last_at is None:
         return Status.MAINTENANCE if maintained else Status.NOT_WATCHED
-    standing = Standing(
-        status=Status(state.status),
-        watched_until_s=state.last_at.timestamp() + state.grace_s,
-    )
-    return status_at(standing, now.timestamp(), in_maintenance=maintained)
+    return status_at(standing_of(state), now.timestamp(), in_maintenance=maintained)
 
 
 def _view(
@@ -381,8 +370,7 @@ def _order(each: TargetView, sort: str) -> tuple[float, str]:
 
 def _endpoint(plan: Plan, each: TargetView) -> str:
     """Say what is probed, in as few words as there are."""
-    try:
-        target = plan.target(each.name)
-    except PulseError:
+    target = plan.find(each.name)
+    if target is None:
         return str(each.item.get("path") or each.item.get("url_name") or each.item.get("url") or "")
     return target.endpoint_id or f"{target.call.method} {target.call.url}"
