@@ -22,11 +22,11 @@ from pulse.conf import conf
 from pulse.policies import current
 from pulse.probes import attempt, due, engine, leases, recorder, workers
 from pulse.probes.attempt import Attempt, Clock, Finished, Key, Send
-from pulse.probes.client.calls import send
 from pulse.probes.engine import Engine
 from pulse.probes.loop import Loop
 from pulse.probes.models import LONGEST_TIMEOUT_S
 from pulse.probes.plan import Plan, current_plan
+from pulse.probes.transports import send
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +143,8 @@ class Runner:
         #: What is to be written with the next transaction.
         self._finished: list[Finished] = []
         self._unsent: list[Key] = []
-        #: When it may be another worker's: until then it is worth writing.
+        #: Until when it is worth waiting for a database that is away: until what is held may be
+        #: another worker's.
         self._worth_until_s = 0.0
         self._prepare_at_s = self._policy_at_s = 0.0
         self._next_due_s: float | None = 0.0
@@ -155,8 +156,10 @@ class Runner:
         """Take the turn. Leaves nothing behind that this worker would have to do."""
         with self._loop:
             try:
-                while not self._stops() and not self._is_over():
+                while not self._stops():
                     self._cycle(longest_s=self._longest_s())
+                    if self._is_over():
+                        break
                     self._rest()
             finally:
                 self._leave()
@@ -165,8 +168,10 @@ class Runner:
     def _is_over(self) -> bool:
         if self._loop.in_flight:
             return False
+        if self._failures:
+            return time.monotonic() > self._worth_until_s
         if self._finished or self._unsent:
-            return self._failures > 0 and time.monotonic() > self._worth_until_s
+            return False
         soon = self._next_due_s is not None and self._next_due_s <= self._soon_s
         return time.monotonic() >= self._ends_s or not soon
 
@@ -264,6 +269,9 @@ class Runner:
     def _fail(self, error: AnyDatabaseError) -> None:
         if not self._failures:
             logger.warning("Probes wait for the database: %s", error)
+            # What was claimed just now may be committed all the same.
+            worth_until_s = time.monotonic() + due.LEASE_MARGIN_S
+            self._worth_until_s = max(self._worth_until_s, worth_until_s)
         self._failures += 1
         connection = connections[self._using]
         if not connection.in_atomic_block:
