@@ -18,12 +18,13 @@ from celery.signals import (
 )
 from django.db import Error as DatabaseError
 from django.db import transaction
+from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from pulse.conf import conf
 from pulse.core.traces import is_request_id, is_traceparent
 from pulse.logging import NO_REQUEST_ID, request_id, traceparent
-from pulse.probes import discovery, engine, runner
+from pulse.probes import discovery, engine, retention, rollups, runner
 
 logger = logging.getLogger(__name__)
 
@@ -131,6 +132,18 @@ def leave(task: Task, **_: Any) -> None:
 def discover() -> None:
     """Look which operations the site has."""
     discovery.discover()
+
+
+@shared_task(name="pulse.rollup_days", ignore_result=True)  # type: ignore[untyped-decorator]  # celery has no types
+def rollup_days() -> None:
+    """Make days of the hours of days that are over."""
+    rollups.roll_days(timezone.now())
+
+
+@shared_task(name="pulse.prune", ignore_result=True)  # type: ignore[untyped-decorator]  # celery has no types
+def prune() -> None:
+    """Remove history that is older than it is kept."""
+    retention.prune(timezone.now())
 
 
 def discover_at_start(**_: Any) -> None:

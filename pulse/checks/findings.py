@@ -195,6 +195,12 @@ FINDINGS: Final = (
         "pulse_apply.",
     ),
     Finding(
+        "E041",
+        "No policy can be made of %(place)s: %(reason)s It was written past every check, and "
+        "keeps every other edit from being published.",
+        "Mend or delete it where it was written, or in the admin.",
+    ),
+    Finding(
         "W040",
         "The trusted proxy %(network)s is a public network of %(addresses)s addresses: each of "
         "them can claim to be any client by X-Forwarded-For.",
@@ -366,6 +372,12 @@ FINDINGS: Final = (
         'PULSE["MAX_BODY_BYTES"] is 0: bodies are as large as clients like.',
         'Remove "MAX_BODY_BYTES" from PULSE, or write PULSE = {"MAX_BODY_BYTES": 10485760}; let '
         "endpoints that need more have it by their endpoint limits.",
+    ),
+    Finding(
+        "W092",
+        "The endpoint limits %(names)s are for the same requests, %(place)s, and each sets a "
+        '%(field)s: that of "%(name)s" alone holds.',
+        "Set it in one of them, or let one match more closely: by route, or for some methods.",
     ),
     Finding(
         "W100",

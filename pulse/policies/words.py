@@ -155,13 +155,18 @@ def say_key(key: str | Sequence[str]) -> str:
 
 
 def say_bounds(item: Item) -> str:
-    """Say how large a body and how long an answer may be; empty where the item says neither."""
+    """Say how large a body and how long an answer may be, and what is slow; empty for nothing."""
     size, seconds = item.get("max_body_bytes"), item.get("timeout_s")
     parts = []
     if size is not None:
         parts.append(_("a body of up to %s") % format_size(size) if size else _("no body"))
     if seconds is not None:
         parts.append(_("an answer within %s") % say_duration(round(seconds * SECOND_US)))
+    slow_ms = item.get("slow_ms")
+    if slow_ms is not None:
+        slow = say_duration(slow_ms * 1000)
+        text = _("a line in the log after %s") % slow if slow_ms else _("no line for what is slow")
+        parts.append(text)
     return join(parts)
 
 

@@ -11,7 +11,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('pulse', '0002_edge'),
+        ('pulse', '0003_slow_requests'),
     ]
 
     operations = [
