@@ -15,6 +15,7 @@ from django.core.signals import setting_changed
 
 from pulse.core.bounds import MAX_BODY_BYTES, MAX_TIMEOUT_S
 from pulse.core.clients import client_secret
+from pulse.core.marks import probe_secret
 from pulse.core.quotas import MAX_COUNT, SECOND_US
 
 T = TypeVar("T")
@@ -177,6 +178,11 @@ class Conf:
     def client_secret(self) -> bytes:
         """The key of every hash of clients: of shares of them, of what identifies one."""
         return client_secret(settings.SECRET_KEY)
+
+    @cached_property
+    def probe_secret(self) -> bytes:
+        """The key that signs the requests of probes."""
+        return probe_secret(settings.SECRET_KEY)
 
     @classmethod
     def names(cls) -> frozenset[str]:

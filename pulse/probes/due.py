@@ -7,25 +7,28 @@ recording.
 """
 
 import logging
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final, NamedTuple
 
-from django.db.models import Count, F, Q
+from django.db import IntegrityError, transaction
+from django.db.models import Count, F, Min, QuerySet
+from django.db.models.functions import Now
 
 from pulse.core.announcement import Announcement
-from pulse.core.attempts import Failure
 from pulse.core.schedules import due as due_of
-from pulse.exceptions import PolicyError, ProbeError
-from pulse.probes import jobs
+from pulse.probes import bulk, jobs, leases
+from pulse.probes.attempt import Claimed
 from pulse.probes.engine import Engine
-from pulse.probes.plan import IN_PROCESS, Plan, Planned, Target
+from pulse.probes.plan import Plan, Planned, Target
 from pulse.probes.state import (
     OPEN_JOBS,
     ItemState,
     JobStatus,
+    ProbeEngine,
     ProbeItem,
     ProbeJob,
     ProbeScheduleState,
@@ -35,38 +38,38 @@ from pulse.probes.state import (
 
 logger = logging.getLogger(__name__)
 
+HTTP: Final = "http"
 #: Beside a probe's own time limit: to be handed over, broken off and recorded, in seconds.
 LEASE_MARGIN_S: Final = 5.0
+#: What is left of a job's time where nothing is sent any more, in seconds.
+TOO_LATE_S: Final = 0.05
 #: Due schedules that one turn at the lock makes jobs of.
 MAX_DUE: Final = 500
-#: Waiting items that are looked at for one claim, and how often anew past crowded hosts.
-WINDOW: Final = 1500
+#: How much is looked at for each probe that may be claimed, and how often anew past what is full.
+LOOKED_AT: Final = 4
 LOOKS: Final = 4
-#: So often a probe's worker may vanish before the probe itself is suspected.
-MAX_RECLAIMS: Final = 3
-#: How long a schedule rests whose probes end their workers.
-QUARANTINE: Final = timedelta(hours=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """One probe that is this worker's to send, and to record under its fence.
-
-    Attributes:
-        attempts: How often it was tried before.
-        timeout_s: The hard limit of this attempt, in seconds.
-        late_s: How long after its time it was claimed.
-    """
+class _Waiting(NamedTuple):
+    """A row that may be claimed, as it is read."""
 
     item: int
     job: int
     fence: int
-    schedule: str
+    host: str
     target: str
-    sample: Mapping[str, Any]
     attempts: int
-    timeout_s: float
-    late_s: float
+    due_at: datetime
+    schedule: str
+    slot_at: datetime | None
+    timeout_s: float | None
+    deadline_at: datetime
+
+
+_WAITING: Final = (
+    *("pk", "job_id", "fence", "host", "target", "attempts", "due_at"),
+    *("job__schedule", "job__slot_at", "job__timeout_s", "job__deadline_at"),
+)
 
 
 @dataclass(slots=True)
@@ -75,11 +78,31 @@ class _Room:
 
     free: int
     per_host: int
+    per_schedule: Mapping[str, int]
     hosts: Counter[str] = field(default_factory=Counter)
     schedules: Counter[str] = field(default_factory=Counter)
 
+    def takes(self, row: _Waiting) -> bool:
+        # What has no host has a problem instead, and is over before it is sent.
+        if row.host and self.hosts[row.host] >= self.per_host:
+            return False
+        most = self.per_schedule.get(row.schedule)
+        return most is None or self.schedules[row.schedule] < most
+
+    def take(self, row: _Waiting) -> None:
+        self.free -= 1
+        self.hosts[row.host] += 1
+        self.schedules[row.schedule] += 1
+
     def full_hosts(self) -> list[str]:
-        return [host for host, number in self.hosts.items() if number >= self.per_host]
+        return [host for host, number in self.hosts.items() if host and number >= self.per_host]
+
+    def full_schedules(self) -> list[str]:
+        return [
+            name
+            for name, number in self.schedules.items()
+            if number >= self.per_schedule.get(name, math.inf)
+        ]
 
 
 def prepare(plan: Plan, held: Engine) -> None:
@@ -87,135 +110,136 @@ def prepare(plan: Plan, held: Engine) -> None:
     if _may_schedule(plan, held):
         _bring_up_to_date(plan, held)
         _make_due(plan, held)
-    reclaim(plan, held)
+    leases.reclaim(plan, held)
     jobs.end_overdue(held)
 
 
-def claim(plan: Plan, held: Engine, owner: str, most: int) -> list[Claimed]:
+def claim(
+    plan: Plan,
+    held: Engine,
+    owner: str,
+    most: int,
+    *,
+    transport: str = HTTP,
+    longest_s: float = math.inf,
+) -> list[Claimed]:
     """Claim waiting probes, as many as the caps leave room for.
 
     Args:
         plan: The caps, and what is sent.
         held: The lock.
-        owner: Who claims.
+        owner: Who claims; the name of one process, never of another after it.
         most: No more than this.
+        transport: Of which kind.
+        longest_s: None whose time limit is longer, in seconds.
     """
+    if most <= 0:
+        return []
     room = _room(plan, held, most)
-    rows: list[ProbeItem] = []
+    rows: list[_Waiting] = []
     for _look in range(LOOKS):
         if room.free <= 0:
             break
-        seen = _waiting(held, room, [row.pk for row in rows])
-        rows += _choose(seen, plan, room)
-        if len(seen) < WINDOW:
+        window = LOOKED_AT * room.free + len(rows)
+        seen = _waiting(held, room, transport, window)
+        taken = {row.item for row in rows}
+        for row in seen:
+            if room.free <= 0 or row.item in taken or not room.takes(row):
+                continue
+            if _timeout_s(row, plan, held) <= longest_s:
+                room.take(row)
+                rows.append(row)
+        if len(seen) < window:
             break
     return _hand_over(rows, plan, held, owner)
 
 
-def next_due_at(using: str) -> datetime | None:
-    """Return when something is to be done next: a schedule's slot, or an item that waits."""
-    slots = ProbeScheduleState.objects.using(using).order_by("next_at")
-    waiting = ProbeItem.objects.using(using).filter(state=ItemState.QUEUED).order_by("due_at")
-    found = [
-        slots.values_list("next_at", flat=True).first(),
-        waiting.values_list("due_at", flat=True).first(),
-    ]
-    return min((moment for moment in found if moment is not None), default=None)
-
-
-def reclaim(plan: Plan, held: Engine) -> int:
-    """Take back what was claimed under leases that are over; returns how many."""
-    items = ProbeItem.objects.using(held.using)
-    gone = list(
-        items.filter(state=ItemState.RUNNING, lease_until__lte=held.now).select_related("job")
+def next_due_s(held: Engine, transport: str = HTTP) -> float | None:
+    """Say in how many seconds something is due; 0 where something waits, None for nothing."""
+    waiting = _queued(held.using, transport)
+    if waiting.filter(due_at__lte=held.now).exists():
+        return 0.0
+    states = ProbeScheduleState.objects.using(held.using)
+    found = (
+        waiting.aggregate(least=Min("due_at"))["least"],
+        states.aggregate(least=Min("next_at"))["least"],
     )
-    for item in gone:
-        _take_back(item, plan, held)
-    if gone:
-        logger.warning("%d probes were taken back from workers that vanished", len(gone))
-        jobs.end_finished({item.job_id for item in gone}, held)
-    return len(gone)
+    least = min((moment for moment in found if moment is not None), default=None)
+    return None if least is None else max(0.0, (least - held.now).total_seconds())
 
 
-def _take_back(item: ProbeItem, plan: Plan, held: Engine) -> None:
-    rows = ProbeItem.objects.using(held.using).filter(
-        pk=item.pk, fence=item.fence, state=ItemState.RUNNING
+def is_anything_due(plan: Plan, using: str, within_s: float, transport: str = HTTP) -> bool:
+    """Whether there is anything to do now, or soon; takes no lock.
+
+    Queries: five at most, each of which finds its answer in an index.
+    """
+    row = ProbeEngine.objects.using(using).filter(pk=1).values_list("stamp", Now()).first()
+    if row is None or row[0] != _stamp(plan):
+        return row is not None or bool(plan.schedules)
+    now, soon = row[1], row[1] + timedelta(seconds=within_s)
+    running = ProbeItem.objects.using(using).filter(state=ItemState.RUNNING)
+    jobs_open = ProbeJob.objects.using(using).filter(status__in=OPEN_JOBS)
+    return (
+        ProbeScheduleState.objects.using(using).filter(next_at__lte=soon).exists()
+        or _queued(using, transport).filter(due_at__lte=soon).exists()
+        or jobs_open.filter(deadline_at__lte=now).exists()
+        or running.filter(lease_until__lte=now).exists()
     )
-    taken = {"fence": F("fence") + 1, "lease_until": None, "owner": ""}
-    reclaims = item.reclaims + 1
-    if item.transport == IN_PROCESS:
-        # Its process is killed at its limit: the lease only ends where its worker was, too.
-        state, detail = ItemState.TIMEOUT, "its process was ended"
-    elif reclaims > MAX_RECLAIMS:
-        state, detail = ItemState.LOST, f"its worker vanished {reclaims} times"
-        _quarantine(item.job.schedule, held)
-    elif _reruns(item, plan):
-        rows.update(state=ItemState.QUEUED, reclaims=reclaims, due_at=held.now, **taken)
-        return
-    else:
-        state, detail = ItemState.LOST, "its worker vanished; it may have been sent"
-    rows.update(
-        state=state,
-        reclaims=reclaims,
-        finished_at=held.now,
-        error=Failure.INTERNAL,
-        detail=detail,
-        **taken,
-    )
-
-
-def _reruns(item: ProbeItem, plan: Plan) -> bool:
-    target = _find(plan, item.target)
-    return target is not None and target.reruns
-
-
-def _quarantine(schedule: str, held: Engine) -> None:
-    """Let a schedule rest whose probes take their workers with them."""
-    states = ProbeScheduleState.objects.using(held.using).filter(name=schedule)
-    if states.update(state=ScheduleState.QUARANTINED, next_at=held.now + QUARANTINE):
-        logger.error("Probe schedule %s is quarantined: its workers vanish", schedule)
 
 
 def _may_schedule(plan: Plan, held: Engine) -> bool:
     """Whether nobody has brought the schedules to a newer policy than this process holds."""
     known = Announcement.parse(held.row.stamp.partition("|")[0])
-    if known is None or plan.announcement is None:
+    if known is None:
         return True
+    if plan.announcement is None:
+        # It could not load any: that there are no schedules is not for it to say.
+        return False
     return known.lineage != plan.announcement.lineage or not known.supersedes(plan.announcement)
+
+
+def _stamp(plan: Plan) -> str:
+    return f"{plan.announcement}|{plan.stamp}"
 
 
 def _bring_up_to_date(plan: Plan, held: Engine) -> None:
     """Give each schedule in force a state, and take those of others away."""
-    stamp = f"{plan.announcement}|{plan.stamp}"
+    stamp = _stamp(plan)
     if held.row.stamp == stamp:
         return
+    # Most revisions change other things than schedules.
+    if held.row.stamp.partition("|")[2] != plan.stamp:
+        _renew_states(plan, held)
+    held.row.stamp = stamp
+    held.row.save(using=held.using, update_fields=["stamp"])
+
+
+def _renew_states(plan: Plan, held: Engine) -> None:
     states = ProbeScheduleState.objects.using(held.using)
-    before = {state.name: state for state in states.all()}
+    before = {
+        name: (pk, definition, state)
+        for name, pk, definition, state in states.values_list("name", "pk", "definition", "state")
+    }
     fresh, changed = [], []
     now_s = held.now.timestamp()
     for name, planned in plan.schedules.items():
-        state = before.pop(name, None)
-        if state is not None and state.definition == planned.definition:
+        definition = planned.definition
+        pk, known, state = before.pop(name, (None, "", ""))
+        if known == definition:
             continue
         next_at = _moment(planned.schedule.next_after(now_s))
-        if state is None:
-            fresh.append(
-                ProbeScheduleState(name=name, definition=planned.definition, next_at=next_at)
-            )
+        if pk is None:
+            fresh.append(ProbeScheduleState(name=name, definition=definition, next_at=next_at))
         else:
             # An edit ends a quarantine as well: somebody has looked at it.
-            state.definition, state.next_at, state.failed_claims = planned.definition, next_at, 0
-            if state.state == ScheduleState.QUARANTINED:
-                state.state = ScheduleState.IDLE
-            changed.append(state)
+            state = ScheduleState.IDLE if state == ScheduleState.QUARANTINED else state
+            changed.append((pk, definition, next_at, 0, state))
     states.bulk_create(fresh, batch_size=jobs.BATCH)
-    states.bulk_update(
-        changed, ["definition", "next_at", "failed_claims", "state"], batch_size=jobs.BATCH
-    )
-    for start in range(0, len(before), jobs.BATCH):
-        states.filter(name__in=list(before)[start : start + jobs.BATCH]).delete()
-    held.row.stamp = stamp
-    held.row.save(using=held.using, update_fields=["stamp"])
+    columns = ("id", "definition", "next_at", "failed_claims", "state")
+    bulk.update(ProbeScheduleState, held.using, columns, changed)
+    gone = list(before)
+    for start in range(0, len(gone), jobs.BATCH):
+        states.filter(name__in=gone[start : start + jobs.BATCH]).delete()
 
 
 def _make_due(plan: Plan, held: Engine) -> None:
@@ -227,7 +251,7 @@ def _make_due(plan: Plan, held: Engine) -> None:
     still_open = set(
         ProbeJob.objects.using(held.using)
         .filter(
-            pk__in=[state.last_job_id for state in come if state.last_job_id],
+            pk__in={state.last_job_id for state in come} - {None},
             status__in=OPEN_JOBS,
         )
         .values_list("pk", flat=True)
@@ -250,13 +274,20 @@ def _make_due(plan: Plan, held: Engine) -> None:
         targets = [
             target
             for name in planned.targets
-            if (target := _find(plan, name, known.get(name))) is not None
+            if (target := plan.find(name, known.get(name))) is not None
         ]
-        drafts.append((state, _job_of(planned, slot, plan, held, len(targets)), targets))
+        if targets:
+            drafts.append((state, _job_of(planned, slot, plan, held, len(targets)), targets))
         state.next_at = _moment(planned.schedule.next_after(slot))
     _insert(drafts, held)
-    states.bulk_update(come, ["next_at", "missed", "state", "last_job"], batch_size=jobs.BATCH)
+    bulk.update(
+        ProbeScheduleState,
+        held.using,
+        ("id", "next_at", "missed", "state", "last_job_id"),
+        [(state.pk, state.next_at, state.missed, state.state, state.last_job_id) for state in come],
+    )
     if missed:
+        logger.warning("%d slots of probe schedules were missed", missed)
         held.row.missed += missed
         held.row.save(using=held.using, update_fields=["missed"])
 
@@ -271,24 +302,38 @@ def _job_of(planned: Planned, slot: int, plan: Plan, held: Engine, total: int) -
         timeout_s=planned.timeout_s,
         revision=plan.revision,
         total=total,
-        # Of nothing there is nothing to run.
-        status=JobStatus.QUEUED if total else JobStatus.COMPLETED,
-        finished_at=None if total else held.now,
     )
 
 
 def _insert(drafts: list[tuple[ProbeScheduleState, ProbeJob, list[Target]]], held: Engine) -> None:
-    made = [job for _state, job, _targets in drafts]
-    ProbeJob.objects.using(held.using).bulk_create(made, batch_size=jobs.BATCH)
+    """Insert jobs with their items; one whose slot had its job before is left out."""
+    _insert_jobs([job for _state, job, _targets in drafts], held)
+    kept = [draft for draft in drafts if draft[1].pk is not None]
     jobs.insert_items(
-        ((job, targets) for _state, job, targets in drafts), held, priority=jobs.BY_SCHEDULE
+        ((job, targets) for _state, job, targets in kept), held, priority=jobs.BY_SCHEDULE
     )
-    for state, job, _targets in drafts:
-        state.last_job, state.state = job, ScheduleState.CLAIMED
+    for state, job, _targets in kept:
+        state.last_job_id, state.state = job.pk, ScheduleState.CLAIMED
+
+
+def _insert_jobs(fresh: list[ProbeJob], held: Engine) -> None:
+    """Insert jobs; those that cannot be, for their slot was run before, have no key after."""
+    rows = ProbeJob.objects.using(held.using)
+    try:
+        with transaction.atomic(using=held.using):
+            rows.bulk_create(fresh, batch_size=jobs.BATCH)
+    except IntegrityError:
+        # A clock that was set back, or a schedule that went and came again, meets its old slots.
+        for job in fresh:
+            job.pk = None
+            if len(fresh) > 1:
+                _insert_jobs([job], held)
+            else:
+                logger.warning("A slot of the probe schedule %s comes again", job.schedule)
 
 
 def _room(plan: Plan, held: Engine, most: int) -> _Room:
-    """Count what runs now. Leases that are over were taken back before, under the same lock."""
+    """Count what runs now: all of it, as leases that are over are taken back under this lock."""
     running = (
         ProbeItem.objects.using(held.using)
         .filter(state=ItemState.RUNNING)
@@ -296,7 +341,11 @@ def _room(plan: Plan, held: Engine, most: int) -> _Room:
         .values_list("host", "job__schedule")
         .annotate(number=Count("pk"))
     )
-    room = _Room(min(most, plan.budget.max_concurrency), plan.budget.max_per_host)
+    room = _Room(
+        free=0,
+        per_host=plan.budget.max_per_host,
+        per_schedule=plan.limited,
+    )
     in_all = 0
     for host, schedule, number in running:
         in_all += number
@@ -306,93 +355,76 @@ def _room(plan: Plan, held: Engine, most: int) -> _Room:
     return room
 
 
-def _waiting(held: Engine, room: _Room, chosen: list[int]) -> list[ProbeItem]:
-    """Read a window of what waits, past the hosts that are full."""
-    rows = ProbeItem.objects.using(held.using).filter(state=ItemState.QUEUED, due_at__lte=held.now)
-    if full := room.full_hosts():
-        rows = rows.exclude(host__in=full)
-    if chosen:
-        rows = rows.exclude(pk__in=chosen)
-    return list(
-        rows.order_by("priority", "due_at", "pk")
-        .select_related("job")
-        .only(
-            *("target", "host", "fence", "attempts", "due_at", "priority"),
-            *("job__schedule", "job__timeout_s", "job__deadline_at", "job__status"),
-        )[:WINDOW]
+def _queued(using: str, transport: str) -> QuerySet[ProbeItem]:
+    rows = ProbeItem.objects.using(using)
+    return rows.filter(state=ItemState.QUEUED, transport=transport)
+
+
+def _waiting(held: Engine, room: _Room, transport: str, most: int) -> list[_Waiting]:
+    """Read a window of what waits, past the hosts and schedules that are full."""
+    rows = _queued(held.using, transport).filter(
+        due_at__lte=held.now, job__deadline_at__gt=held.now + timedelta(seconds=TOO_LATE_S)
     )
+    if hosts := room.full_hosts():
+        rows = rows.exclude(host__in=hosts)
+    if schedules := room.full_schedules():
+        rows = rows.exclude(job__schedule__in=schedules)
+    ordered = rows.order_by("priority", "due_at", "pk").values_list(*_WAITING)
+    return [_Waiting._make(row) for row in ordered[:most]]
 
 
-def _choose(seen: Iterable[ProbeItem], plan: Plan, room: _Room) -> list[ProbeItem]:
-    chosen = []
-    for row in seen:
-        if room.free <= 0:
-            break
-        if room.hosts[row.host] >= room.per_host:
-            continue
-        schedule = row.job.schedule
-        planned = plan.schedules.get(schedule)
-        most = planned.max_concurrency if planned else None
-        if most is not None and room.schedules[schedule] >= most:
-            continue
-        room.free -= 1
-        room.hosts[row.host] += 1
-        room.schedules[schedule] += 1
-        chosen.append(row)
-    return chosen
-
-
-def _hand_over(rows: list[ProbeItem], plan: Plan, held: Engine, owner: str) -> list[Claimed]:
+def _hand_over(rows: Sequence[_Waiting], plan: Plan, held: Engine, owner: str) -> list[Claimed]:
     """Give the chosen items to the owner, each under a lease of its own and a new fence."""
     if not rows:
         return []
     known = jobs.samples({row.target for row in rows}, held.using)
     claimed: list[Claimed] = []
-    by_lease: dict[datetime, list[int]] = {}
+    by_lease: dict[int, list[int]] = {}
     for row in rows:
         timeout_s = _timeout_s(row, plan, held)
-        until = held.now + timedelta(seconds=timeout_s + LEASE_MARGIN_S)
-        by_lease.setdefault(until, []).append(row.pk)
+        # In whole seconds, so that few statements serve many rows.
+        lease_s = math.ceil(timeout_s + LEASE_MARGIN_S)
+        by_lease.setdefault(lease_s, []).append(row.item)
         claimed.append(
             Claimed(
-                item=row.pk,
-                job=row.job_id,
+                item=row.item,
+                job=row.job,
                 fence=row.fence + 1,
-                schedule=row.job.schedule,
+                schedule=row.schedule,
                 target=row.target,
                 sample=known.get(row.target, {}),
                 attempts=row.attempts,
                 timeout_s=timeout_s,
+                lease_s=lease_s,
                 late_s=(held.now - row.due_at).total_seconds(),
+                deadline_at=row.deadline_at,
+                slot_at=row.slot_at,
             )
         )
     items = ProbeItem.objects.using(held.using)
-    for until, pks in by_lease.items():
-        items.filter(pk__in=pks, state=ItemState.QUEUED).update(
-            state=ItemState.RUNNING, owner=owner, lease_until=until, fence=F("fence") + 1
-        )
-    ProbeJob.objects.using(held.using).filter(
-        Q(pk__in={row.job_id for row in rows}), status=JobStatus.QUEUED
-    ).update(status=JobStatus.RUNNING, started_at=held.now)
+    for lease_s, pks in by_lease.items():
+        until = held.now + timedelta(seconds=lease_s)
+        for batch in _batches(pks):
+            items.filter(pk__in=batch).update(
+                state=ItemState.RUNNING, owner=owner, lease_until=until, fence=F("fence") + 1
+            )
+    begun = ProbeJob.objects.using(held.using).filter(pk__in={row.job for row in rows})
+    begun.filter(status=JobStatus.QUEUED).update(status=JobStatus.RUNNING, started_at=held.now)
     return claimed
 
 
-def _timeout_s(row: ProbeItem, plan: Plan, held: Engine) -> float:
+def _timeout_s(row: _Waiting, plan: Plan, held: Engine) -> float:
     """The least of the target's limit, the job's, and what is left of the job's time."""
-    target = _find(plan, row.target)
+    target = plan.find(row.target)
     limits = [10.0 if target is None else target.call.timeout_s]
-    if row.job.timeout_s is not None:
-        limits.append(row.job.timeout_s)
-    limits.append((row.job.deadline_at - held.now).total_seconds())
-    return max(0.0, min(limits))
+    if row.timeout_s is not None:
+        limits.append(row.timeout_s)
+    limits.append((row.deadline_at - held.now).total_seconds())
+    return min(limits)
 
 
-def _find(plan: Plan, name: str, sample: Mapping[str, Any] | None = None) -> Target | None:
-    """Return a target; None where the policy has it no more."""
-    try:
-        return plan.target(name, sample)
-    except (PolicyError, ProbeError):
-        return None
+def _batches(pks: Sequence[int]) -> Iterable[Sequence[int]]:
+    return (pks[start : start + bulk.BATCH] for start in range(0, len(pks), bulk.BATCH))
 
 
 def _moment(epoch_s: float) -> datetime:

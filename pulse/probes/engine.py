@@ -1,19 +1,25 @@
-"""The engine's lock and clock: what every claim and every start has in common.
+"""The engine's lock and clock: what every claim, result and start has in common.
 
-One row is locked first, and everything that the caps are counted from is read after that. The
-database's clock alone is asked, so that no worker's counts.
+One row is locked first, and everything that is decided by is read after that: nobody who holds it
+can be in another's way, or wait for somebody who waits. The database's clock alone is asked, so
+that no worker's counts.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models.functions import Now
 
 from pulse.policies import publisher
 from pulse.probes.state import ProbeEngine
+
+#: How long a worker waits for the lock, and for how long it may hold it and do nothing.
+PATIENCE: Final = "5s"
 
 
 @dataclass(slots=True)
@@ -23,11 +29,13 @@ class Engine:
     Attributes:
         row: The locked row.
         now: The database's time, read after the lock was granted.
+        monotonic_s: ``time.monotonic`` just before that: what is counted from it is never late.
         using: The alias of the database.
     """
 
     row: ProbeEngine
     now: datetime
+    monotonic_s: float
     using: str
 
 
@@ -37,22 +45,34 @@ def database() -> str:
 
 
 @contextmanager
-def locked() -> Iterator[Engine]:
+def locked(*, as_worker: bool = False) -> Iterator[Engine]:
     """Hold the engine's lock for one transaction.
 
     Begins with an UPDATE: on SQLite a read that later turns into a write fails at once, and what
     is read after it cannot be older than the lock.
+
+    Args:
+        as_worker: On PostgreSQL, give up after ``PATIENCE`` (OperationalError); and let the
+            server end the session of one who is stopped while it holds the lock, so that a frozen
+            process holds nobody else up.
     """
     using = database()
     rows = ProbeEngine.objects.using(using)
     with transaction.atomic(using=using):
-        if not rows.filter(pk=1).update(locked_at=Now()):
-            rows.get_or_create(pk=1)
-        row = rows.annotate(clock=Now()).select_for_update().get(pk=1)
-        yield Engine(row, row.clock, using)
+        if as_worker and connections[using].vendor == "postgresql":
+            _bound(using)
+        while not rows.filter(pk=1).update(locked_at=Now()):
+            # Somebody else may make it first: it is theirs, or ours, to lock either way.
+            rows.bulk_create([ProbeEngine(pk=1)], ignore_conflicts=True)
+        monotonic_s = time.monotonic()
+        row = rows.annotate(clock=Now()).get(pk=1)
+        yield Engine(row, row.clock, monotonic_s, using)
 
 
-def now(using: str) -> datetime:
-    """Return the database's time; one query."""
-    moment: datetime = ProbeEngine.objects.using(using).values_list(Now()).get(pk=1)[0]
-    return moment
+def _bound(using: str) -> None:
+    with connections[using].cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config('lock_timeout', %s, true),"
+            " set_config('idle_in_transaction_session_timeout', %s, true)",
+            [PATIENCE, PATIENCE],
+        )

@@ -8,10 +8,11 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
-from django.db.models import Count, F
-from django.db.models.functions import Now
+from django.db import transaction
+from django.db.models import Count, Exists, F, OuterRef, QuerySet
 
 from pulse.exceptions import (
     CooldownActive,
@@ -34,7 +35,9 @@ from pulse.probes.state import (
     JobStatus,
     ProbeItem,
     ProbeJob,
+    ProbeScheduleState,
     ProbeStart,
+    ScheduleState,
     Trigger,
 )
 
@@ -93,41 +96,14 @@ def start(order: Order, starter: Starter) -> ProbeJob:
     """
     with engine.locked() as held:
         plan = current_plan(held.now.timestamp())
-        draft = _draft(plan, order, held)
-        _check_cooldowns(draft.cooldowns, held)
-        _check_open(plan.budget.max_jobs, held)
-        deadline_s = min(order.deadline_s or plan.budget.job_timeout_s, plan.budget.job_timeout_s)
-        job = insert(
-            ProbeJob(
-                trigger=starter.trigger,
-                schedule=order.schedule,
-                actor_type=starter.actor.type,
-                actor_name=starter.actor.name[:150],
-                request_id=starter.request_id[:128],
-                deadline_at=held.now + timedelta(seconds=deadline_s),
-                timeout_s=order.timeout_s,
-                revision=plan.revision,
-            ),
-            draft.targets,
-            held,
-            priority=BY_HAND,
-        )
-        for scope in draft.cooldowns:
-            ProbeStart.objects.using(held.using).update_or_create(
-                scope=scope, defaults={"started_at": held.now}
-            )
-    logger.info(
-        "Probe job %s started by %s %s: %d probes",
-        job.pk,
-        job.actor_type,
-        job.actor_name,
-        job.total,
-    )
-    return job
+        return _start(_draft(plan, order, held), order, starter, plan, held)
 
 
 def rerun(job_id: int, starter: Starter) -> ProbeJob:
-    """Start a new job of what did not end well in another.
+    """Start a new job of what did not end well in another, for the same schedule.
+
+    Its targets' cooldowns count, as if each had been named; what the policy has no more is left
+    out.
 
     Raises:
         UnknownJob: There is no such job.
@@ -135,19 +111,20 @@ def rerun(job_id: int, starter: Starter) -> ProbeJob:
         CooldownActive: As for ``start``.
         TooManyJobs: As for ``start``.
     """
-    using = engine.database()
     job = find(job_id)
-    names = (
-        ProbeItem.objects.using(using)
-        .filter(job=job)
-        .exclude(state__in=[ItemState.OK, *OPEN_ITEMS])
-        .order_by("pk")
-        .values_list("target", flat=True)
-    )
-    order = Order(targets=tuple(names), timeout_s=job.timeout_s)
-    if not order.targets:
-        raise UnknownTarget("")
-    return start(order, starter)
+    rows = ProbeItem.objects.using(engine.database()).filter(job=job).order_by("pk")
+    unwell = rows.exclude(state__in=[ItemState.OK, *OPEN_ITEMS])
+    names = tuple(dict.fromkeys(unwell.values_list("target", flat=True)))
+    with engine.locked() as held:
+        plan = current_plan(held.now.timestamp())
+        known = samples(names, held.using)
+        targets = [
+            target for name in names if (target := plan.find(name, known.get(name))) is not None
+        ]
+        cooldowns = {f"target:{target.name}": TARGET_COOLDOWN_S for target in targets}
+        draft = _Draft(targets, cooldowns)
+        order = Order(schedule=job.schedule, timeout_s=job.timeout_s)
+        return _start(draft, order, starter, plan, held)
 
 
 def cancel(job_id: int) -> ProbeJob:
@@ -220,43 +197,46 @@ def end(job: ProbeJob, status: JobStatus, held: Engine, *, error: str = "") -> b
     done = rows.update(status=status, finished_at=held.now, error=error)
     if done:
         job.status, job.finished_at, job.error = status, held.now, error
+        _settle([job.pk], held)
     return bool(done)
 
 
 def end_overdue(held: Engine) -> list[ProbeJob]:
-    """Bring the jobs past their deadline to an end; what they have is kept (S0-18)."""
+    """Bring the jobs past their deadline to an end; what they have is kept (S0-17, S0-18)."""
     rows = ProbeJob.objects.using(held.using)
     overdue = list(rows.filter(status__in=OPEN_JOBS, deadline_at__lte=held.now))
     for job in overdue:
-        open_items = ProbeItem.objects.using(held.using).filter(job=job, state__in=OPEN_ITEMS)
-        _close_items(
-            open_items, ItemState.TIMEOUT, held, error="deadline", detail="the job's time was over"
+        items = ProbeItem.objects.using(held.using).filter(job=job)
+        unfinished = _close_items(
+            items, ItemState.TIMEOUT, held, error="deadline", detail="the job's time was over"
         )
         end(job, JobStatus.TIMEOUT, held)
-        told = counts([job.pk], held.using)[job.pk]
-        limit_s = (job.deadline_at - job.created_at).total_seconds()
-        logger.error(
-            "Probe job timed out",
-            extra={
-                "job": job.pk,
-                "schedule": job.schedule,
-                "limit_s": limit_s,
-                "total": job.total,
-                "completed": job.total - told["timeout"],
-            },
+        details = {
+            "job": job.pk,
+            "schedule": job.schedule,
+            "limit_s": (job.deadline_at - job.created_at).total_seconds(),
+            "total": job.total,
+            "completed": job.total - unfinished,
+        }
+        transaction.on_commit(
+            partial(logger.error, "Probe job timed out", extra=details),
+            using=held.using,
+            robust=True,
         )
     return overdue
 
 
 def end_finished(job_ids: Iterable[int], held: Engine) -> int:
     """Bring those jobs to ``completed`` of which no item is open; returns how many."""
-    rows = ProbeJob.objects.using(held.using)
-    open_items = ProbeItem.objects.using(held.using).filter(state__in=OPEN_ITEMS)
-    return (
-        rows.filter(pk__in=set(job_ids), status__in=OPEN_JOBS)
-        .exclude(pk__in=open_items.filter(job__in=set(job_ids)).values("job"))
-        .update(status=JobStatus.COMPLETED, finished_at=Now())
+    unfinished = ProbeItem.objects.using(held.using).filter(
+        job=OuterRef("pk"), finished_at__isnull=True
     )
+    rows = ProbeJob.objects.using(held.using).filter(status__in=OPEN_JOBS)
+    ended = list(rows.filter(~Exists(unfinished), pk__in=set(job_ids)).values_list("pk", flat=True))
+    if ended:
+        rows.filter(pk__in=ended).update(status=JobStatus.COMPLETED, finished_at=held.now)
+        _settle(ended, held)
+    return len(ended)
 
 
 def counts(job_ids: Iterable[int], using: str) -> dict[int, dict[str, int]]:
@@ -279,6 +259,49 @@ def samples(names: Iterable[str], using: str) -> dict[str, Mapping[str, Any]]:
     return {name: sample or {} for name, sample in rows.values_list("endpoint_id", "sample")}
 
 
+def _start(draft: _Draft, order: Order, starter: Starter, plan: Plan, held: Engine) -> ProbeJob:
+    if not draft.targets:
+        raise UnknownTarget("")
+    _check_cooldowns(draft.cooldowns, held)
+    _check_open(plan.budget.max_jobs, held)
+    deadline_s = min(order.deadline_s or plan.budget.job_timeout_s, plan.budget.job_timeout_s)
+    job = insert(
+        ProbeJob(
+            trigger=starter.trigger,
+            schedule=order.schedule,
+            actor_type=starter.actor.type,
+            actor_name=starter.actor.name[:150],
+            request_id=starter.request_id[:128],
+            deadline_at=held.now + timedelta(seconds=deadline_s),
+            timeout_s=order.timeout_s,
+            revision=plan.revision,
+        ),
+        draft.targets,
+        held,
+        priority=BY_HAND,
+    )
+    ProbeStart.objects.using(held.using).bulk_create(
+        [ProbeStart(scope=scope, started_at=held.now) for scope in draft.cooldowns],
+        batch_size=BATCH,
+        update_conflicts=True,
+        unique_fields=["scope"],
+        update_fields=["started_at"],
+    )
+    transaction.on_commit(
+        partial(
+            logger.info,
+            "Probe job %s started by %s %s: %d probes",
+            job.pk,
+            job.actor_type,
+            job.actor_name,
+            job.total,
+        ),
+        using=held.using,
+        robust=True,
+    )
+    return job
+
+
 def _draft(plan: Plan, order: Order, held: Engine) -> _Draft:
     draft = _Draft()
     if order.schedule:
@@ -291,8 +314,6 @@ def _draft(plan: Plan, order: Order, held: Engine) -> _Draft:
         names = tuple(dict.fromkeys(order.targets)) or plan.safe_targets
         scopes = [f"target:{name}" for name in names] if order.targets else ["everything"]
         draft.cooldowns |= dict.fromkeys(scopes, TARGET_COOLDOWN_S)
-    if not names:
-        raise UnknownTarget("")
     known = samples(names, held.using)
     draft.targets = [plan.target(name, known.get(name)) for name in names]
     return draft
@@ -315,18 +336,26 @@ def _check_open(most: int, held: Engine) -> None:
         raise TooManyJobs(running, most)
 
 
+def _settle(job_ids: Sequence[int], held: Engine) -> None:
+    """Let the schedules of jobs that have ended wait for their next slot."""
+    states = ProbeScheduleState.objects.using(held.using).filter(last_job__in=job_ids)
+    states.filter(state=ScheduleState.CLAIMED).update(state=ScheduleState.IDLE)
+    lost = ProbeItem.objects.using(held.using).filter(
+        job=OuterRef("last_job"), state=ItemState.LOST
+    )
+    states.filter(~Exists(lost), failed_claims__gt=0).update(failed_claims=0)
+
+
 def _close_items(
-    rows: Any, state: ItemState, held: Engine, *, error: str = "", detail: str = ""
+    rows: QuerySet[ProbeItem], state: ItemState, held: Engine, *, error: str = "", detail: str = ""
 ) -> int:
     """End open items. Their fences go up, so that who still runs them records nothing."""
-    return int(
-        rows.filter(state__in=OPEN_ITEMS).update(
-            state=state,
-            fence=F("fence") + 1,
-            lease_until=None,
-            owner="",
-            finished_at=held.now,
-            error=error,
-            detail=detail,
-        )
+    return rows.filter(state__in=OPEN_ITEMS).update(
+        state=state,
+        fence=F("fence") + 1,
+        lease_until=None,
+        owner="",
+        finished_at=held.now,
+        error=error,
+        detail=detail,
     )

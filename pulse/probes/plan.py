@@ -22,7 +22,7 @@ from pulse.core.schedules import Schedule, make_schedule
 from pulse.core.snapshot import Mode
 from pulse.core.targets import SAFE_METHODS, EndpointId, fill_route, host_key, parse_target
 from pulse.core.windows import Window, make_window
-from pulse.exceptions import PulseError, UnknownTarget
+from pulse.exceptions import InvalidEndpointId, PulseError, UnknownTarget
 from pulse.policies import current, routes
 from pulse.probes.kinds import BUDGETS, PAYLOADS, SCHEDULES, TARGETS, WINDOWS
 
@@ -111,6 +111,7 @@ class Plan:
     Attributes:
         announcement: Names the revision; None where no database has told one.
         valid_until: When the next policy of it starts or ends, in epoch seconds.
+        limited: How many probes at once the schedules have that name a number.
         stamp: Tells two sets of schedules apart.
     """
 
@@ -118,6 +119,7 @@ class Plan:
     valid_until: float | None
     budget: Budget
     schedules: Mapping[str, Planned]
+    limited: Mapping[str, int]
     windows: Mapping[str, Window]
     stamp: str
     _items: Mapping[str, Item] = field(repr=False)
@@ -164,6 +166,13 @@ class Plan:
         target = _of_item(item, self._payloads.get(name, {}))
         self._compiled[name] = target
         return target
+
+    def find(self, name: str, sample: Mapping[str, Any] | None = None) -> Target | None:
+        """Return a target as ``target`` does; None where there is none."""
+        try:
+            return self.target(name, sample)
+        except (InvalidEndpointId, UnknownTarget):
+            return None
 
     def expectations(self, target: Target, schedule: str) -> Expectations:
         """Return what is expected of a target within a schedule; of none for an empty name."""
@@ -222,6 +231,11 @@ def compile_plan(document: Document, announcement: Announcement | None, now: flo
         valid_until=min(boundaries, default=None),
         budget=Budget(**{name: written[name] for name in BUDGET}),
         schedules=schedules,
+        limited={
+            name: planned.max_concurrency
+            for name, planned in schedules.items()
+            if planned.max_concurrency is not None
+        },
         windows=windows,
         stamp=_stamp(schedules),
         _items=items,

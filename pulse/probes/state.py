@@ -202,6 +202,10 @@ class ProbeItem(models.Model):
             models.Index(
                 fields=["lease_until"], condition=Q(state="running"), name="pulse_running_items"
             ),
+            # Whether a job of ten thousand has ended is asked whenever some of it have.
+            models.Index(
+                fields=["job"], condition=Q(finished_at__isnull=True), name="pulse_open_items"
+            ),
             models.Index(fields=["target", "-id"], name="pulse_items_of_target"),
         ]
 
@@ -214,7 +218,7 @@ class ProbeScheduleState(models.Model):
 
     Attributes:
         definition: A hash of when it runs; another one computes ``next_at`` anew.
-        failed_claims: How often its jobs were lost with their workers, in a row.
+        failed_claims: Jobs in a row of which something was lost with its worker.
     """
 
     name = models.CharField(max_length=64, unique=True)
@@ -238,10 +242,12 @@ class ProbeScheduleState(models.Model):
 
 
 class ProbeTargetState(models.Model):
-    """The confirmed status of a target, and what it is confirmed by.
+    """The confirmed status of a target, and what it is confirmed by: a ``health.Standing``.
 
     Attributes:
+        failures: Results in a row that failed; ``successes``, ``degraded`` and ``well`` likewise.
         grace_s: How long after its last result it still counts as watched, in seconds.
+        shadow: The standing by schedules in shadow, which moves nothing else; None without.
     """
 
     name = models.CharField(max_length=NAME, unique=True)
@@ -249,13 +255,15 @@ class ProbeTargetState(models.Model):
     since = models.DateTimeField()
     failures = models.PositiveIntegerField(default=0)
     successes = models.PositiveIntegerField(default=0)
-    slow = models.PositiveIntegerField(default=0)
+    degraded = models.PositiveIntegerField(default=0)
+    well = models.PositiveIntegerField(default=0)
     last_at = models.DateTimeField(null=True, blank=True)
     last_state = models.CharField(max_length=16, choices=ItemState, blank=True, default="")
     last_item = models.ForeignKey(
         ProbeItem, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
     grace_s = models.FloatField(default=0.0)
+    shadow = models.JSONField(null=True, blank=True, default=None)
 
     class Meta:
         verbose_name = _("state of a probe target")
