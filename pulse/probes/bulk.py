@@ -1,7 +1,11 @@
-"""Many rows in one statement: the ORM would take longer to write results than probes to run."""
+"""Many rows in one statement: the ORM would take longer to write results than probes to run.
+
+PostgreSQL gets all rows as one JSON text, which is quickly made here and quickly read there; others
+get one prepared statement, run for each row, which costs SQLite next to nothing.
+"""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from django.db import connections, models
@@ -14,12 +18,11 @@ else:
 #: Rows of one statement, at most.
 BATCH: Final = 1000
 
-Row = Sequence[Any]
+Model: TypeAlias = type[models.Model]
+Row: TypeAlias = Sequence[Any]
 
 
-def update(
-    model: type[models.Model], using: str, columns: Sequence[str], rows: Iterable[Row]
-) -> None:
+def update(model: Model, using: str, columns: Sequence[str], rows: Iterable[Row]) -> None:
     """Give many rows values of their own, by primary key; one statement for each ``BATCH``.
 
     Args:
@@ -28,67 +31,113 @@ def update(
         columns: Attribute names, the primary key's first; a foreign key's with its ``_id``.
         rows: A value for each column; JSON as plain values.
     """
-    connection = connections[using]
-    fields = [_field_of(model, column) for column in columns]
-    write = _update_unnested if connection.vendor == "postgresql" else _update_each
-    taken = list(rows)
-    for start in range(0, len(taken), BATCH):
-        write(connection, model, fields, taken[start : start + BATCH])
-
-
-def _field_of(model: type[models.Model], column: str) -> Field:
-    return next(field for field in model._meta.concrete_fields if field.attname == column)
-
-
-def _update_each(
-    connection: Any,
-    model: type[models.Model],
-    fields: Sequence[Field],
-    rows: Sequence[Row],
-) -> None:
-    """Prepare one statement and run it for each row, which costs SQLite next to nothing."""
-    quote = connection.ops.quote_name
-    values = ", ".join(f"{quote(field.column)} = %s" for field in fields[1:])
-    table, key = quote(model._meta.db_table), quote(fields[0].column)
+    connection, fields = connections[using], _fields(model, columns)
+    names = _names(fields, connection)
+    table, key = connection.ops.quote_name(model._meta.db_table), names[0]
+    if connection.vendor == "postgresql":
+        values = ", ".join(f"{name} = given.{name}" for name in names[1:])
+        statement = (
+            f"UPDATE {table} AS kept SET {values} FROM {_recordset(fields, connection)} "  # noqa: S608 - names alone
+            f"WHERE kept.{key} = given.{key}"
+        )
+        _send_as_json(connection, statement, columns, rows)
+        return
+    values = ", ".join(f"{name} = %s" for name in names[1:])
     statement = f"UPDATE {table} SET {values} WHERE {key} = %s"  # noqa: S608 - names alone
-    columns = _adapted(connection, fields, rows)
-    with connection.cursor() as cursor:
-        cursor.executemany(statement, list(zip(*columns[1:], columns[0], strict=True)))
+    # The key goes last, as it does in the statement.
+    turned = ((*row[1:], row[0]) for row in rows)
+    _send_each(connection, statement, [*fields[1:], fields[0]], turned)
 
 
-def _update_unnested(
-    connection: Any,
-    model: type[models.Model],
-    fields: Sequence[Field],
-    rows: Sequence[Row],
+def insert(
+    model: Model,
+    using: str,
+    columns: Sequence[str],
+    rows: Iterable[Row],
+    constants: Mapping[str, Any],
 ) -> None:
-    """Send each column as one array: one round trip, and one plan whatever the number of rows."""
-    quote = connection.ops.quote_name
-    names = [quote(field.column) for field in fields]
-    values = ", ".join(
-        f"{name} = given.{name}{'::jsonb' if isinstance(field, models.JSONField) else ''}"
-        for name, field in zip(names[1:], fields[1:], strict=True)
+    """Insert many rows; one statement for each ``BATCH``.
+
+    Args:
+        model: Whose rows.
+        using: The alias of the database.
+        columns: As for ``update``, without the primary key.
+        rows: A value for each column.
+        constants: Values that all of them have; columns that are named nowhere are null.
+    """
+    connection, fields = connections[using], _fields(model, [*columns, *constants])
+    names = _names(fields, connection)
+    table = connection.ops.quote_name(model._meta.db_table)
+    head = f"INSERT INTO {table} ({', '.join(names)})"
+    if connection.vendor == "postgresql":
+        record = _recordset(fields, connection)
+        statement = f"{head} SELECT {', '.join(names)} FROM {record}"  # noqa: S608 - names alone
+        _send_as_json(connection, statement, columns, rows, constants)
+        return
+    statement = f"{head} VALUES ({', '.join('%s' for _ in names)})"
+    values = tuple(constants.values())
+    _send_each(connection, statement, fields, ((*row, *values) for row in rows))
+
+
+def _fields(model: Model, columns: Iterable[str]) -> list[Field]:
+    by_name = {field.attname: field for field in model._meta.concrete_fields}
+    return [by_name[column] for column in columns]
+
+
+def _names(fields: Iterable[Field], connection: Any) -> list[str]:
+    return [connection.ops.quote_name(field.column) for field in fields]
+
+
+def _recordset(fields: Sequence[Field], connection: Any) -> str:
+    names = _names(fields, connection)
+    typed = (
+        f"{name} {_type_of(field, connection)}" for name, field in zip(names, fields, strict=True)
     )
-    arrays = ", ".join(f"%s::{_array_type(field, connection)}[]" for field in fields)
-    statement = (
-        f"UPDATE {quote(model._meta.db_table)} AS kept SET {values} "  # noqa: S608 - names alone
-        f"FROM unnest({arrays}) AS given({', '.join(names)}) "
-        f"WHERE kept.{names[0]} = given.{names[0]}"
-    )
+    return f"json_to_recordset(%s::json) AS given({', '.join(typed)})"
+
+
+def _type_of(field: Field, connection: Any) -> str:
+    """Name the type of a column's values; a text's bound is for the column itself to check."""
+    if isinstance(field, models.CharField | models.TextField):
+        return "text"
+    return str(field.db_type(connection))
+
+
+def _send_as_json(
+    connection: Any,
+    statement: str,
+    columns: Sequence[str],
+    rows: Iterable[Row],
+    constants: Mapping[str, Any] | None = None,
+) -> None:
+    shared = constants or {}
     with connection.cursor() as cursor:
-        cursor.execute(statement, _adapted(connection, fields, rows))
+        for batch in _batches(rows):
+            records = [dict(zip(columns, row, strict=True)) | shared for row in batch]
+            # NaN is no JSON: who gave it hears of it here, not from the database.
+            cursor.execute(statement, [json.dumps(records, default=str, allow_nan=False)])
 
 
-def _adapted(connection: Any, fields: Sequence[Field], rows: Sequence[Row]) -> list[list[Any]]:
-    """Turn rows into columns, of values that the driver takes."""
-    columns = []
-    for field, column in zip(fields, zip(*rows, strict=True), strict=True):
-        adapt = _adapter(field, connection)
-        columns.append([value if value is None else adapt(value) for value in column])
-    return columns
+def _send_each(
+    connection: Any, statement: str, fields: Sequence[Field], rows: Iterable[Row]
+) -> None:
+    adapters = [
+        (place, adapt)
+        for place, field in enumerate(fields)
+        if (adapt := _adapter(field, connection))
+    ]
+    with connection.cursor() as cursor:
+        for batch in _batches(rows):
+            taken = [list(row) for row in batch]
+            for row in taken:
+                for place, adapt in adapters:
+                    if row[place] is not None:
+                        row[place] = adapt(row[place])
+            cursor.executemany(statement, taken)
 
 
-def _adapter(field: Field, connection: Any) -> Callable[[Any], Any]:
+def _adapter(field: Field, connection: Any) -> Callable[[Any], Any] | None:
+    """Return what makes a driver's value of a field's; None where it takes them as they are."""
     if isinstance(field, models.JSONField):
         return json.dumps
     if isinstance(field, models.DateTimeField):
@@ -97,15 +146,10 @@ def _adapter(field: Field, connection: Any) -> Callable[[Any], Any]:
     if isinstance(field, models.CharField | models.TextField):
         # A choice is a text to Python, but not to every driver.
         return str
-    return _as_it_is
+    return None
 
 
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
-def _array_type(field: Field, connection: Any) -> str:
-    """Name the type of a column's values; a text's bound is for the column itself to check."""
-    if isinstance(field, models.JSONField | models.CharField | models.TextField):
-        return "text"
-    return str(field.db_type(connection))
+def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    taken = list(rows)
+    for start in range(0, len(taken), BATCH):
+        yield taken[start : start + BATCH]

@@ -45,7 +45,8 @@ LEASE_MARGIN_S: Final = 5.0
 TOO_LATE_S: Final = 0.05
 #: Due schedules that one turn at the lock makes jobs of.
 MAX_DUE: Final = 500
-#: How much is looked at for each probe that may be claimed, and how often anew past what is full.
+#: Looked at beside what may be claimed; the next times so much for each, past what is full then.
+SLACK: Final = 50
 LOOKED_AT: Final = 4
 LOOKS: Final = 4
 
@@ -140,7 +141,7 @@ def claim(
     for _look in range(LOOKS):
         if room.free <= 0:
             break
-        window = LOOKED_AT * room.free + len(rows)
+        window = room.free + SLACK if not rows else LOOKED_AT * room.free + len(rows)
         seen = _waiting(held, room, transport, window)
         taken = {row.item for row in rows}
         for row in seen:
@@ -251,7 +252,7 @@ def _make_due(plan: Plan, held: Engine) -> None:
     still_open = set(
         ProbeJob.objects.using(held.using)
         .filter(
-            pk__in={state.last_job_id for state in come} - {None},
+            pk__in=[state.last_job_id for state in come if state.last_job_id is not None],
             status__in=OPEN_JOBS,
         )
         .values_list("pk", flat=True)

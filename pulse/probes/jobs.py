@@ -23,7 +23,7 @@ from pulse.exceptions import (
     UnknownTarget,
 )
 from pulse.policies.publisher import Actor
-from pulse.probes import engine
+from pulse.probes import bulk, engine
 from pulse.probes.engine import Engine
 from pulse.probes.plan import Plan, Target, current_plan
 from pulse.probes.state import (
@@ -49,7 +49,7 @@ TARGET_COOLDOWN_S: Final = 30.0
 BY_HAND: Final = 0
 BY_SCHEDULE: Final = 10
 #: Rows are inserted in batches of this size.
-BATCH: Final = 1000
+BATCH: Final = bulk.BATCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,21 +169,24 @@ def insert_items(
     drafts: Iterable[tuple[ProbeJob, Sequence[Target]]], held: Engine, *, priority: int
 ) -> None:
     """Insert the items of jobs that have rows; who calls holds the lock."""
-    ProbeItem.objects.using(held.using).bulk_create(
-        [
-            ProbeItem(
-                job=job,
-                target=target.name,
-                endpoint_id=target.endpoint_id,
-                host=target.host,
-                transport=target.transport,
-                priority=priority,
-                due_at=job.slot_at or held.now,
+    bulk.insert(
+        ProbeItem,
+        held.using,
+        ("job_id", "target", "endpoint_id", "host", "transport", "due_at"),
+        (
+            (
+                *(job.pk, target.name, target.endpoint_id, target.host, target.transport),
+                job.slot_at or held.now,
             )
             for job, targets in drafts
             for target in targets
-        ],
-        batch_size=BATCH,
+        ),
+        {
+            "state": ItemState.QUEUED,
+            "priority": priority,
+            **dict.fromkeys(("fence", "attempts", "reclaims"), 0),
+            **dict.fromkeys(("owner", "address", "error", "detail"), ""),
+        },
     )
 
 
