@@ -210,7 +210,7 @@ class Runner:
                 self._prepare_at_s = began + PREPARED_EVERY_S
             self._turn.ended += recorded.ended
             self._turn.retried += recorded.retried
-            self._turn.refused += recorded.refused
+            self._refuse(recorded.refused)
             self._turn.given_back += len(self._unsent)
             self._turn.broken_off += len(broken)
             self._finished, self._unsent, self._failures = [], [], 0
@@ -260,6 +260,11 @@ class Runner:
             # What waits fits nowhere; who makes room may be another worker.
             until = MOST_REST_S
         self._loop.wait(rest, max(until, rest))
+
+    def _refuse(self, number: int) -> None:
+        if number:
+            self._turn.refused += number
+            logger.warning("%d results of probes came too late: others had them by then", number)
 
     def _fail(self, error: AnyDatabaseError) -> None:
         if not self._failures:
@@ -329,7 +334,7 @@ class Runner:
             return False
         self._turn.ended += recorded.ended
         self._turn.retried += recorded.retried
-        self._turn.refused += recorded.refused
+        self._refuse(recorded.refused)
         self._turn.given_back += given
         self._finished, self._unsent = [], []
         return True
