@@ -1,12 +1,29 @@
-"""What Celery calls: the request id and trace context, carried into tasks and theirs."""
+"""What Celery calls: turns of probes; and the request id, carried into tasks and theirs.
 
+A message carries no work, so losing or doubling one costs nothing: what is to be done is in rows.
+"""
+
+import logging
+import mmap
 from typing import Any, Final
 
-from celery import Task
-from celery.signals import before_task_publish, task_postrun, task_prerun
+from celery import Task, shared_task
+from celery.signals import (
+    before_task_publish,
+    task_postrun,
+    task_prerun,
+    worker_ready,
+    worker_shutting_down,
+)
+from django.db import Error as DatabaseError
+from django.db import transaction
 
+from pulse.conf import conf
 from pulse.core.traces import is_request_id, is_traceparent
 from pulse.logging import NO_REQUEST_ID, request_id, traceparent
+from pulse.probes import engine, runner
+
+logger = logging.getLogger(__name__)
 
 #: The header of a message that names the request which sent it; ``traceparent`` is W3C's own.
 REQUEST_ID: Final = "pulse_request_id"
@@ -14,10 +31,62 @@ TRACEPARENT: Final = "traceparent"
 #: What a task's process logged under before the task, kept on the task's own request.
 BEFORE: Final = "_pulse_before"
 
+#: A nudge that nobody took within so many seconds is stale: beat's next tick is there.
+EXPIRES_S: Final = 10
+#: A turn ends by itself long before these, in seconds; they are for one that hangs.
+SOFT_LIMIT_S: Final = int(runner.LONGEST_TURN_S)
+HARD_LIMIT_S: Final = SOFT_LIMIT_S + 15
+
+#: One byte that a worker shares with the processes that it forks: whether it is to stop. Celery
+#: tells the worker alone.
+_stopping: Final = mmap.mmap(-1, 1)
+
+
+@shared_task(  # type: ignore[untyped-decorator]  # Celery has no types
+    name="pulse.tick",
+    ignore_result=True,
+    acks_late=False,
+    soft_time_limit=SOFT_LIMIT_S,
+    time_limit=HARD_LIMIT_S,
+)
+def tick() -> None:
+    """Run the probes that are due, unless enough others do it."""
+    try:
+        runner.take_turn("celery", most_turns=conf.PROBE_TURNS, stops=is_stopping)
+    except DatabaseError as error:
+        logger.warning("Probes wait for the database: %s", error)
+
+
+def nudge() -> None:
+    """Have what was just started run at once, after commit. Without a broker beat comes to it."""
+    transaction.on_commit(_send_tick, using=engine.database(), robust=True)
+
+
+def is_stopping() -> bool:
+    """Whether the worker that this process belongs to shuts down."""
+    return _stopping[0] != 0
+
+
+def _send_tick() -> None:
+    try:
+        tick.apply_async(expires=EXPIRES_S, retry=False, ignore_result=True)
+    except Exception as error:  # noqa: BLE001 - of any broker; who starts a job is not to fail by it
+        logger.info("No worker was told of the probes that were started: %s", error)
+
+
+def _stop(**_: Any) -> None:
+    _stopping[0] = 1
+
+
+def _go_on(**_: Any) -> None:
+    _stopping[0] = 0
+
 
 def connect() -> None:
-    """Connect what carries the id, in processes that publish and in those that work."""
+    """Connect what carries the id, and what stops turns, in all processes that may have them."""
     for signal, receiver in (
+        (worker_ready, _go_on),
+        (worker_shutting_down, _stop),
         (before_task_publish, give),
         (task_prerun, take),
         (task_postrun, leave),

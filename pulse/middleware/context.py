@@ -61,6 +61,7 @@ class Context:
         refusal: Why pulse refused the request; None where it did not.
         verdict: ``allowed``, ``refused`` or ``preflight``.
         would_refuse: The access rule in shadow that was counted as one that would have refused.
+        probe: The id of the job whose probe the request is, by its signed mark; None for others.
     """
 
     __slots__ = (
@@ -75,6 +76,7 @@ class Context:
         "deferred",
         "exempt_by",
         "is_unread",
+        "probe",
         "refusal",
         "refused",
         "settled",
@@ -105,6 +107,7 @@ class Context:
         self.refusal: Refusal | None = None
         self.verdict = "allowed"
         self.would_refuse: str | None = None
+        self.probe: str | None = None
 
     @property
     def request_id(self) -> str:

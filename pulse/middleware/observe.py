@@ -10,6 +10,7 @@ from django.http.response import HttpResponseBase
 
 from pulse import logging as pulse_logging
 from pulse.conf import conf
+from pulse.core import marks
 from pulse.core.answers import refusing
 from pulse.core.clients import digest
 from pulse.core.traces import is_request_id, is_traceparent
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 #: Where an id may come in, in this order; only from a trusted proxy.
 INBOUND: Final = ("HTTP_X_REQUEST_ID", "HTTP_X_CORRELATION_ID")
+PROBE_MARK: Final = f"HTTP_{marks.HEADER.upper().replace('-', '_')}"
 #: Steps that decide nothing: what fails in them is missing from a log or a count.
 BOOKKEEPING: Final = frozenset({"observe", "metrics"})
 #: How much of an error's text is logged beside its traceback.
@@ -43,6 +45,8 @@ def begin(request: HttpRequest, context: Context) -> None:
                 break
     if is_traceparent(trace := meta.get("HTTP_TRACEPARENT")):
         context.traceparent = trace
+    if mark := meta.get(PROBE_MARK):
+        context.probe = marks.verify(mark, conf.probe_secret)
     request.request_id = context.request_id  # type: ignore[attr-defined]  # for the host's views
     pulse_logging.request_id.set(context.request_id)
     pulse_logging.traceparent.set(context.traceparent)
@@ -122,6 +126,7 @@ def _facts(
         "client_key": _client_key(context),
         "verdict": context.verdict,
         "rule": None if refusal is None else refusal.rule,
+        "probe": context.probe,
     }
 
 

@@ -113,7 +113,7 @@ def _send_as_json(
     shared = constants or {}
     with connection.cursor() as cursor:
         for batch in _batches(rows):
-            records = [dict(zip(columns, row, strict=True)) | shared for row in batch]
+            records = [{**dict(zip(columns, row, strict=True)), **shared} for row in batch]
             # NaN is no JSON: who gave it hears of it here, not from the database.
             cursor.execute(statement, [json.dumps(records, default=str, allow_nan=False)])
 

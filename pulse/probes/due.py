@@ -308,8 +308,8 @@ def _job_of(planned: Planned, slot: int, plan: Plan, held: Engine, total: int) -
 
 def _insert(drafts: list[tuple[ProbeScheduleState, ProbeJob, list[Target]]], held: Engine) -> None:
     """Insert jobs with their items; one whose slot had its job before is left out."""
-    _insert_jobs([job for _state, job, _targets in drafts], held)
-    kept = [draft for draft in drafts if draft[1].pk is not None]
+    made = {id(job) for job in _inserted([job for _state, job, _targets in drafts], held)}
+    kept = [draft for draft in drafts if id(draft[1]) in made]
     jobs.insert_items(
         ((job, targets) for _state, job, targets in kept), held, priority=jobs.BY_SCHEDULE
     )
@@ -317,20 +317,20 @@ def _insert(drafts: list[tuple[ProbeScheduleState, ProbeJob, list[Target]]], hel
         state.last_job_id, state.state = job.pk, ScheduleState.CLAIMED
 
 
-def _insert_jobs(fresh: list[ProbeJob], held: Engine) -> None:
-    """Insert jobs; those that cannot be, for their slot was run before, have no key after."""
+def _inserted(fresh: list[ProbeJob], held: Engine) -> list[ProbeJob]:
+    """Insert jobs; returns those that could be, as their slot was not run before."""
     rows = ProbeJob.objects.using(held.using)
     try:
         with transaction.atomic(using=held.using):
-            rows.bulk_create(fresh, batch_size=jobs.BATCH)
+            return rows.bulk_create(fresh, batch_size=jobs.BATCH)
     except IntegrityError:
         # A clock that was set back, or a schedule that went and came again, meets its old slots.
-        for job in fresh:
-            job.pk = None
-            if len(fresh) > 1:
-                _insert_jobs([job], held)
-            else:
-                logger.warning("A slot of the probe schedule %s comes again", job.schedule)
+        if len(fresh) == 1:
+            logger.warning("A slot of the probe schedule %s comes again", fresh[0].schedule)
+            return []
+    for job in fresh:
+        job.pk = None
+    return [made for job in fresh for made in _inserted([job], held)]
 
 
 def _room(plan: Plan, held: Engine, most: int) -> _Room:

@@ -101,6 +101,9 @@ def take_turn(
 
     Returns:
         What it did; None where there was nothing to do, or too many do it.
+
+    Raises:
+        django.db.Error: The database cannot be used now. Within the turn that is waited for.
     """
     if not conf.ENABLED or not _one_turn.acquire(blocking=False):
         return None
@@ -114,9 +117,6 @@ def take_turn(
             if not workers.begin_turn(name, kind, most_turns, held):
                 return None
         return Runner(name, seconds=seconds, soon_s=soon_s, stops=stops, sends=sends).run()
-    except AnyDatabaseError as error:
-        logger.warning("Probes wait for the database: %s", error)
-        return None
     finally:
         _one_turn.release()
 
@@ -143,7 +143,8 @@ class Runner:
         #: What is to be written with the next transaction.
         self._finished: list[Finished] = []
         self._unsent: list[Key] = []
-        #: When it may be another worker's: until then it is worth writing.
+        #: Until when it is worth waiting for a database that is away: until what is held may be
+        #: another worker's.
         self._worth_until_s = 0.0
         self._prepare_at_s = self._policy_at_s = 0.0
         self._next_due_s: float | None = 0.0
@@ -165,8 +166,10 @@ class Runner:
     def _is_over(self) -> bool:
         if self._loop.in_flight:
             return False
+        if self._failures:
+            return time.monotonic() > self._worth_until_s
         if self._finished or self._unsent:
-            return self._failures > 0 and time.monotonic() > self._worth_until_s
+            return False
         soon = self._next_due_s is not None and self._next_due_s <= self._soon_s
         return time.monotonic() >= self._ends_s or not soon
 
@@ -269,6 +272,9 @@ class Runner:
     def _fail(self, error: AnyDatabaseError) -> None:
         if not self._failures:
             logger.warning("Probes wait for the database: %s", error)
+            # What was claimed just now may be committed all the same.
+            worth_until_s = time.monotonic() + due.LEASE_MARGIN_S
+            self._worth_until_s = max(self._worth_until_s, worth_until_s)
         self._failures += 1
         connection = connections[self._using]
         if not connection.in_atomic_block:

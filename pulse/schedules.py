@@ -1,0 +1,23 @@
+"""What beat does: fixed entries, each a nudge that may come twice or not at all.
+
+Imports nothing of Django's, so that settings may import it.
+"""
+
+from typing import Any, Final
+
+#: A tick that nobody took within so many seconds is stale: the next one is there.
+TICK_EXPIRES_S: Final = 2
+
+
+def beat_schedule() -> dict[str, dict[str, Any]]:
+    """Return the entries for ``CELERY_BEAT_SCHEDULE``; ``pulse_worker`` goes by the same.
+
+    When probes are due is for the database to say, whatever number of beats there are.
+    """
+    return {
+        "pulse-tick": {
+            "task": "pulse.tick",
+            "schedule": 1.0,
+            "options": {"expires": TICK_EXPIRES_S, "ignore_result": True},
+        },
+    }
