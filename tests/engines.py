@@ -52,7 +52,7 @@ LEDGER = {
         " WHEN (NEW.finished_at IS NOT NULL) EXECUTE FUNCTION enter()",
     ),
 }
-DROPPED = re.compile(r"(\d+) results of probes came too late")
+DROPPED = re.compile(r"(\d+) results are dropped")
 
 
 class Postgres:

@@ -236,9 +236,13 @@ class Runner:
         return flying - recorder.still_ours(flying, held) if flying else set()
 
     def _claim(self, plan: Plan, held: Engine, longest_s: float) -> list[Attempt]:
-        free = plan.budget.max_concurrency - len(self._loop.in_flight)
-        most = min(BATCH, free) if longest_s > 0 else 0
-        claimed = due.claim(plan, held, self._name, most, longest_s=longest_s)
+        flying = self._loop.in_flight
+        most = min(BATCH, plan.budget.max_concurrency - len(flying)) if longest_s > 0 else 0
+        if any(each.claimed.is_last_try for each in flying.values()):
+            most = 0
+        claimed = due.claim(
+            plan, held, self._name, most, longest_s=longest_s, is_idle=not flying
+        )
         self._is_more = most > 0 and len(claimed) == most
         self._next_due_s = 0.0 if self._is_more else due.next_due_s(held)
         clock = Clock(held.now.timestamp(), held.monotonic_s)
@@ -267,7 +271,7 @@ class Runner:
     def _refuse(self, number: int) -> None:
         if number:
             self._turn.refused += number
-            logger.warning("%d results of probes came too late: others had them by then", number)
+            logger.warning("%d results are dropped: the probes are not this worker's any more", number)
 
     def _fail(self, error: AnyDatabaseError) -> None:
         if not self._failures:
