@@ -5,8 +5,10 @@ from typing import Any
 
 from project.settings import test
 from project.settings.test import *  # noqa: F403  (settings modules are layered by star import)
+from pulse.schedules import beat_schedule
 
 PULSE: dict[str, Any] = {
     **getattr(test, "PULSE", {}),
     "OUTBOUND_NETWORK": os.environ.get("PULSE_TEST_NETWORK", ""),
 }
+CELERY_BEAT_SCHEDULE = beat_schedule()
