@@ -54,6 +54,7 @@ class Claimed:
         lease_s: For how long it is this worker's, from the claim on, in seconds.
         late_s: How long after its time it was claimed.
         slot_at: Of the schedule that it is for; None where it was started by hand.
+        is_last_try: So many workers vanished with it that nothing is to run beside it.
     """
 
     item: int
@@ -68,6 +69,7 @@ class Claimed:
     late_s: float
     deadline_at: datetime
     slot_at: datetime | None = None
+    is_last_try: bool = False
 
     @property
     def key(self) -> Key:

@@ -59,6 +59,7 @@ class _Waiting(NamedTuple):
     host: str
     target: str
     attempts: int
+    reclaims: int
     due_at: datetime
     schedule: str
     slot_at: datetime | None
@@ -67,7 +68,7 @@ class _Waiting(NamedTuple):
 
 
 _WAITING: Final = (
-    *("pk", "job_id", "fence", "host", "target", "attempts", "due_at"),
+    *("pk", "job_id", "fence", "host", "target", "attempts", "reclaims", "due_at"),
     *("job__schedule", "job__slot_at", "job__timeout_s", "job__deadline_at"),
 )
 
@@ -121,8 +122,12 @@ def claim(
     most: int,
     *,
     longest_s: float = math.inf,
+    is_idle: bool = True,
 ) -> list[Claimed]:
     """Claim waiting probes, as many as the caps leave room for.
+
+    One whose workers vanish is tried for the last time by a worker that runs nothing beside it: if
+    it is what ends them, it takes none along that were only near it.
 
     Args:
         plan: The caps, and what is sent.
@@ -130,10 +135,15 @@ def claim(
         owner: Who claims; the name of one process, never of another after it.
         most: No more than this.
         longest_s: None whose time limit is longer, in seconds.
+        is_idle: The owner runs nothing.
     """
     if most <= 0:
         return []
     room = _room(plan, held, most)
+    if is_idle and room.free > 0:
+        for row in _waiting(held, room, SLACK, last_try=True):
+            if room.takes(row) and _timeout_s(row, plan, held) <= longest_s:
+                return _hand_over([row], plan, held, owner)
     rows: list[_Waiting] = []
     for _look in range(LOOKS):
         if room.free <= 0:
@@ -357,11 +367,13 @@ def _queued(using: str) -> QuerySet[ProbeItem]:
     return ProbeItem.objects.using(using).filter(state=ItemState.QUEUED)
 
 
-def _waiting(held: Engine, room: _Room, most: int) -> list[_Waiting]:
+def _waiting(held: Engine, room: _Room, most: int, *, last_try: bool = False) -> list[_Waiting]:
     """Read a window of what waits, past the hosts and schedules that are full."""
     rows = _queued(held.using).filter(
         due_at__lte=held.now, job__deadline_at__gt=held.now + timedelta(seconds=TOO_LATE_S)
     )
+    which = "reclaims__gte" if last_try else "reclaims__lt"
+    rows = rows.filter(**{which: leases.MAX_RECLAIMS})
     if hosts := room.full_hosts():
         rows = rows.exclude(host__in=hosts)
     if schedules := room.full_schedules():
@@ -396,6 +408,7 @@ def _hand_over(rows: Sequence[_Waiting], plan: Plan, held: Engine, owner: str) -
                 late_s=(held.now - row.due_at).total_seconds(),
                 deadline_at=row.deadline_at,
                 slot_at=row.slot_at,
+                is_last_try=row.reclaims >= leases.MAX_RECLAIMS,
             )
         )
     items = ProbeItem.objects.using(held.using)

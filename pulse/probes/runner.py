@@ -215,7 +215,7 @@ class Runner:
                 self._prepare_at_s = began + PREPARED_EVERY_S
             self._turn.ended += recorded.ended
             self._turn.retried += recorded.retried
-            self._turn.refused += recorded.refused
+            self._refuse(recorded.refused)
             self._turn.given_back += len(self._unsent)
             self._turn.broken_off += len(broken)
             self._finished, self._unsent, self._failures = [], [], 0
@@ -238,9 +238,11 @@ class Runner:
         return flying - recorder.still_ours(flying, held) if flying else set()
 
     def _claim(self, plan: Plan, held: Engine, longest_s: float) -> list[Attempt]:
-        free = plan.budget.max_concurrency - len(self._loop.in_flight)
-        most = min(BATCH, free) if longest_s > 0 else 0
-        claimed = due.claim(plan, held, self._name, most, longest_s=longest_s)
+        flying = self._loop.in_flight
+        most = min(BATCH, plan.budget.max_concurrency - len(flying)) if longest_s > 0 else 0
+        if any(each.claimed.is_last_try for each in flying.values()):
+            most = 0
+        claimed = due.claim(plan, held, self._name, most, longest_s=longest_s, is_idle=not flying)
         self._is_more = most > 0 and len(claimed) == most
         self._next_due_s = 0.0 if self._is_more else due.next_due_s(held)
         clock = Clock(held.now.timestamp(), held.monotonic_s)
@@ -265,6 +267,13 @@ class Runner:
             # What waits fits nowhere; who makes room may be another worker.
             until = MOST_REST_S
         self._loop.wait(rest, max(until, rest))
+
+    def _refuse(self, number: int) -> None:
+        if number:
+            self._turn.refused += number
+            logger.warning(
+                "%d results are dropped: the probes are not this worker's any more", number
+            )
 
     def _fail(self, error: AnyDatabaseError) -> None:
         if not self._failures:
@@ -337,7 +346,7 @@ class Runner:
             return False
         self._turn.ended += recorded.ended
         self._turn.retried += recorded.retried
-        self._turn.refused += recorded.refused
+        self._refuse(recorded.refused)
         self._turn.given_back += given
         self._finished, self._unsent = [], []
         return True

@@ -13,7 +13,17 @@ from pulse.probes.state import (
     ScheduleState,
 )
 from tests.probes.conftest import Apply
-from tests.probes.engines import claim, held, held_at, prepare, record, start, state_of, targets
+from tests.probes.engines import (
+    claim,
+    elsewhere,
+    held,
+    held_at,
+    prepare,
+    record,
+    start,
+    state_of,
+    targets,
+)
 
 UNSAFE = {"method": "POST", "allow_unsafe": True}
 #: After every lease of these tests, and before every deadline.
@@ -160,3 +170,13 @@ def test_what_a_worker_does_not_know_of_goes_back(apply: Apply) -> None:
         assert leases.disown("another", [], lock) == 0
     (again,) = claim("two")
     assert again.item == strange.item
+
+
+def test_the_last_try_has_a_worker_to_itself(apply: Apply) -> None:
+    """Whatever was near a probe that ends its workers is not lost with it."""
+    apply(probe_targets=elsewhere(4))
+    start()
+    ProbeItem.objects.filter(target__in=["t1", "t2"]).update(reclaims=3)
+    assert [each.target for each in claim("one", is_idle=False)] == ["t0", "t3"]
+    assert [(each.target, each.is_last_try) for each in claim("two")] == [("t1", True)]
+    assert [each.target for each in claim("three")] == ["t2"]
