@@ -38,7 +38,6 @@ from pulse.probes.state import (
 
 logger = logging.getLogger(__name__)
 
-HTTP: Final = "http"
 #: Beside a probe's own time limit: to be handed over, broken off and recorded, in seconds.
 LEASE_MARGIN_S: Final = 5.0
 #: What is left of a job's time where nothing is sent any more, in seconds.
@@ -60,6 +59,7 @@ class _Waiting(NamedTuple):
     host: str
     target: str
     attempts: int
+    reclaims: int
     due_at: datetime
     schedule: str
     slot_at: datetime | None
@@ -68,7 +68,7 @@ class _Waiting(NamedTuple):
 
 
 _WAITING: Final = (
-    *("pk", "job_id", "fence", "host", "target", "attempts", "due_at"),
+    *("pk", "job_id", "fence", "host", "target", "attempts", "reclaims", "due_at"),
     *("job__schedule", "job__slot_at", "job__timeout_s", "job__deadline_at"),
 )
 
@@ -121,28 +121,35 @@ def claim(
     owner: str,
     most: int,
     *,
-    transport: str = HTTP,
     longest_s: float = math.inf,
+    is_idle: bool = True,
 ) -> list[Claimed]:
     """Claim waiting probes, as many as the caps leave room for.
+
+    One whose workers vanish is tried for the last time by a worker that runs nothing beside it: if
+    it is what ends them, it takes none along that were only near it.
 
     Args:
         plan: The caps, and what is sent.
         held: The lock.
         owner: Who claims; the name of one process, never of another after it.
         most: No more than this.
-        transport: Of which kind.
         longest_s: None whose time limit is longer, in seconds.
+        is_idle: The owner runs nothing.
     """
     if most <= 0:
         return []
     room = _room(plan, held, most)
+    if is_idle and room.free > 0:
+        for row in _waiting(held, room, SLACK, last_try=True):
+            if room.takes(row) and _timeout_s(row, plan, held) <= longest_s:
+                return _hand_over([row], plan, held, owner)
     rows: list[_Waiting] = []
     for _look in range(LOOKS):
         if room.free <= 0:
             break
         window = room.free + SLACK if not rows else LOOKED_AT * room.free + len(rows)
-        seen = _waiting(held, room, transport, window)
+        seen = _waiting(held, room, window)
         taken = {row.item for row in rows}
         for row in seen:
             if room.free <= 0 or row.item in taken or not room.takes(row):
@@ -155,9 +162,9 @@ def claim(
     return _hand_over(rows, plan, held, owner)
 
 
-def next_due_s(held: Engine, transport: str = HTTP) -> float | None:
+def next_due_s(held: Engine) -> float | None:
     """Say in how many seconds something is due; 0 where something waits, None for nothing."""
-    waiting = _queued(held.using, transport)
+    waiting = _queued(held.using)
     if waiting.filter(due_at__lte=held.now).exists():
         return 0.0
     states = ProbeScheduleState.objects.using(held.using)
@@ -169,7 +176,7 @@ def next_due_s(held: Engine, transport: str = HTTP) -> float | None:
     return None if least is None else max(0.0, (least - held.now).total_seconds())
 
 
-def is_anything_due(plan: Plan, using: str, within_s: float, transport: str = HTTP) -> bool:
+def is_anything_due(plan: Plan, using: str, within_s: float) -> bool:
     """Whether there is anything to do now, or soon; takes no lock.
 
     Queries: five at most, each of which finds its answer in an index.
@@ -182,7 +189,7 @@ def is_anything_due(plan: Plan, using: str, within_s: float, transport: str = HT
     jobs_open = ProbeJob.objects.using(using).filter(status__in=OPEN_JOBS)
     return (
         ProbeScheduleState.objects.using(using).filter(next_at__lte=soon).exists()
-        or _queued(using, transport).filter(due_at__lte=soon).exists()
+        or _queued(using).filter(due_at__lte=soon).exists()
         or jobs_open.filter(deadline_at__lte=now).exists()
         or running.filter(lease_until__lte=now).exists()
     )
@@ -356,16 +363,17 @@ def _room(plan: Plan, held: Engine, most: int) -> _Room:
     return room
 
 
-def _queued(using: str, transport: str) -> QuerySet[ProbeItem]:
-    rows = ProbeItem.objects.using(using)
-    return rows.filter(state=ItemState.QUEUED, transport=transport)
+def _queued(using: str) -> QuerySet[ProbeItem]:
+    return ProbeItem.objects.using(using).filter(state=ItemState.QUEUED)
 
 
-def _waiting(held: Engine, room: _Room, transport: str, most: int) -> list[_Waiting]:
+def _waiting(held: Engine, room: _Room, most: int, *, last_try: bool = False) -> list[_Waiting]:
     """Read a window of what waits, past the hosts and schedules that are full."""
-    rows = _queued(held.using, transport).filter(
+    rows = _queued(held.using).filter(
         due_at__lte=held.now, job__deadline_at__gt=held.now + timedelta(seconds=TOO_LATE_S)
     )
+    which = "reclaims__gte" if last_try else "reclaims__lt"
+    rows = rows.filter(**{which: leases.MAX_RECLAIMS})
     if hosts := room.full_hosts():
         rows = rows.exclude(host__in=hosts)
     if schedules := room.full_schedules():
@@ -400,6 +408,7 @@ def _hand_over(rows: Sequence[_Waiting], plan: Plan, held: Engine, owner: str) -
                 late_s=(held.now - row.due_at).total_seconds(),
                 deadline_at=row.deadline_at,
                 slot_at=row.slot_at,
+                is_last_try=row.reclaims >= leases.MAX_RECLAIMS,
             )
         )
     items = ProbeItem.objects.using(held.using)

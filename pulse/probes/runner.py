@@ -22,11 +22,11 @@ from pulse.conf import conf
 from pulse.policies import current
 from pulse.probes import attempt, due, engine, leases, recorder, workers
 from pulse.probes.attempt import Attempt, Clock, Finished, Key, Send
-from pulse.probes.client.calls import send
 from pulse.probes.engine import Engine
 from pulse.probes.loop import Loop
 from pulse.probes.models import LONGEST_TIMEOUT_S
 from pulse.probes.plan import Plan, current_plan
+from pulse.probes.transports import send
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +143,8 @@ class Runner:
         #: What is to be written with the next transaction.
         self._finished: list[Finished] = []
         self._unsent: list[Key] = []
-        #: When it may be another worker's: until then it is worth writing.
+        #: Until when it is worth waiting for a database that is away: until what is held may be
+        #: another worker's.
         self._worth_until_s = 0.0
         self._prepare_at_s = self._policy_at_s = 0.0
         self._next_due_s: float | None = 0.0
@@ -155,8 +156,10 @@ class Runner:
         """Take the turn. Leaves nothing behind that this worker would have to do."""
         with self._loop:
             try:
-                while not self._stops() and not self._is_over():
+                while not self._stops():
                     self._cycle(longest_s=self._longest_s())
+                    if self._is_over():
+                        break
                     self._rest()
             finally:
                 self._leave()
@@ -165,8 +168,10 @@ class Runner:
     def _is_over(self) -> bool:
         if self._loop.in_flight:
             return False
+        if self._failures:
+            return time.monotonic() > self._worth_until_s
         if self._finished or self._unsent:
-            return self._failures > 0 and time.monotonic() > self._worth_until_s
+            return False
         soon = self._next_due_s is not None and self._next_due_s <= self._soon_s
         return time.monotonic() >= self._ends_s or not soon
 
@@ -210,7 +215,7 @@ class Runner:
                 self._prepare_at_s = began + PREPARED_EVERY_S
             self._turn.ended += recorded.ended
             self._turn.retried += recorded.retried
-            self._turn.refused += recorded.refused
+            self._refuse(recorded.refused)
             self._turn.given_back += len(self._unsent)
             self._turn.broken_off += len(broken)
             self._finished, self._unsent, self._failures = [], [], 0
@@ -233,9 +238,11 @@ class Runner:
         return flying - recorder.still_ours(flying, held) if flying else set()
 
     def _claim(self, plan: Plan, held: Engine, longest_s: float) -> list[Attempt]:
-        free = plan.budget.max_concurrency - len(self._loop.in_flight)
-        most = min(BATCH, free) if longest_s > 0 else 0
-        claimed = due.claim(plan, held, self._name, most, longest_s=longest_s)
+        flying = self._loop.in_flight
+        most = min(BATCH, plan.budget.max_concurrency - len(flying)) if longest_s > 0 else 0
+        if any(each.claimed.is_last_try for each in flying.values()):
+            most = 0
+        claimed = due.claim(plan, held, self._name, most, longest_s=longest_s, is_idle=not flying)
         self._is_more = most > 0 and len(claimed) == most
         self._next_due_s = 0.0 if self._is_more else due.next_due_s(held)
         clock = Clock(held.now.timestamp(), held.monotonic_s)
@@ -261,9 +268,19 @@ class Runner:
             until = MOST_REST_S
         self._loop.wait(rest, max(until, rest))
 
+    def _refuse(self, number: int) -> None:
+        if number:
+            self._turn.refused += number
+            logger.warning(
+                "%d results are dropped: the probes are not this worker's any more", number
+            )
+
     def _fail(self, error: AnyDatabaseError) -> None:
         if not self._failures:
             logger.warning("Probes wait for the database: %s", error)
+            # What was claimed just now may be committed all the same.
+            worth_until_s = time.monotonic() + due.LEASE_MARGIN_S
+            self._worth_until_s = max(self._worth_until_s, worth_until_s)
         self._failures += 1
         connection = connections[self._using]
         if not connection.in_atomic_block:
@@ -329,7 +346,7 @@ class Runner:
             return False
         self._turn.ended += recorded.ended
         self._turn.retried += recorded.retried
-        self._turn.refused += recorded.refused
+        self._refuse(recorded.refused)
         self._turn.given_back += given
         self._finished, self._unsent = [], []
         return True

@@ -26,5 +26,6 @@ def apply(settings: LazySettings) -> Apply:
 
     def put_in_force(**kinds: Any) -> None:
         document.apply({"version": 1, **kinds}, Actor("command", "test"))
+        current.forget()
 
     return put_in_force

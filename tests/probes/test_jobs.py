@@ -1,68 +1,282 @@
-"""Starting, cancelling and ending jobs."""
+"""Starting, cancelling, running again and ending jobs."""
+
+import logging
 
 import pytest
+from django.db import transaction
 
-from pulse.exceptions import CooldownActive, TooManyJobs
-from pulse.policies.publisher import Actor
-from pulse.probes import due, engine, jobs
-from pulse.probes.jobs import Order, Starter
-from pulse.probes.plan import current_plan
-from pulse.probes.state import ItemState, JobStatus, ProbeItem, ProbeJob, Trigger
+from pulse.core.judging import State
+from pulse.exceptions import (
+    CooldownActive,
+    InvalidEndpointId,
+    JobFinished,
+    TooManyJobs,
+    UnknownJob,
+    UnknownSchedule,
+    UnknownTarget,
+)
+from pulse.probes import due, jobs
+from pulse.probes.jobs import Order
+from pulse.probes.state import (
+    TRANSITIONS,
+    ItemState,
+    JobStatus,
+    ProbeItem,
+    ProbeJob,
+    ProbeStart,
+    ScheduleState,
+)
 from tests.probes.conftest import Apply
+from tests.probes.engines import (
+    ANA,
+    claim,
+    elsewhere,
+    held,
+    held_at,
+    prepare,
+    record,
+    start,
+    state_of,
+    targets,
+)
 
-ANA = Starter(Actor("user", "ana"), Trigger.PAGE)
-TARGETS = [{"name": f"t{number}", "path": "/api/products/"} for number in range(8)]
+CORE = {"name": "core", "every": "60s", "targets": ["t0", "t1"]}
+
+
+def states() -> dict[str, str]:
+    return dict(ProbeItem.objects.values_list("target", "state"))
 
 
 def test_a_second_start_within_the_cooldown_is_refused(apply: Apply) -> None:
     """S0-15: the text names the seconds that are left, and nothing is left behind."""
-    apply(probe_targets=TARGETS)
-    jobs.start(Order(targets=("t0",)), ANA)
+    apply(probe_targets=targets(8))
+    start("t0")
     with pytest.raises(CooldownActive, match=r"^Probe cooldown active\. Please wait (30|29)\.\ds "):
-        jobs.start(Order(targets=("t0", "t1")), ANA)
+        start("t0", "t1")
     assert ProbeJob.objects.count() == 1
+    start("t1")
+
+
+def test_a_schedule_has_a_cooldown_of_its_own(apply: Apply) -> None:
+    """Which neither its slots start, nor its targets' starts."""
+    apply(probe_targets=targets(2), probe_schedules=[CORE | {"cooldown_s": 300}])
+    prepare()
+    with held_at(state_of("core").next_at.timestamp()) as (plan, lock):
+        due.prepare(plan, lock)
+    start("t0")
+    jobs.start(Order(schedule="core"), ANA)
+    with pytest.raises(CooldownActive) as refusal:
+        jobs.start(Order(schedule="core"), ANA)
+    assert 298 < refusal.value.retry_after_s <= 300
+    ProbeStart.objects.update(started_at="2020-01-01T00:00:00Z")
+    jobs.start(Order(schedule="core"), ANA)
+    assert ProbeStart.objects.count() == 2
 
 
 def test_a_fourth_job_is_refused(apply: Apply) -> None:
     """S0-16: three are queued or running at most."""
-    apply(probe_targets=TARGETS)
+    apply(probe_targets=targets(8))
     for number in range(3):
-        jobs.start(Order(targets=(f"t{number}",)), ANA)
+        start(f"t{number}")
     with pytest.raises(TooManyJobs) as refusal:
-        jobs.start(Order(targets=("t3",)), ANA)
+        start("t3")
     assert str(refusal.value) == (
         "Too many concurrent probe jobs (3/3). Wait for existing jobs to complete."
     )
+    assert not ProbeStart.objects.filter(scope="target:t3").exists()
 
 
-def test_a_claim_keeps_to_the_caps(apply: Apply) -> None:
-    """Two at once of one host, whoever asks."""
-    apply(probe_targets=TARGETS)
-    job = jobs.start(Order(), ANA)
-    with engine.locked() as held:
-        plan = current_plan(held.now.timestamp())
-        due.prepare(plan, held)
-        first = due.claim(plan, held, "one", 100)
-    with engine.locked() as held:
-        assert due.claim(plan, held, "two", 100) == []
-    assert len(first) == 2
-    assert ProbeItem.objects.filter(state=ItemState.RUNNING).count() == 2
-    job.refresh_from_db()
-    assert job.status == JobStatus.RUNNING
+def test_jobs_of_schedules_do_not_count_among_them(apply: Apply) -> None:
+    """Only the caps of concurrency bind them."""
+    schedules = [CORE | {"name": f"s{number}"} for number in range(4)]
+    apply(probe_targets=targets(5), probe_schedules=schedules)
+    prepare()
+    with held(later=60) as (plan, lock):
+        due.prepare(plan, lock)
+    assert ProbeJob.objects.count() == 4
+    start("t4")
 
 
-def test_a_schedule_becomes_a_job_once_a_slot(apply: Apply) -> None:
-    """Its slot is one job, however often one looks."""
+@pytest.mark.parametrize(
+    ("order", "refusal", "text"),
+    [
+        (Order(targets=("nobody",)), UnknownTarget, "Unknown target: nobody"),
+        (Order(targets=("POST /api/orders/",)), UnknownTarget, "Unknown target: POST /api/orders/"),
+        (Order(schedule="never"), UnknownSchedule, "Unknown schedule: never"),
+        (
+            Order(targets=("../../../etc/passwd",)),
+            InvalidEndpointId,
+            "Invalid endpoint_id format: ../../../etc/passwd",
+        ),
+    ],
+)
+def test_what_there_is_not_is_not_started(
+    apply: Apply, order: Order, refusal: type[Exception], text: str
+) -> None:
+    """S0-07: and nothing is left behind."""
+    apply(probe_targets=targets(1))
+    with pytest.raises(refusal) as raised:
+        jobs.start(order, ANA)
+    assert str(raised.value) == text
+    assert not ProbeJob.objects.exists()
+    assert not ProbeStart.objects.exists()
+
+
+def test_everything_is_what_is_safe(apply: Apply) -> None:
+    """A start that names nothing sends nothing that may change anything."""
+    unsafe = {"name": "order", "path": "/api/x/", "method": "POST", "allow_unsafe": True}
+    apply(probe_targets=[*targets(2), unsafe])
+    start()
+    assert set(states()) == {"t0", "t1"}
+
+
+def test_nothing_to_probe_is_no_job(apply: Apply) -> None:
+    apply()
+    with pytest.raises(UnknownTarget, match="nothing to probe"):
+        start()
+
+
+def test_a_deadline_is_no_longer_than_the_budgets(apply: Apply) -> None:
+    """S0-17: 600 seconds where nobody says otherwise, counted from the start."""
+    apply(probe_targets=targets(2))
+    for name, asked in (("t0", None), ("t1", 9999)):
+        job = start(name, deadline_s=asked)
+        assert (job.deadline_at - job.created_at).total_seconds() == 600
+
+
+def test_a_cancelled_job_sends_nothing_more(apply: Apply) -> None:
+    """What waits is not sent, what runs is nobody's to record; again changes nothing."""
+    apply(probe_targets=targets(3))
+    job = start()
+    running = claim()
+    record(running[:1])
+    cancelled = jobs.cancel(job.pk)
+    assert cancelled.status == JobStatus.CANCELLED
+    assert sorted(states().values()) == ["cancelled", "cancelled", "ok"]
+    assert record(running[1:]).refused == 1
+    assert claim() == []
+    assert jobs.cancel(job.pk).finished_at == cancelled.finished_at
+
+
+def test_what_has_ended_is_not_cancelled(apply: Apply) -> None:
+    apply(probe_targets=targets(1))
+    job = start()
+    record(claim())
+    with pytest.raises(JobFinished, match="completed"):
+        jobs.cancel(job.pk)
+    with pytest.raises(UnknownJob):
+        jobs.cancel(job.pk + 1)
+
+
+def test_a_job_past_its_deadline_is_told_of(
+    apply: Apply, caplog: pytest.LogCaptureFixture, django_capture_on_commit_callbacks
+) -> None:
+    """S0-18: timeout, what ended is kept, the rest is marked, and an ERROR with the details."""
     apply(
-        probe_targets=TARGETS[:1],
-        probe_schedules=[{"name": "core", "every": "5s", "targets": ["t0"]}],
+        probe_targets=elsewhere(3, timeout_s=1),
+        probe_budgets=[{"name": "default", "max_concurrency": 2}],
     )
-    with engine.locked() as held:
-        plan = current_plan(held.now.timestamp())
-        due.prepare(plan, held)
-        held.now = held.now.replace(microsecond=0) + (held.now - held.now)
-        held.now = due._moment(plan.schedules["core"].schedule.next_after(held.now.timestamp()))
-        due.prepare(plan, held)
-        due.prepare(plan, held)
-    job = ProbeJob.objects.get()
-    assert (job.schedule, job.trigger, job.total) == ("core", "schedule", 1)
+    job = start(deadline_s=5)
+    first, second = claim()
+    record([first], State.TIMEOUT)
+    with (
+        caplog.at_level(logging.ERROR, jobs.logger.name),
+        django_capture_on_commit_callbacks(execute=True),
+    ):
+        prepare(later=4)
+        assert ProbeJob.objects.get().status == JobStatus.RUNNING
+        prepare(later=5.1)
+    (told,) = [line for line in caplog.records if line.name == jobs.logger.name]
+    assert told.getMessage() == "Probe job timed out"
+    details = {"job": job.pk, "schedule": "", "limit_s": 5.0, "total": 3, "completed": 1}
+    assert told.__dict__.items() >= details.items()
+    job.refresh_from_db()
+    assert job.status == JobStatus.TIMEOUT
+    rows = ProbeItem.objects.order_by("pk").values_list("state", "error")
+    assert list(rows) == [("timeout", "timeout"), ("timeout", "deadline"), ("timeout", "deadline")]
+    assert record([second], later=6).refused == 1
+
+
+def test_a_job_that_nobody_takes_ends_too(apply: Apply) -> None:
+    """Its deadline counts from its creation."""
+    apply(probe_targets=targets(1))
+    start(deadline_s=5)
+    prepare(later=6)
+    assert ProbeJob.objects.get().status == JobStatus.TIMEOUT
+
+
+def test_a_job_without_open_probes_is_completed(apply: Apply) -> None:
+    """Whatever came of them; its schedule waits for the next slot."""
+    apply(probe_targets=elsewhere(2), probe_schedules=[CORE])
+    prepare()
+    slot = state_of("core").next_at.timestamp()
+    with held_at(slot) as (plan, lock):
+        due.prepare(plan, lock)
+        claimed = due.claim(plan, lock, "one", 10)
+    assert state_of("core").state == ScheduleState.CLAIMED
+    record(claimed[:1], State.FAILED)
+    assert ProbeJob.objects.get().status == JobStatus.RUNNING
+    record(claimed[1:])
+    assert ProbeJob.objects.get().status == JobStatus.COMPLETED
+    assert state_of("core").state == ScheduleState.IDLE
+
+
+@pytest.mark.parametrize("status", JobStatus)
+@pytest.mark.parametrize("after", JobStatus)
+def test_a_job_goes_only_where_it_may(apply: Apply, status: JobStatus, after: JobStatus) -> None:
+    """S0-19: exactly these states, and none leads out of an end."""
+    apply(probe_targets=targets(1))
+    job = start()
+    ProbeJob.objects.update(status=status)
+    with held() as (_plan, lock):
+        went = jobs.end(job, after, lock)
+    assert went == (after in TRANSITIONS.get(status, ()))
+    assert ProbeJob.objects.get().status == (after if went else status)
+
+
+def test_states_are_as_they_were_asked_for() -> None:
+    """S0-19, and cancelled beside."""
+    asked = ["queued", "running", "completed", "timeout", "failed"]
+    assert list(JobStatus.values) == [*asked, "cancelled"]
+
+
+def test_what_did_not_end_well_is_run_again(apply: Apply) -> None:
+    """For the same schedule, whose expectations hold; the targets' cooldowns count."""
+    apply(probe_targets=elsewhere(3), probe_schedules=[CORE | {"targets": ["t0", "t1", "t2"]}])
+    job = jobs.start(Order(schedule="core"), ANA)
+    well, ill, late = claim()
+    record([well])
+    record([ill], State.FAILED)
+    record([late], State.TIMEOUT)
+    again = jobs.rerun(job.pk, ANA)
+    assert (again.schedule, again.total) == ("core", 2)
+    assert set(again.items.values_list("target", flat=True)) == {ill.target, late.target}
+    with pytest.raises(CooldownActive):
+        jobs.rerun(job.pk, ANA)
+
+
+def test_what_is_gone_is_left_out_when_run_again(apply: Apply) -> None:
+    apply(probe_targets=elsewhere(2))
+    job = start()
+    record(claim(), State.FAILED)
+    apply(probe_targets=[elsewhere(2)[0], elsewhere(2)[1] | {"mode": "off"}])
+    assert jobs.rerun(job.pk, ANA).total == 1
+    apply(probe_targets=[each | {"mode": "off"} for each in elsewhere(2)])
+    with pytest.raises(UnknownTarget):
+        jobs.rerun(job.pk, ANA)
+
+
+def test_counts_are_of_all_states(apply: Apply) -> None:
+    apply(probe_targets=targets(3))
+    job = start()
+    record(claim()[:1])
+    with transaction.atomic():
+        told = jobs.counts([job.pk], "default")[job.pk]
+    assert told == {
+        "total": 3,
+        "queued": 1,
+        "running": 1,
+        "ok": 1,
+        **dict.fromkeys(("degraded", "failed", "timeout", "lost", "cancelled"), 0),
+    }
+    assert list(told) == ["total", *ItemState.values]

@@ -1,0 +1,62 @@
+"""The database of probes restarts, and fails in the middle of what is written."""
+
+import pytest
+
+from tests.engines import IN_ALL, PROBES, Engine, Postgres
+
+#: What stands in the way of every third result, or so; the database says it as it would of a full
+#: disk (PostgreSQL), or of a broken rule (SQLite).
+OBSTACLE = {
+    "postgresql": (
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN IF random() < 0.02 THEN"
+        " RAISE EXCEPTION USING ERRCODE = ''disk_full'', MESSAGE = ''no space left''; END IF;"
+        " RETURN NEW; END'",
+        "CREATE TRIGGER obstacle BEFORE INSERT ON pulse_probehour"
+        " FOR EACH ROW EXECUTE FUNCTION fail()",
+    ),
+    "sqlite": (
+        "CREATE TRIGGER obstacle BEFORE INSERT ON pulse_probehour WHEN random() % 50 = 0"
+        " BEGIN SELECT RAISE(ABORT, 'no such luck'); END",
+    ),
+}
+
+
+@pytest.mark.postgres
+def test_a_restarted_database_loses_no_probe(postgres_engine: Engine, postgres: Postgres) -> None:
+    """What was being written is written later, once; workers go on by themselves."""
+    engine = postgres_engine
+    engine.apply(engine.targets())
+    engine.target.hold(after=PROBES // 4)
+    job = engine.start()
+    workers = [engine.worker(), engine.worker()]
+    for share in (2, 3):
+        engine.wait(lambda: engine.target.report()["in_flight"] == IN_ALL)
+        postgres.restart()
+        engine.target.release(delay_s=0.02)
+        engine.wait(lambda share=share: engine.ended() > PROBES * share // 5)
+        engine.target.hold()
+    engine.target.release()
+    engine.wait_until_ended(job)
+    assert all(worker.is_alive for worker in workers), engine.told()
+    assert "Probes wait for the database" in engine.logged()
+    engine.check_results(PROBES)
+    engine.check_caps()
+    engine.check_sent()
+
+
+def test_what_fails_while_it_is_written_is_written_once(engine: Engine) -> None:
+    """Results, jobs, standings and sums are written together or not at all, and then again."""
+    engine.apply(engine.targets())
+    engine.target.hold(after=PROBES // 2)
+    job = engine.start()
+    for statement in OBSTACLE[engine.vendor]:
+        engine.write(statement)
+    workers = [engine.worker(), engine.worker()]
+    engine.target.release(delay_s=0.02)
+    engine.wait_until_ended(job)
+    assert all(worker.is_alive for worker in workers), engine.told()
+    assert "no space left" in engine.logged() or "no such luck" in engine.logged()
+    engine.check_results(PROBES)
+    engine.check_caps()
+    engine.check_sent()
