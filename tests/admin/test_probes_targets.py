@@ -4,6 +4,7 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from django.utils import timezone
 
 from pulse.policies import document, publisher
@@ -294,6 +295,7 @@ def test_the_list_says_how_targets_stand(kim, target):
     page = kim.get("probetarget_changelist").content.decode()
     assert '<span aria-hidden="true">✕</span> down' in page
     assert "43 ms" in page
+    assert reverse("pulse:probe", args=["product"]) in page
     assert "status &lt;500&gt;, expected 200" in page
     assert [row.name for row in listed(kim, status="down")] == ["product"]
     assert listed(kim, status="not_watched") == []

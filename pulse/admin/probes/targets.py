@@ -262,11 +262,12 @@ class ProbeTargetAdmin(ProbePolicyAdmin):
 
     @admin.display(description=_("status"))
     def status_column(self, row: Any) -> SafeString:
-        """Tell the confirmed status, and since when."""
+        """Tell the confirmed status and since when, and lead to the target's page."""
         state = _state_of(row)
+        status = TargetStatus.NOT_WATCHED if state is None else TargetStatus(state.status)
+        badge = columns.link(columns.state_badge(status), "pulse:probe", row.name)
         if state is None:
-            return columns.state_badge(TargetStatus.NOT_WATCHED)
-        badge = columns.state_badge(TargetStatus(state.status))
+            return badge
         return format_html("{}<br>{}", badge, columns.quiet(columns.since(state.since)))
 
     @admin.display(description=_("last result"))
