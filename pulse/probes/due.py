@@ -140,7 +140,7 @@ def claim(
     if most <= 0:
         return []
     room = _room(plan, held, most)
-    rows = _last_tried(plan, held, room, longest_s) if is_idle else []
+    rows = _last_tried(plan, held, room, longest_s) if is_idle and room.free > 0 else []
     return _hand_over(rows or _chosen(plan, held, room, longest_s), plan, held, owner)
 
 
