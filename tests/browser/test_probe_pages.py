@@ -14,7 +14,7 @@ from pulse.pages import jobs as job_pages
 from pulse.pages import probes as probe_pages
 from pulse.pages import status as status_page
 from pulse.policies import document, publisher
-from pulse.probes.state import ProbeItem, ProbeJob, ProbeTargetState
+from pulse.probes.state import ProbeDay, ProbeItem, ProbeJob, ProbeTargetState
 from pulse.store import copies
 from tests import factories
 
@@ -106,7 +106,10 @@ def history(db: Any, settings: Any) -> ProbeJob:
     )
     for name in ("products", "search"):
         factories.hour(name, this)
-        factories.hour(name, this - timedelta(hours=1), 50, 400, down_s=600, up_s=3000)
+        factories.hour(name, this - timedelta(hours=1), 50, 40_000, down_s=600, up_s=3000)
+        for back in range(1, 90):
+            day = (now - timedelta(days=back)).date()
+            ProbeDay.objects.create(target=name, at=day, up_s=80_000, down_s=6_400)
     factories.target_state("products", "up")
     factories.target_state("search", "down")
     return job
