@@ -15,6 +15,8 @@ SUITES = (
     "tests/policies",
     "tests/admin",
     "tests/management",
+    "tests/probes",
+    "tests/flows/test_eighteen_defects.py",
     "tests/flows/test_limits_between_processes.py",
     "tests/flows/test_migrations.py",
     *(
