@@ -15,8 +15,17 @@ SUITES = (
     "tests/policies",
     "tests/admin",
     "tests/management",
+    "tests/probes",
+    "tests/flows/test_eighteen_defects.py",
     "tests/flows/test_limits_between_processes.py",
     "tests/flows/test_migrations.py",
+    *(
+        f"tests/probes/test_{name}.py"
+        for name in (
+            *("attempt", "due", "interleavings", "jobs", "leases"),
+            *("recorder", "runner", "tasks", "worker"),
+        )
+    ),
 )
 
 

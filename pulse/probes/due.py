@@ -140,26 +140,8 @@ def claim(
     if most <= 0:
         return []
     room = _room(plan, held, most)
-    if is_idle and room.free > 0:
-        for row in _waiting(held, room, SLACK, last_try=True):
-            if room.takes(row) and _timeout_s(row, plan, held) <= longest_s:
-                return _hand_over([row], plan, held, owner)
-    rows: list[_Waiting] = []
-    for _look in range(LOOKS):
-        if room.free <= 0:
-            break
-        window = room.free + SLACK if not rows else LOOKED_AT * room.free + len(rows)
-        seen = _waiting(held, room, window)
-        taken = {row.item for row in rows}
-        for row in seen:
-            if room.free <= 0 or row.item in taken or not room.takes(row):
-                continue
-            if _timeout_s(row, plan, held) <= longest_s:
-                room.take(row)
-                rows.append(row)
-        if len(seen) < window:
-            break
-    return _hand_over(rows, plan, held, owner)
+    rows = _last_tried(plan, held, room, longest_s) if is_idle and room.free > 0 else []
+    return _hand_over(rows or _chosen(plan, held, room, longest_s), plan, held, owner)
 
 
 def next_due_s(held: Engine) -> float | None:
@@ -365,6 +347,34 @@ def _room(plan: Plan, held: Engine, most: int) -> _Room:
 
 def _queued(using: str) -> QuerySet[ProbeItem]:
     return ProbeItem.objects.using(using).filter(state=ItemState.QUEUED)
+
+
+def _last_tried(plan: Plan, held: Engine, room: _Room, longest_s: float) -> list[_Waiting]:
+    """Choose one item whose workers vanished as often as may be, if any waits."""
+    for row in _waiting(held, room, SLACK, last_try=True):
+        if room.takes(row) and _timeout_s(row, plan, held) <= longest_s:
+            return [row]
+    return []
+
+
+def _chosen(plan: Plan, held: Engine, room: _Room, longest_s: float) -> list[_Waiting]:
+    """Choose items until the room is full, or nothing waits that fits in."""
+    rows: list[_Waiting] = []
+    for _look in range(LOOKS):
+        if room.free <= 0:
+            break
+        window = room.free + SLACK if not rows else LOOKED_AT * room.free + len(rows)
+        seen = _waiting(held, room, window)
+        taken = {row.item for row in rows}
+        for row in seen:
+            if room.free <= 0 or row.item in taken or not room.takes(row):
+                continue
+            if _timeout_s(row, plan, held) <= longest_s:
+                room.take(row)
+                rows.append(row)
+        if len(seen) < window:
+            break
+    return rows
 
 
 def _waiting(held: Engine, room: _Room, most: int, *, last_try: bool = False) -> list[_Waiting]:

@@ -141,6 +141,12 @@ class Plan:
         """Name the targets in force that may be probed without a thought."""
         return tuple(name for name, item in self._items.items() if item["method"] in SAFE_METHODS)
 
+    @property
+    def expects(self) -> Iterator[Mapping[str, Any]]:
+        """Yield what is written of expectations, of targets and of schedules."""
+        yield from (item["expect"] for item in self._items.values())
+        yield from (planned.expect for planned in self.schedules.values())
+
     def target(self, name: str, sample: Mapping[str, Any] | None = None) -> Target:
         """Return a target by its name, or by an endpoint id.
 

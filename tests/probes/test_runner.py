@@ -279,8 +279,9 @@ class CommittedUnheard:
         commit = connection._commit
 
         def unheard() -> None:
+            is_it = when()
             commit()
-            if when():
+            if is_it:
                 self.happened = True
                 monkeypatch.setattr(connection, "_commit", commit)
                 raise OperationalError("server closed the connection unexpectedly")
