@@ -11,6 +11,7 @@ from pulse.core.snapshot import ENDPOINTS
 from pulse.pages.answers import admin_url, data, page, wants_json
 from pulse.pages.guard import guarded
 from pulse.pages.jobs import POLL_MS
+from pulse.probes import discovery
 from pulse.probes.summary import endpoints as summary
 
 #: Where each kind of policy is edited.
@@ -27,6 +28,7 @@ SCREENS: Final = {
 def listing(request: HttpRequest) -> HttpResponse:
     """List routes by policies and probes."""
     now = timezone.now()
+    discovery.discover_if_empty()
     show, q = request.GET.get("show", ""), request.GET.get("q", "").strip()[:200]
     show = show if show in summary.SHOWN else ""
     number = request.GET.get("page", "")
