@@ -12,7 +12,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from pulse.conf import conf
-from pulse.core.bounds import ARRIVAL, Arrival, Bounds, parse_length
+from pulse.core.bounds import ARRIVAL, SITE, Arrival, parse_length
+from pulse.core.snapshot import Snapshot
 from pulse.logging import say
 
 logger = logging.getLogger(__name__)
@@ -29,11 +30,11 @@ LINGER_S: Final = 2.0
 
 
 def limit_bodies(application: Application) -> Application:
-    """Cut off bodies that are larger than any endpoint takes, while they arrive.
+    """Cut off bodies that are larger than their endpoint takes, while they arrive.
 
     Django writes a body to memory or disk as long as it comes, and only then asks anybody. Around
-    Django's application, and around no other, this bounds what it writes by the largest body that
-    the policy allows. ``PulseMiddleware`` answers 413 for what was cut; no view is called.
+    Django's application, and around no other, this bounds what it writes by what the policy allows
+    the endpoint. ``PulseMiddleware`` answers 413 for what was cut; no view is called.
 
     ::
 
@@ -58,32 +59,47 @@ def limit_bodies(application: Application) -> Application:
 class _Body:
     """One request's body on its way in, and the answer on its way out."""
 
-    __slots__ = ("_answered", "_arrived", "_declared", "_ended", "_receive", "_send", "arrival")
+    __slots__ = (
+        "_answered",
+        "_arrived",
+        "_declared",
+        "_ended",
+        "_passes",
+        "_receive",
+        "_rule",
+        "_scope",
+        "_send",
+        "_snapshot",
+        "arrival",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._receive, self._send = receive, send
+        self._scope, self._receive, self._send = scope, receive, send
         self._declared = _declared(scope)
         self._arrived = 0
+        #: So many bytes are known to be taken, by what ``_rule`` names.
+        self._passes, self._rule = 0, SITE
+        self._snapshot: Snapshot | None = None
         self._ended = False
         self._answered: asyncio.Event | None = None
         self.arrival = Arrival()
 
     async def receive(self) -> Message:
-        """Hand on what arrives, until it is more than any endpoint takes."""
+        """Hand on what arrives, until it is more than the endpoint takes."""
         if self._answered is not None:
             # To be asked for more would be to invite it, by 100 Continue too.
             await self._answered.wait()
             return await self._next_but_body()
         if self._declared:
             declared, self._declared = self._declared, 0
-            if (limit := await _exceeded_by(declared)) is not None:
-                return self._cut(limit)
+            if await self._is_too_large(declared):
+                return self._cut()
         message = await self._receive()
         if message["type"] == "http.request":
             self._arrived += len(message.get("body", b""))
             self._ended = not message.get("more_body", False)
-            if (limit := await _exceeded_by(self._arrived)) is not None:
-                return self._cut(limit)
+            if await self._is_too_large(self._arrived):
+                return self._cut()
         return message
 
     async def send(self, message: Message) -> None:
@@ -105,8 +121,22 @@ class _Body:
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
         self._answered.set()
 
-    def _cut(self, limit: int) -> Message:
-        self.arrival.cut_at = limit
+    async def _is_too_large(self, size: int) -> bool:
+        """Whether a size is more than the endpoint takes, which is looked for where it matters."""
+        if size <= self._passes:
+            return False
+        # Imported late, as a host's asgi.py is before its apps are loaded.
+        from pulse.middleware import arrival
+
+        if self._snapshot is None:
+            self._snapshot = await _snapshot()
+            self._passes, self._rule = arrival.by_any(self._snapshot)
+        if size > self._passes:
+            self._passes, self._rule = arrival.by_endpoint(self._snapshot, self._scope)
+        return size > self._passes
+
+    def _cut(self) -> Message:
+        self.arrival.cut_at, self.arrival.cut_by = self._passes, self._rule
         self._answered = asyncio.Event()
         return {"type": "http.request", "body": b"", "more_body": False}
 
@@ -116,32 +146,21 @@ class _Body:
         return message
 
 
-async def _exceeded_by(size: int) -> int | None:
-    """Return the most that any endpoint takes, where a size is more than that."""
-    site = conf.MAX_BODY_BYTES
-    if not site or size <= site:
-        return None
-    largest = max(site, (await _bounds()).largest_body)
-    return largest if size > largest else None
+async def _snapshot() -> Snapshot:
+    """Return the policy in force, without blocking the event loop.
 
-
-async def _bounds() -> Bounds:
-    """Return the bounds in force, without blocking the event loop.
-
-    Only asked for what is larger than usual; the first such request of a process loads the policy
-    here, as it would anyway a moment later.
+    The first request with a body of a process loads it here, as it would anyway a moment later.
     """
-    # Imported as a host's asgi.py does before its apps are loaded.
     from pulse.policies import current
 
     try:
         if not current.is_loaded():
             load = current.leaving_no_connection(_load)
             await sync_to_async(load, thread_sensitive=False)()
-        return current.current_snapshot().bounds if current.is_loaded() else Bounds()
+        return current.current_snapshot() if current.is_loaded() else Snapshot()
     except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
         say(logger, logging.ERROR, "The policy cannot be loaded (non-fatal): %s", error)
-        return Bounds()
+        return Snapshot()
 
 
 def _load() -> None:

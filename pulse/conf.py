@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from django.conf import settings
 from django.core.signals import setting_changed
 
-from pulse.core.bounds import MAX_BODY_BYTES, MAX_TIMEOUT_S
+from pulse.core.bounds import MAX_BODY_BYTES, MAX_SLOW_MS
 from pulse.core.clients import client_secret
 from pulse.core.marks import probe_secret
 from pulse.core.quotas import MAX_COUNT, SECOND_US
@@ -37,7 +37,7 @@ NUMBERS: Final = {
     "RATE_LIMIT_REQUESTS_PER_SECOND": Number(1, SECOND_US, 10),
     "RATE_LIMIT_BURST": Number(1, MAX_COUNT, 20),
     "MAX_BODY_BYTES": Number(0, MAX_BODY_BYTES, 10 * 2**20),
-    "SLOW_REQUEST_MS": Number(0, 1000 * MAX_TIMEOUT_S, 1000),
+    "SLOW_REQUEST_MS": Number(0, MAX_SLOW_MS, 1000),
     "PROBE_PAYLOAD_MAX_BYTES": Number(1, 100 * 2**20, 2**20),
     "PROBE_PAYLOAD_TOTAL_BYTES": Number(1, 2**30, 10 * 2**20),
     "PROBE_TURNS": Number(1, 64, 2),
@@ -140,6 +140,14 @@ class Conf:
     def PROBE_TRANSPORT(self) -> str:
         """How endpoints without a target of their own are probed: ``http`` or ``in_process``."""
         return self._choice("PROBE_TRANSPORT")
+
+    @cached_property
+    def PROBE_OPENAPI(self) -> str:
+        """The dotted path of a function that returns the site's OpenAPI document as a mapping.
+
+        Empty: drf-spectacular is asked, where the host has it.
+        """
+        return self._get("PROBE_OPENAPI", "", str)
 
     @cached_property
     def PROBE_PAYLOAD_MAX_BYTES(self) -> int:

@@ -15,10 +15,9 @@ goes to the log, under the request's id, which the answer names.
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import quote
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
@@ -27,35 +26,27 @@ from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views import csrf
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, NotAcceptable
 from rest_framework.settings import api_settings
 from rest_framework.utils.encoders import JSONEncoder
 from rest_framework.views import exception_handler as handle_as_usual
 
-from pulse import logging as pulse_logging
+from pulse.envelope import (
+    CODES,
+    HTML,
+    PROBLEM,
+    answer,
+    preferred_type,
+    problem,
+    request_id_of,
+)
 from pulse.logging import say
 from pulse.middleware.context import method_of, route_of
-from pulse.middleware.responses import HTML, PROBLEM, preferred_type, problem, write
 
 logger = logging.getLogger(__name__)
 
 #: How much is logged of what an exception says.
 MAX_REASON: Final = 500
-#: Names of problems by status, where an exception has none of its own.
-CODES: Final = {
-    400: "bad_request",
-    401: "not_authenticated",
-    403: "permission_denied",
-    404: "not_found",
-    405: "method_not_allowed",
-    406: "not_acceptable",
-    409: "conflict",
-    413: "body_too_large",
-    415: "unsupported_media_type",
-    429: "rate_limited",
-    500: "server_error",
-    503: "unavailable",
-}
 #: What Django REST framework calls otherwise than pulse does.
 RENAMED: Final = {
     "authentication_failed": "not_authenticated",
@@ -97,15 +88,24 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
             return csrf.csrf_failure(request, reason)
         detail = f"{detail} {reason}".strip()
     status = HTTPStatus.FORBIDDEN
-    return _write(request, status, "csrf_failed", detail, ("403_csrf.html",), reason=reason)
+    return answer(
+        request,
+        status,
+        detail,
+        code="csrf_failed",
+        page_request=request,
+        pages=("403_csrf.html",),
+        reason=reason,
+    )
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponseBase | None:
     """Answer what a view of Django REST framework raised. Its ``EXCEPTION_HANDLER``.
 
     The body stays the framework's (``detail``, or errors by field) with ``request_id`` beside it;
-    a list has no place for one. A client that prefers ``application/problem+json`` gets that. What
-    the framework does not answer goes on to ``server_error``.
+    a list has no place for one. A client that prefers ``application/problem+json`` gets that, and
+    who asks for it alone a 406 in it: what went well could not be told so. A 406 says what could be
+    asked for as ``available``. What the framework does not answer goes on to ``server_error``.
     """
     response = handle_as_usual(_told_to_clients(error), context)
     if response is None:
@@ -115,10 +115,12 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> HttpResponse
     if not isinstance(request, HttpRequest):
         return response
     _log(request, response.status_code, error)
-    added: dict[str, Any] = {"request_id": _request_id(request)}
+    added: dict[str, Any] = {"request_id": request_id_of(request)}
     waits = response.headers.get("Retry-After", "")
     if waits.isdecimal():
         added = {"retry_after": int(waits)} | added
+    if isinstance(error, NotAcceptable):
+        added = {"available": _media_types(error)} | added
     patch_vary_headers(response, ("Accept",))
     if preferred_type(request) == PROBLEM:
         return _as_problem(error, response.status_code, response.data, added, response.headers)
@@ -135,34 +137,15 @@ def _answer(
         _log(request, status, exception)
         if settings.DEBUG:
             detail = _reason(exception) or detail
-    return _write(request, status, CODES[status], detail, (), exception=_reason(exception))
-
-
-def _write(
-    request: HttpRequest,
-    status: HTTPStatus,
-    code: str,
-    detail: str,
-    pages: Sequence[str],
-    **context: Any,
-) -> HttpResponse:
-    """Write an answer; a page by the host's own template, where it has one."""
-    number = int(status)
     # What a context processor asks for may be what broke. Django gives these two none either.
     bare = status in {HTTPStatus.BAD_REQUEST, HTTPStatus.INTERNAL_SERVER_ERROR}
-    response = write(
+    return answer(
         request,
         status,
-        code,
-        {"detail": detail, "request_id": _request_id(request)},
-        (*pages, f"{number}.html", f"pulse/{number}.html", "pulse/error.html"),
+        detail,
         page_request=None if bare else request,
-        request_path=quote(request.path),
-        **context,
+        exception=_reason(exception),
     )
-    # A cache may keep a 404.
-    patch_vary_headers(response, ("Accept",))
-    return response
 
 
 def _told_to_clients(error: Exception) -> Exception:
@@ -176,6 +159,13 @@ def _told_to_clients(error: Exception) -> Exception:
     if isinstance(error, APIException) and error.status_code == 500:
         return APIException()
     return error
+
+
+def _media_types(error: NotAcceptable) -> list[str]:
+    """Return what a view can answer in (RFC 9110, 15.5.7)."""
+    renderers = error.available_renderers or ()
+    named = [renderer.media_type for renderer in renderers if renderer.media_type]
+    return list(dict.fromkeys(named))
 
 
 def _as_problem(
@@ -255,10 +245,3 @@ def _reason(exception: Exception | None) -> str:
         return ""
     text = " ".join(says.split())[:MAX_REASON]
     return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
-def _request_id(request: HttpRequest) -> str:
-    context = getattr(request, "pulse", None)
-    # Without pulse in front, whatever the log says.
-    ident: str = pulse_logging.request_id.get() if context is None else context.request_id
-    return ident

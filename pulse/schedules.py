@@ -7,6 +7,9 @@ from typing import Any, Final
 
 #: A tick that nobody took within so many seconds is stale: the next one is there.
 TICK_EXPIRES_S: Final = 2
+#: What does nothing where it was done a moment ago; so a missed one is made up for by the next.
+HOURLY: Final = ("discover", "rollup-days", "prune")
+HOUR_S: Final = 3600.0
 
 
 def beat_schedule() -> dict[str, dict[str, Any]]:
@@ -19,5 +22,13 @@ def beat_schedule() -> dict[str, dict[str, Any]]:
             "task": "pulse.tick",
             "schedule": 1.0,
             "options": {"expires": TICK_EXPIRES_S, "ignore_result": True},
+        },
+        **{
+            f"pulse-{name}": {
+                "task": f"pulse.{name.replace('-', '_')}",
+                "schedule": HOUR_S,
+                "options": {"expires": int(HOUR_S), "ignore_result": True},
+            }
+            for name in HOURLY
         },
     }

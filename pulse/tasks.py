@@ -3,6 +3,7 @@
 A message carries no work, so losing or doubling one costs nothing: what is to be done is in rows.
 """
 
+import contextlib
 import logging
 import mmap
 from typing import Any, Final
@@ -17,11 +18,13 @@ from celery.signals import (
 )
 from django.db import Error as DatabaseError
 from django.db import transaction
+from django.utils import timezone
+from kombu.exceptions import OperationalError
 
 from pulse.conf import conf
 from pulse.core.traces import is_request_id, is_traceparent
 from pulse.logging import NO_REQUEST_ID, request_id, traceparent
-from pulse.probes import engine, runner
+from pulse.probes import discovery, engine, retention, rollups, runner
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +33,8 @@ REQUEST_ID: Final = "pulse_request_id"
 TRACEPARENT: Final = "traceparent"
 #: What a task's process logged under before the task, kept on the task's own request.
 BEFORE: Final = "_pulse_before"
+#: A look that nobody has taken by then is left to the hourly one, in seconds.
+START_EXPIRES_S: Final = 600
 
 #: A nudge that nobody took within so many seconds is stale: beat's next tick is there.
 EXPIRES_S: Final = 10
@@ -121,3 +126,31 @@ def leave(task: Task, **_: Any) -> None:
     ident, trace = getattr(task.request, BEFORE)
     request_id.set(ident)
     traceparent.set(trace)
+
+
+@shared_task(name="pulse.discover", ignore_result=True)  # type: ignore[untyped-decorator]  # celery has no types
+def discover() -> None:
+    """Look which operations the site has."""
+    discovery.discover()
+
+
+@shared_task(name="pulse.rollup_days", ignore_result=True)  # type: ignore[untyped-decorator]  # celery has no types
+def rollup_days() -> None:
+    """Make days of the hours of days that are over."""
+    rollups.roll_days(timezone.now())
+
+
+@shared_task(name="pulse.prune", ignore_result=True)  # type: ignore[untyped-decorator]  # celery has no types
+def prune() -> None:
+    """Remove history that is older than it is kept."""
+    retention.prune(timezone.now())
+
+
+def discover_at_start(**_: Any) -> None:
+    """Have a worker that begins look: a release may have brought new routes."""
+    # A broker that is away must not keep the worker from starting; the hourly look makes up.
+    with contextlib.suppress(OperationalError):
+        discover.apply_async(retry=False, expires=START_EXPIRES_S)
+
+
+worker_ready.connect(discover_at_start, weak=False, dispatch_uid="pulse.discover_at_start")

@@ -1,10 +1,25 @@
 """Pulse's own addresses, to be mounted under any prefix."""
 
-from django.urls import path
+from django.urls import path, register_converter
+from django.views.generic import RedirectView
 
-from pulse.pages import csp_reports
+from pulse.pages import csp_reports, endpoints, jobs, probes, status
+from pulse.pages.converters import TargetConverter
+
+register_converter(TargetConverter, "pulse_target")
 
 app_name = "pulse"
 urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="pulse:probes"), name="dashboard"),
+    path("probes/", probes.listing, name="probes"),
+    path("probes/<pulse_target:name>/", probes.detail, name="probe"),
+    path("probes/<pulse_target:name>/mode/", probes.switch, name="probe-mode"),
+    path("jobs/", jobs.collection, name="jobs"),
+    path("jobs/<int:pk>/", jobs.detail, name="job"),
+    path("jobs/<int:pk>/cancel/", jobs.cancel, name="job-cancel"),
+    path("jobs/<int:pk>/rerun/", jobs.rerun, name="job-rerun"),
+    path("endpoints/", endpoints.listing, name="endpoints"),
+    path("status/", status.page, name="status"),
+    path("status/badges/<str:slug>.svg", status.badge, name="badge"),
     path("csp-reports/<slug:name>/", csp_reports.collect, name="csp-reports"),
 ]

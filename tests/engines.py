@@ -275,7 +275,9 @@ class Engine:
     def states(self, job: int | None = None) -> dict[str, int]:
         """Count probes by state."""
         which = "" if job is None else f"WHERE job_id = {job}"
-        return dict(self.rows(f"SELECT state, count(*) FROM pulse_probeitem {which} GROUP BY state"))
+        return dict(
+            self.rows(f"SELECT state, count(*) FROM pulse_probeitem {which} GROUP BY state")
+        )
 
     def ended(self, job: int | None = None) -> int:
         states = self.states(job)

@@ -1,12 +1,16 @@
 """Values that tests begin from: each argument overrides what a usual one would be."""
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
+
+from django.utils import timezone
 
 from pulse.core.charging import Facts
 from pulse.core.claims import Allowance
 from pulse.core.clients import ClientAddress, User
 from pulse.core.endpoints import EndpointIndex, Match, Matcher
+from pulse.core.histogram import Histogram
 from pulse.core.networks import NetworkIndex, parse_address, parse_network
 from pulse.core.quotas import make_quota
 from pulse.core.snapshot import ENDPOINTS, TIERS, Assignment, Assignments, Mode, Rule, Snapshot
@@ -91,3 +95,88 @@ def document(**kinds: Any) -> dict[str, Any]:
 def default_tier(rate: str = "10/s", **fields: Any) -> dict[str, Any]:
     limit = {"rate": rate} | ({"burst": fields.pop("burst")} if "burst" in fields else {})
     return {"name": "default", "default": True, "limits": [limit], **fields}
+
+
+def job(*states: str, now: datetime | None = None, **fields: Any) -> Any:
+    """A job with an item of each state; those that have ended took 40 ms and more."""
+    from pulse.probes.state import OPEN_ITEMS, OPEN_JOBS, ProbeItem, ProbeJob
+
+    now = now or timezone.now()
+    targets = fields.pop("targets", None) or [f"t{number}" for number in range(len(states))]
+    fields = {
+        "status": "completed",
+        "trigger": "page",
+        "actor_type": "user",
+        "actor_name": "kim",
+        "created_at": now - timedelta(seconds=20),
+        "started_at": now - timedelta(seconds=10),
+        "deadline_at": now + timedelta(seconds=580),
+        "total": len(states),
+        "revision": 1,
+        **fields,
+    }
+    if fields["status"] not in OPEN_JOBS:
+        fields.setdefault("finished_at", now)
+    made = ProbeJob.objects.create(**fields)
+    for number, (name, state) in enumerate(zip(targets, states, strict=True)):
+        ended = {
+            "started_at": now - timedelta(seconds=5),
+            "finished_at": now,
+            "latency_ms": 40.0 + number,
+            "status_code": 500 if state == "failed" else 200,
+            "bytes": 512,
+            "attempts": 1,
+            "address": "127.0.0.1",
+            "phases_ms": {"dns": 0.1, "connect": 0.3, "tls": None, "first_byte": 38, "body": 1.6},
+            "expectations": [
+                {"name": "status", "expected": [200], "actual": 200, "ok": state == "ok"}
+            ],
+        }
+        if state == "failed":
+            ended |= {"error": "expectation", "detail": "status 500, expected 200"}
+        if state == "timeout":
+            ended |= {"error": "timeout", "detail": "no answer within 10 s", "status_code": None}
+        ProbeItem.objects.create(
+            job=made,
+            target=name,
+            endpoint_id=f"GET /api/{name}/",
+            host="127.0.0.1:8000",
+            state=state,
+            due_at=made.created_at,
+            **({} if state in OPEN_ITEMS else ended),
+        )
+    return made
+
+
+def target_state(name: str, status: str = "up", now: datetime | None = None, **fields: Any) -> Any:
+    """How a target stands, looked at a moment ago."""
+    from pulse.probes.state import ProbeTargetState
+
+    now = now or timezone.now()
+    fields = {
+        "since": now - timedelta(hours=2),
+        "last_at": now - timedelta(seconds=5),
+        "last_state": "failed" if status == "down" else "ok",
+        "grace_s": 130.0,
+        **fields,
+    }
+    return ProbeTargetState.objects.create(name=name, status=status, **fields)
+
+
+def hour(name: str, at: datetime, *latencies_ms: float, **fields: Any) -> Any:
+    """An hour of a target, up and watched unless said otherwise."""
+    from pulse.probes.state import ProbeHour
+
+    found = Histogram()
+    for latency_ms in latencies_ms or (40.0, 50.0, 60.0):
+        found.add(round(latency_ms * 1000))
+    fields = {"up_s": 3600.0, "ok": found.count, "attempts": found.count, **fields}
+    return ProbeHour.objects.create(
+        target=name,
+        at=at,
+        histogram=found.to_json(),
+        sum_ms=found.sum_us / 1000,
+        min_ms=found.min_us / 1000,
+        max_ms=found.max_us / 1000,
+        **fields,
+    )

@@ -5,14 +5,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.conf.urls.i18n import i18n_patterns
 from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIHandler
+from django.urls import path as to
 
 from pulse import asgi
 from pulse.asgi import limit_bodies
 from pulse.core.bounds import ARRIVAL, Arrival
+from pulse.middleware import arrival, stack
 from pulse.middleware import body as body_step
-from pulse.middleware import stack
 from pulse.policies import current
 from pulse.policies.publisher import Actor
 from pulse.store import buckets, heartbeat
@@ -23,6 +25,8 @@ from tests.middleware import sized
 MB = 2**20
 CHUNKED = (b"transfer-encoding", b"chunked")
 SYNC_ONLY = "tests.test_asgi.sync_only"
+
+urlpatterns = i18n_patterns(to("raw/", sized.raw, name="raw"))
 
 
 def sync_only(get_response: Any) -> Any:
@@ -90,17 +94,122 @@ def test_what_is_within_the_limit_is_handed_on_whole() -> None:
     assert send(0, length=0).json() == {"bytes": 0}
 
 
-def test_the_largest_endpoint_opens_the_door_and_each_judges_its_own() -> None:
-    """100 MB for the upload; elsewhere 10 MB, judged once the route is known (S1-20, S1-23)."""
-    upload = {"name": "upload", "url_name": "raw", "max_body_bytes": 100 * MB}
-    with override_policies({"endpoint_limits": [upload]}):
+def upload(name: str = "upload", **fields: Any) -> dict[str, Any]:
+    return {"name": name, "url_name": "raw", "max_body_bytes": 100 * MB, **fields}
+
+
+def limited(*limits: dict[str, Any], **kinds: Any) -> override_policies:
+    return override_policies({"endpoint_limits": list(limits), **kinds})
+
+
+def test_each_body_is_cut_at_what_its_own_endpoint_takes() -> None:
+    """100 MB for the upload; 10 MB beside it, as if there were none (S1-20, S1-23)."""
+    with limited(upload()):
         assert send(*[MB] * 11).json() == {"bytes": 11 * MB}
         sized.called.clear()
-        elsewhere = send(*[MB] * 11, path="/whole/")
-        assert elsewhere.json()["detail"] == "Request body too large (max 10MB)"
+        for path in ("/whole/", "/nothing/"):
+            elsewhere = send(*[65536] * 200, path=path)
+            assert elsewhere.json()["detail"] == "Request body too large (max 10MB)"
+            assert (elsewhere.status, elsewhere.asked) == (413, 161)
+            declared = send(11 * MB, length=11 * MB, path=path)
+            assert (declared.status, declared.asked) == (413, 0)
         beyond = send(101 * MB, length=101 * MB)
         assert beyond.json()["detail"] == "Request body too large (max 100MB)"
     assert sized.called == []
+    assert buckets.last_day()[buckets.REFUSED] == {
+        "site:max_body_bytes": 4,
+        "endpoint_limits:upload": 1,
+    }
+
+
+def test_an_endpoint_may_take_less_than_the_site() -> None:
+    """It is cut there too, or refused before anything is taken; others are not."""
+    with limited(upload(max_body_bytes=100_000), upload("none", url_name="form", max_body_bytes=0)):
+        refused = send(*[65536] * 3)
+        assert (refused.status, refused.asked) == (413, 2)
+        assert refused.json()["detail"] == "Request body too large (max 97KB)"
+        assert send(65536).json() == {"bytes": 65536}
+        assert send(200_000, length=200_000).asked == 0
+        assert send(1, length=1, path="/form/").status == 413
+        assert send(200_000, path="/whole/").json() == {"bytes": 200_000}
+
+
+def test_where_the_site_has_no_limit_an_endpoint_may_have_one(settings) -> None:
+    """``MAX_BODY_BYTES`` 0 leaves all others without."""
+    settings.PULSE = {"MAX_BODY_BYTES": 0}
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = None
+    with limited(upload(max_body_bytes=MB)):
+        assert send(*[MB] * 3).asked == 2
+        assert send(*[MB] * 11, path="/whole/").json() == {"bytes": 11 * MB}
+
+
+@pytest.mark.parametrize(
+    ("rule", "passes"),
+    [
+        ({"methods": ["PUT"]}, False),
+        ({"methods": ["POST"]}, True),
+        ({"url_name": None, "route": "raw/"}, True),
+        ({"url_name": None, "view": "tests.middleware.sized.raw"}, True),
+        ({"url_name": None, "path": "/raw/"}, True),
+        ({"url_name": None, "path": "/ra"}, False),
+        ({"mode": "shadow"}, False),
+        ({"percent": 0}, False),
+    ],
+)
+def test_the_endpoint_is_found_as_the_middleware_finds_it(rule: dict[str, Any], passes) -> None:
+    """By route, URL name, view or prefix, by method, and only where it is enforced."""
+    fields = {name: value for name, value in upload(**rule).items() if value is not None}
+    with limited(fields):
+        status = send(*[MB] * 11).status
+    assert status == (200 if passes else 413)
+
+
+def test_an_endpoint_is_found_below_a_root_path_and_by_its_decoded_path(settings) -> None:
+    """As Django reads the scope."""
+    with limited(upload()):
+        below = send(*[MB] * 11, path="/mounted/raw/", root_path="/mounted")
+        assert below.json() == {"bytes": 11 * MB}
+        settings.FORCE_SCRIPT_NAME = "/forced"
+        assert send(*[MB] * 11, path="/forced/raw/").json() == {"bytes": 11 * MB}
+
+
+def test_a_share_of_the_clients_is_the_same_share() -> None:
+    """By the address behind a trusted proxy, as the middleware counts it."""
+
+    seen = set()
+    with limited(upload(percent=50), trusted_proxies=["203.0.113.1"]):
+        for number in range(12):
+            headers = [(b"x-forwarded-for", f"198.51.100.{number}".encode())]
+            answer = send(11 * MB, length=11 * MB, headers=headers)
+            seen.add((answer.status, answer.asked))
+    # Whom the larger limit is not for is cut, and not handed on for the middleware to refuse.
+    assert seen == {(200, 1), (413, 0)}
+
+
+def test_a_route_in_a_language_is_found(settings) -> None:
+    """The language comes with the path, and LocaleMiddleware has not read it yet."""
+    settings.ROOT_URLCONF = "tests.test_asgi"
+    settings.LANGUAGES = [("en", "English"), ("de", "Deutsch")]
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.middleware.locale.LocaleMiddleware"]
+    with limited(upload()):
+        for path in ("/de/raw/", "/en/raw/"):
+            assert send(*[MB] * 11, path=path).json() == {"bytes": 11 * MB}
+        assert send(*[MB] * 11, path="/fr/raw/").status == 413
+
+
+def test_an_endpoint_that_cannot_be_found_has_the_site_s_limit(monkeypatch, caplog) -> None:
+    """What fails there is logged, and neither opens the door nor fails the request."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    with limited(upload()):
+        unreadable = send(*[65536] * 200, query_string=b"\xff")
+        assert (unreadable.status, unreadable.asked) == (400, 161)
+        assert not caplog.records
+        monkeypatch.setattr(arrival, "match_of", fail)
+        assert (send(*[65536] * 200).asked, send(5).json()) == (161, {"bytes": 5})
+    assert "The endpoint of a body cannot be found" in caplog.text
 
 
 def test_an_endless_body_is_let_go_after_a_moment(monkeypatch) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client
 from django.urls import path
 from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.http import require_POST
 from rest_framework import serializers, status
 from rest_framework.decorators import api_view
 from rest_framework.exceptions import (
@@ -23,6 +24,7 @@ from rest_framework.exceptions import (
 from rest_framework.response import Response
 
 from pulse import errors
+from pulse.middleware import responses
 from pulse.testing import override_policies
 from tests.factories import document as doc
 
@@ -101,10 +103,26 @@ def form(request):
     return HttpResponse("ok")
 
 
+@require_POST
+def posted(request):
+    return HttpResponse("ok")
+
+
+def own_405(request):
+    return HttpResponse("as I say", status=405, headers={"Allow": "PUT"})
+
+
+def streamed_405(request):
+    return StreamingHttpResponse(iter([]), status=405, headers={"Allow": "PUT"})
+
+
 urlpatterns = [
     path("raise/<str:name>/", raising),
     path("api/<str:name>/", api),
     path("form/", form),
+    path("posted/", posted),
+    path("own/", own_405),
+    path("streamed/", streamed_405),
 ]
 
 
@@ -465,3 +483,79 @@ def test_a_method_that_is_not_allowed_says_which_are(call) -> None:
     answer = call("DELETE", "/api/stock/", Accept=ASKING)
     assert (answer.status_code, body(answer)["code"]) == (405, "method_not_allowed")
     assert set(answer["Allow"].split(", ")) == {"GET", "POST", "OPTIONS"}
+
+
+@pytest.mark.parametrize("accept", ["", "*/*", "application/json", "image/png"])
+def test_a_method_that_a_view_refuses_without_a_word_is_told_of(call, accept: str) -> None:
+    """Django's own 405 has no body; its ``Allow`` stays (S1-77)."""
+    answer = call("GET", "/posted/", **({"Accept": accept} if accept else {}))
+    assert (answer.status_code, answer["Allow"]) == (405, "POST")
+    assert body(answer) == {
+        "detail": "This method is not allowed here.",
+        "request_id": answer["X-Request-ID"],
+    }
+    assert answer["Content-Type"] == "application/json"
+    assert answer["Content-Length"] == str(len(answer.content))
+    assert "Accept" in answer["Vary"]
+
+
+def test_a_method_that_is_refused_is_a_page_or_a_problem_where_one_asks(call) -> None:
+    page = call("GET", "/posted/", Accept=BROWSER)
+    assert (page.status_code, page["Allow"]) == (405, "POST")
+    assert page["Content-Type"] == "text/html; charset=utf-8"
+    for part in ("Method Not Allowed", "This method is not allowed here.", page["X-Request-ID"]):
+        assert part in page.content.decode()
+    problem = call("GET", "/posted/", Accept=PROBLEM)
+    assert problem["Content-Type"] == PROBLEM
+    assert body(problem) == {
+        "type": "urn:pulse:method_not_allowed",
+        "title": "Method Not Allowed",
+        "status": 405,
+        "code": "method_not_allowed",
+        "detail": "This method is not allowed here.",
+        "request_id": problem["X-Request-ID"],
+    }
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS"])
+def test_what_has_no_body_gets_none(call, method: str) -> None:
+    answer = call(method, "/posted/")
+    assert (answer.status_code, answer.content, answer["Allow"]) == (405, b"", "POST")
+
+
+def test_what_a_view_says_of_a_method_stays(call) -> None:
+    """Its own words, and a stream, of which nobody knows what it will say."""
+    own, streamed = call("GET", "/own/"), call("GET", "/streamed/")
+    assert (own.content, own["Allow"]) == (b"as I say", "PUT")
+    assert (streamed.status_code, streamed.streaming) == (405, True)
+
+
+def test_a_405_that_cannot_be_put_into_words_is_the_views(call, monkeypatch, caplog) -> None:
+    """Nothing that fails in pulse fails a request (S0-20)."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(responses, "answer", fail)
+    answer = call("GET", "/posted/")
+    assert (answer.status_code, answer.content, answer["Allow"]) == (405, b"", "POST")
+    assert answer["X-Request-ID"]
+    assert "The step errors failed" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["fine", "stock"])
+def test_who_asks_for_problems_alone_is_told_what_else_there_is(call, name: str) -> None:
+    """The framework's 406 comes before the view, and is a problem itself (S1-77)."""
+    answer = call("GET", f"/api/{name}/", Accept=PROBLEM)
+    assert (answer.status_code, answer["Content-Type"]) == (406, PROBLEM)
+    assert body(answer) == {
+        "type": "urn:pulse:not_acceptable",
+        "title": "Not Acceptable",
+        "status": 406,
+        "code": "not_acceptable",
+        "detail": "Could not satisfy the request Accept header.",
+        "available": ["application/json"],
+        "request_id": answer["X-Request-ID"],
+    }
+    other = call("GET", f"/api/{name}/", Accept="image/png")
+    assert (other.status_code, body(other)["available"]) == (406, ["application/json"])

@@ -33,6 +33,7 @@ def lines(options: Options, state: State, *, was_empty: bool, colour: bool) -> I
     login = f"log in as {bold(state.username)} with {bold(state.password)}"
     yield f"  admin   {green(url + 'admin/')}   {login}"
     yield f"  limits  {green(url + 'admin/pulse/')}"
+    yield f"  probes  {green(url + 'pulse/')}   what they find; schedules are in the admin"
     policy = "project/demonstration/policy.yaml was applied" if was_empty else "kept from last time"
     yield f"  policy  {policy}"
     yield f"  logs    .demo/logs/   {dim('state in .demo/state.json')}"

@@ -90,7 +90,7 @@ class Supervisor:
         environment = self._environment()
         for child in (
             *web.children(self.options, listener, self.marks, environment, self.logs),
-            self._celery("worker", "--pool", "threads", "--concurrency", "1"),
+            self._celery("worker", "--pool", "prefork", "--concurrency", "2"),
             self._celery("beat", "--schedule", str(self.directory / "beat-schedule"), "--pidfile="),
         ):
             self.children.append(child)
@@ -144,6 +144,7 @@ class Supervisor:
             **os.environ,
             "DATABASE_URL": self.state.database_url,
             "REDIS_URL": self.state.redis_url,
+            "DEMO_URL": self.state.url,
             "PYTHONUNBUFFERED": "1",
         }
 

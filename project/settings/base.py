@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from project.settings.sources import broker_from, database_from, demonstration_state
+from pulse.schedules import beat_schedule
 
 BASE_DIR = Path(__file__).resolve().parents[2]
 DEMO_DIR = BASE_DIR / ".demo"
@@ -126,6 +127,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "health_check_interval": 10,
 }
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
+    **beat_schedule(),
     "cancel-abandoned-orders": {
         "task": "project.shop.tasks.cancel_abandoned_orders",
         "schedule": 300.0,
@@ -157,6 +159,10 @@ LOGGING: dict[str, Any] = {
         # Django's own handlers print only in DEBUG and mail the admins: the root's one is enough.
         "django": {"handlers": [], "level": "INFO", "propagate": True},
         "django.request": {"level": "ERROR"},
+        # One tick a second, each told three times, would bury what the tasks say themselves.
+        "celery.beat": {"level": "WARNING"},
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
     },
 }
 

@@ -1,5 +1,20 @@
 """The admin screens; importing this registers all of them."""
 
 from pulse.admin import access, cors, endpoints, exceptions, headers, revisions, tiers
+from pulse.admin.probes import budgets, jobs, payloads, schedules, targets, windows
 
-__all__ = ["access", "cors", "endpoints", "exceptions", "headers", "revisions", "tiers"]
+__all__ = [
+    "access",
+    "budgets",
+    "cors",
+    "endpoints",
+    "exceptions",
+    "headers",
+    "jobs",
+    "payloads",
+    "revisions",
+    "schedules",
+    "targets",
+    "tiers",
+    "windows",
+]

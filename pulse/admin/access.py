@@ -26,7 +26,7 @@ from pulse.admin.base import PolicyAdmin
 from pulse.admin.columns import LimitColumns, StateFilter
 from pulse.admin.errands import MAX_REASON, REASON, SAVE_ANYWAY, carry_out, errand_of
 from pulse.admin.forms import PolicyForm
-from pulse.admin.stock import TextInput
+from pulse.admin.stock import Textarea, TextInput
 from pulse.admin.tiers import NOTES
 from pulse.conf import conf
 from pulse.core.clients import ClientAddress
@@ -110,9 +110,7 @@ class AddManyForm(forms.Form):
 
     networks = forms.CharField(
         label=_("Networks"),
-        widget=forms.Textarea(
-            {"rows": 12, "cols": 48, "spellcheck": "false", "class": "pulse-networks"}
-        ),
+        widget=Textarea({"rows": 12, "cols": 48, "spellcheck": "false", "class": "pulse-networks"}),
         strip=False,
         help_text=_("One address or CIDR on each line, at most 10,000. Text after # is ignored."),
     )
@@ -295,14 +293,15 @@ class AccessRuleAdmin(LimitColumns, PolicyAdmin):
     def action_column(self, row: AccessRule) -> SafeString:
         """Tell what it does as shape, word and colour; and why."""
         action = ActionChoices(row.action)
-        return format_html(
-            '<span class="pulse-mode pulse-action-{}"><span aria-hidden="true">{}</span> {}</span>'
-            '<br><span class="pulse-time">{}</span>',
+        badge = format_html(
+            '<span class="pulse-mode pulse-action-{}"><span aria-hidden="true">{}</span> {}</span>',
             action.value,
             SHAPES[action],
             action.label,
-            row.reason,
         )
+        if not row.reason:
+            return badge
+        return format_html('{}<br><span class="pulse-time">{}</span>', badge, row.reason)
 
     def _make(self, request: HttpRequest, wanted: dict[str, Any]) -> HttpResponseBase:
         period = PERIODS.get(wanted["ends_in"])

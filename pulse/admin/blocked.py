@@ -23,6 +23,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from pulse.core.access import ACCESS
+from pulse.core.charging import PREFLIGHT
 from pulse.core.clients import UNKNOWN
 from pulse.core.networks import client_prefix, parse_address, parse_network
 from pulse.core.quotas import SECOND_US
@@ -38,6 +39,8 @@ PER_PAGE: Final = 50
 MAX_QUERY: Final = 100
 #: An end within the day needs no date, and is worth its seconds.
 NEAR_S: Final = 43_200
+#: From how many seconds on a duration is rounded to how many.
+UNITS_S: Final = ((172_800, 86_400), (3_600, 1_800), (60, 60))
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +206,7 @@ def _users(entries: Iterable[Blocked]) -> dict[str, str]:
     keys = {
         part.removeprefix("user:")
         for entry in entries
-        for part in entry.client.split("|")
+        for part in entry.client.removeprefix(PREFLIGHT).split("|")
         if part.startswith("user:")
     }
     if not keys:
@@ -239,6 +242,8 @@ def _matches(entry: Blocked, query: str) -> bool:
 
 def _say_client(client: str, users: Mapping[str, str]) -> str:
     """Say who is counted, as a person would."""
+    if client.startswith(PREFLIGHT):
+        return _("preflights of %s") % _say_client(client.removeprefix(PREFLIGHT), users)
     if client.startswith("ceiling:"):
         return _("unverified clients of %s") % client.removeprefix("ceiling:")
     return _(" with ").join(_say_part(part, users) for part in client.split("|"))
@@ -265,8 +270,7 @@ def _say_rule(rule: str) -> str:
 
 
 def _say_since(since: int) -> str:
-    ago = words.say_duration(max(1, int(time.time() - since)) * SECOND_US)
-    return _("the first %s ago") % ago
+    return _("the first %s ago") % _say_seconds(max(1, int(time.time() - since)))
 
 
 def _say_until(entry: Blocked) -> str:
@@ -282,8 +286,14 @@ def _say_until(entry: Blocked) -> str:
     text = _("the rule ends %(time)s, in %(left)s") if denied else _("%(time)s, in %(left)s")
     return text % {
         "time": shown,
-        "left": words.say_duration(left * SECOND_US),
+        "left": _say_seconds(left),
     }
+
+
+def _say_seconds(seconds: int) -> str:
+    """Say a duration in whole minutes, half hours or days: it is no longer exact once read."""
+    unit = next((unit for begin, unit in UNITS_S if seconds >= begin), 1)
+    return words.say_duration(round(seconds / unit) * unit * SECOND_US)
 
 
 def _say_count(count: int, listing: blocked.Listing) -> str:

@@ -2,6 +2,8 @@
 # ruff: noqa: ARG002 - the signatures are Django's
 
 import logging
+from collections.abc import Callable
+from functools import wraps
 from typing import Any, Final
 
 from django.contrib import admin
@@ -12,6 +14,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.text import capfirst
 from django.utils.timesince import timesince
 from django.utils.translation import gettext as __
 from django.utils.translation import gettext_lazy as _
@@ -26,6 +29,27 @@ logger = logging.getLogger(__name__)
 NONE: Final = "-"
 #: A shape for each mode beside its word and colour.
 SHAPES: Final = {ModeChoices.ENFORCE: "●", ModeChoices.SHADOW: "◐", ModeChoices.OFF: "○"}
+
+
+def column(
+    name: Any, *, ordering: str | None = None
+) -> Callable[[Callable[[Any, Any], Any]], Callable[[Any, Any], SafeString]]:
+    """Make a method a column of a list, each cell of which brings the column's name along.
+
+    Where a table finds no room its rows are cards, without a heading above the cells; elsewhere
+    the name in the cell is not shown.
+    """
+
+    def make(show: Callable[[Any, Any], Any]) -> Callable[[Any, Any], SafeString]:
+        @admin.display(description=name, ordering=ordering)
+        @wraps(show)
+        def cell(self: Any, row: Any) -> SafeString:
+            label = '<span class="pulse-label">{}: </span>{}'
+            return format_html(label, capfirst(str(name)), show(self, row))
+
+        return cell
+
+    return make
 
 
 def mode_badge(mode: str, percent: int = 100) -> SafeString:
@@ -54,6 +78,19 @@ def limit_words(limit: Any, *, wait: bool = False) -> str:
         return ""
 
 
+def say_rates(row: Any) -> SafeString:
+    """List the rates of a row, or name the tier that it takes them from."""
+    limits = list(row.limits.all())
+    if not limits:
+        tier = getattr(row, "tier", None)
+        return format_html("{}", __("as tier %s") % tier if tier else NONE)
+    return format_html_join(
+        mark_safe("<br>"),
+        '<code class="pulse-nowrap" title="{}">{}</code>',
+        ((limit_words(limit, wait=True), _short(limit)) for limit in limits),
+    )
+
+
 class PolicyColumns:
     """Columns that every list of policies shares."""
 
@@ -77,7 +114,7 @@ class PolicyColumns:
         """Say what it does."""
         return format_html('<span class="pulse-words">{}</span>', sentence(row))
 
-    @admin.display(description=_("updated"), ordering="updated_at")
+    @column(_("updated"), ordering="updated_at")
     def updated_column(self, row: Any) -> SafeString:
         """Tell how long ago it was changed last."""
         ago = __("%s ago") % timesince(row.updated_at, depth=1)
@@ -87,20 +124,12 @@ class PolicyColumns:
 class LimitColumns(PolicyColumns):
     """Columns of rules that can refuse."""
 
-    @admin.display(description=_("limits"))
+    @column(_("limits"))
     def limits_column(self, row: Any) -> SafeString:
         """List the rates."""
-        limits = list(row.limits.all())
-        if not limits:
-            tier = getattr(row, "tier", None)
-            return format_html("{}", __("as tier %s") % tier if tier else NONE)
-        return format_html_join(
-            mark_safe("<br>"),
-            '<code class="pulse-nowrap" title="{}">{}</code>',
-            ((limit_words(limit, wait=True), _short(limit)) for limit in limits),
-        )
+        return say_rates(row)
 
-    @admin.display(description=_("last 24 h"))
+    @column(_("last 24 h"))
     def refused_column(self, row: Any) -> SafeString:
         """Tell how many requests it refused in a day, and would have had it been enforced."""
         refused = getattr(row, "refused_last_day", None)

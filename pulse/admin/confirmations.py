@@ -36,6 +36,7 @@ def confirm(
     back: str,
     changes: Sequence[Mapping[str, Any]] | None,
     problems: Sequence[str] = (),
+    nothing: str = "",
 ) -> HttpResponseBase:
     """Show what would be done; do it when it is confirmed.
 
@@ -49,6 +50,7 @@ def confirm(
         back: The address that leads away from it.
         changes: What would change; None where that is told in the lead.
         problems: Why it cannot be done; then there is no button.
+        nothing: What to say where nothing would change.
     """
     form = ConfirmForm(request.POST if request.method == "POST" else None)
     errand = errand_of(request)
@@ -67,6 +69,7 @@ def confirm(
         "form": form,
         "shows_changes": changes is not None,
         "differences": differences(changes or ()),
+        "nothing": nothing,
         "problems": [] if errand.threats else [*problems, *errand.problems],
         "threats": errand.threats,
         "possible": not problems and (changes is None or bool(changes)),

@@ -22,7 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from pulse.admin.base import PolicyAdmin
-from pulse.admin.columns import StateFilter
+from pulse.admin.columns import StateFilter, column
 from pulse.admin.confirmations import confirm
 from pulse.admin.errands import actor_of, carry_out, errand_of, problems_of
 from pulse.admin.forms import MethodsField, PolicyForm
@@ -265,13 +265,14 @@ class CorsOriginAdmin(PolicyAdmin):
             back=self._address("changelist"),
             changes=changes,
             problems=problems,
+            nothing=__("Neither names an origin that has no rule yet: nothing is to be imported."),
         )
         if isinstance(response, TemplateResponse) and response.context_data is not None:
             response.template_name = "admin/pulse/import_origins.html"
             response.context_data["path"] = under
         return response
 
-    @admin.display(description=_("as the visitor"), ordering="credentials")
+    @column(_("as the visitor"), ordering="credentials")
     def credentials_column(self, row: CorsOrigin) -> str:
         """Tell what of the visitor's it may use."""
         told = [
@@ -280,7 +281,7 @@ class CorsOriginAdmin(PolicyAdmin):
         ]
         return ", ".join(text for text in told if text) or __("no")
 
-    @admin.display(description=_("last 24 h"))
+    @column(_("last 24 h"))
     def used_column(self, row: Any) -> SafeString:
         """Tell how often it answered, when last, and by whom."""
         use: Use | None = getattr(row, "use", None)

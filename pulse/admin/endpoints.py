@@ -1,6 +1,7 @@
 """Limits of endpoints, and presets for those that nearly every site has."""
 
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.http import HttpRequest
@@ -13,10 +14,19 @@ from django.utils.translation import gettext_lazy as _
 
 from pulse.admin import presets
 from pulse.admin.base import PolicyAdmin
-from pulse.admin.columns import NONE, KeyFilter, LimitColumns, StateFilter, sentence
+from pulse.admin.columns import (
+    NONE,
+    KeyFilter,
+    LimitColumns,
+    StateFilter,
+    column,
+    say_rates,
+    sentence,
+)
 from pulse.admin.forms import EndpointLimitForm
 from pulse.admin.inlines import OwnLimitInline
 from pulse.admin.tiers import NOTES
+from pulse.conf import conf
 from pulse.core.bounds import format_size
 from pulse.policies import words
 from pulse.policies.models import EndpointLimit
@@ -72,7 +82,7 @@ class EndpointLimitAdmin(LimitColumns, PolicyAdmin):
                 "description": _(
                     "Of several endpoint limits that match, the most specific that says one holds."
                 ),
-                "fields": ("max_body_bytes", "timeout_s"),
+                "fields": ("max_body_bytes", "timeout_s", "slow_ms"),
             },
         ),
         (
@@ -98,11 +108,28 @@ class EndpointLimitAdmin(LimitColumns, PolicyAdmin):
         return [path("presets/", view, name="pulse_endpointlimit_presets"), *super().get_urls()]
 
     def tools(self, request: HttpRequest) -> list[tuple[Any, str]]:
-        """Lead to the presets."""
+        """Lead to the presets, and to the rule that says what is slow on the whole site."""
+        tools = [(_("What is slow"), self._slow_address(request))]
+        if self.has_add_permission(request):
+            tools.append((_("Add a preset"), self._address("presets")))
+        return [(text, address) for text, address in tools if address]
+
+    def _slow_address(self, request: HttpRequest) -> str:
+        """Lead to that rule, or to a form that needs only be saved; empty for who may neither."""
+        rules = EndpointLimit.objects.filter(path="/", slow_ms__isnull=False)
+        # The one that holds of several: for all methods, first by name.
+        pk = rules.filter(methods=[]).order_by("name").values_list("pk", flat=True).first()
+        if pk is not None:
+            return self._address("change", pk) if self.has_view_permission(request) else ""
         if not self.has_add_permission(request):
-            return []
-        address = reverse("admin:pulse_endpointlimit_presets", current_app=self.admin_site.name)
-        return [(_("Add a preset"), address)]
+            return ""
+        fields = {"name": "slow-requests", "path": "/", "slow_ms": conf.SLOW_REQUEST_MS}
+        return f"{self._address('add')}?{urlencode(fields)}"
+
+    def _address(self, name: str, *arguments: Any) -> str:
+        return reverse(
+            f"admin:pulse_endpointlimit_{name}", args=arguments, current_app=self.admin_site.name
+        )
 
     @admin.display(description=_("what it does"))
     def target_column(self, row: EndpointLimit) -> SafeString:
@@ -114,20 +141,25 @@ class EndpointLimitAdmin(LimitColumns, PolicyAdmin):
             '<span class="pulse-words"><strong>{}</strong><br>{}</span>', target, capfirst(rest)
         )
 
-    @admin.display(description=_("limits"))
+    @column(_("limits"))
     def limits_column(self, row: EndpointLimit) -> SafeString:
         """List the rates, who is counted, and how large and how long it may be."""
         counted = format_html(
             '{}<br><span class="pulse-quiet">{} {}</span>',
-            super().limits_column(row),
+            say_rates(row),
             __("by"),
             ", ".join(row.key),
         )
-        size, seconds = row.max_body_bytes, row.timeout_s
+        size, seconds, slow_ms = row.max_body_bytes, row.timeout_s, row.slow_ms
         bounds = [
             counted if row.tier_id is not None or row.limits.all() else "",
             "" if size is None else format_html("≤ {}", format_size(size)),
             "" if seconds is None else format_html("≤ {} s", f"{seconds:g}"),
+            "" if slow_ms is None else _say_slow(slow_ms),
         ]
         lines = [(line,) for line in bounds if line]
         return format_html_join(mark_safe("<br>"), "{}", lines or [(NONE,)])
+
+
+def _say_slow(slow_ms: int) -> str:
+    return __("slow after %d ms") % slow_ms if slow_ms else __("none is slow")

@@ -1,12 +1,11 @@
 """Security headers: policies by path, what they would send, and the usual ones in one click."""
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final
 
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
-from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -20,10 +19,11 @@ from django.utils.translation import ngettext
 
 from pulse.admin import csp
 from pulse.admin.base import PolicyAdmin
-from pulse.admin.columns import StateFilter
+from pulse.admin.columns import StateFilter, column
 from pulse.admin.confirmations import confirm
 from pulse.admin.errands import actor_of, carry_out, errand_of, problems_of
 from pulse.admin.forms import PolicyForm
+from pulse.admin.stock import IS_UNFOLD, Textarea
 from pulse.admin.tiers import NOTES
 from pulse.core.csp import REPORT_ONLY, loads_own_files, unknown_directives
 from pulse.core.headers import HSTS_STAGES, HeaderRule, misspelt, parse_headers, write_headers
@@ -31,13 +31,20 @@ from pulse.exceptions import InvalidDocument, InvalidHeader
 from pulse.policies import document, headers
 from pulse.policies.edge import HeaderPolicy
 
+#: The stages of HSTS as people say them.
+STAGES: Final[Mapping[str, Any]] = {
+    "5m": _("5 minutes"),
+    "1d": _("a day"),
+    "1w": _("a week"),
+    "30d": _("30 days"),
+}
 WHEN: Any = (_("When and how"), {"fields": ("mode", "percent", "starts_at", "ends_at")})
 
 
 class HeadersField(forms.CharField):
     """Headers as people write them, one to a line."""
 
-    widget = AdminTextareaWidget
+    widget = Textarea
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(required=False, strip=False, **kwargs)
@@ -67,7 +74,7 @@ class HeaderPolicyForm(PolicyForm):
         label=_("Headers"),
         help_text=_(
             "One to a line: “Referrer-Policy: same-origin” beside or instead of the preset's; "
-            "“-Referrer-Policy” removes a header from the answer, whoever set it."
+            "“Referrer-Policy:” with nothing behind it removes a header, whoever set it."
         ),
     )
 
@@ -89,6 +96,10 @@ class HeaderPolicyForm(PolicyForm):
             )
         if "csp_report_only" in self.fields and not headers.collector():
             self._note("csp_report_only", _("Nothing collects the reports: mount pulse.urls."))
+        if "hsts_stage" in self.fields:
+            field: Any = self.fields["hsts_stage"]
+            stages = [(stage, STAGES[stage]) for stage in HSTS_STAGES]
+            field.choices = [("", _("as the header says")), *stages]
         if "hsts_stage" in self.fields and settings.DEBUG:
             self._note("hsts_stage", _("Not sent while DEBUG is on."))
 
@@ -238,7 +249,7 @@ class HeaderPolicyAdmin(PolicyAdmin):
         if not self.has_add_permission(request):
             raise PermissionDenied
         existing = dict(HeaderPolicy.objects.values_list("name", "path"))
-        items = headers.usual(existing, self._admin_path())
+        items = headers.usual(existing, self._admin_path(), admin_evaluates=IS_UNFOLD)
         wanted = {"version": 1, headers.KIND: items}
         changes: Any = []
         problems = []
@@ -260,9 +271,9 @@ class HeaderPolicyAdmin(PolicyAdmin):
             ),
             title=__("Add the usual policies"),
             lead=__(
-                "The admin, the API and pulse's own pages get strict headers at once. The rest of "
-                "the site gets a Content-Security-Policy that only reports. Browsers are held to "
-                "HTTPS for 5 minutes, until you are sure."
+                "What is known to work with strict headers gets them at once: the API and pulse's "
+                "own pages, and Django's own admin. Elsewhere the Content-Security-Policy only "
+                "reports. Browsers are held to HTTPS for 5 minutes, until you are sure."
             ),
             button=__("Yes, add them"),
             back=self._address("changelist"),
@@ -280,7 +291,7 @@ class HeaderPolicyAdmin(PolicyAdmin):
         """Let browsers only report it."""
         csp.switch(self, request, list(queryset), report_only=True)
 
-    @admin.display(description=_("CSP"), ordering="csp_report_only")
+    @column(_("CSP"), ordering="csp_report_only")
     def csp_column(self, row: HeaderPolicy) -> SafeString:
         """Say whether the policy blocks, or only reports."""
         try:

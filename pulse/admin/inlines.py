@@ -9,6 +9,7 @@ from django.forms import BaseInlineFormSet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from pulse.admin.columns import limit_words
@@ -33,6 +34,7 @@ class LimitForm(ModelForm):
         for name in LIMIT_FIELDS:  # The script finds them by it.
             if name in self.fields:
                 self.fields[name].widget.attrs["data-pulse"] = name
+                _name(self.fields[name])
         if "rate" in self.fields:
             self.fields["rate"].widget.attrs |= {"placeholder": "10/s", "spellcheck": "false"}
 
@@ -46,6 +48,12 @@ class LimitFormSet(FormSetBase):
             # What was replaced meanwhile has other ids; the input is for the rows of today.
             data = _realigned(data, prefix, list(instance.limits.values_list("pk", flat=True)))
         super().__init__(data, *args, **kwargs)
+
+    def add_fields(self, form: Any, index: int | None) -> None:
+        """Name the mark for deletion, which the table's heading names to eyes alone."""
+        super().add_fields(form, index)
+        if "DELETE" in form.fields:
+            _name(form.fields["DELETE"])
 
     def clean(self) -> None:
         """Refuse what no request, or every request, would meet."""
@@ -105,6 +113,11 @@ class OwnLimitInline(LimitInline):
     def get_extra(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> int:
         """Offer a first row to a new rule."""
         return 1 if obj is None else 0
+
+
+def _name(field: forms.Field) -> None:
+    """Give a field in a row the name that only its column has."""
+    field.widget.attrs["aria-label"] = capfirst(str(field.label))
 
 
 def _realigned(data: Any, prefix: str, existing: list[int]) -> Any:

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as __
 from django.utils.translation import gettext_lazy as _
 
 from pulse.admin.base import RecordedAdmin
+from pulse.admin.columns import NONE, column
 from pulse.admin.confirmations import confirm
 from pulse.admin.differences import differences
 from pulse.admin.errands import (
@@ -45,8 +46,8 @@ class PolicyRevisionAdmin(RecordedAdmin):
         "number_column",
         "created_at",
         "actor_column",
-        "source",
-        "reason",
+        "source_column",
+        "reason_column",
         "changes_column",
     )
     list_display_links: Any = ("number_column",)
@@ -183,7 +184,17 @@ class PolicyRevisionAdmin(RecordedAdmin):
         """Say who made it."""
         return f"{revision.actor_name or '-'} ({revision.actor_type})"
 
-    @admin.display(description=_("changes"))
+    @column(_("source"), ordering="source")
+    def source_column(self, revision: PolicyRevision) -> str:
+        """Say by which road it came."""
+        return revision.source
+
+    @column(_("reason"), ordering="reason")
+    def reason_column(self, revision: PolicyRevision) -> str:
+        """Say why it was made."""
+        return revision.reason or NONE
+
+    @column(_("changes"))
     def changes_column(self, revision: PolicyRevision) -> int:
         """Count what it changed."""
         return len(revision.changes)

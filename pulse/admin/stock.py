@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.apps import apps
 from django.contrib import admin
-from django.contrib.admin.widgets import AdminTextInputWidget
+from django.contrib.admin.widgets import AdminTextareaWidget, AdminTextInputWidget
 
 IS_UNFOLD: Final = apps.is_installed("unfold")
 
@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
     TabularInline = admin.TabularInline[Any, Any]
     TextInput = AdminTextInputWidget
+    Textarea = AdminTextareaWidget
 elif IS_UNFOLD:
     from unfold.admin import ModelAdmin, TabularInline
+    from unfold.widgets import UnfoldAdminTextareaWidget as Textarea
     from unfold.widgets import UnfoldAdminTextInputWidget as TextInput
 else:
     ModelAdmin, TabularInline = admin.ModelAdmin, admin.TabularInline
-    TextInput = AdminTextInputWidget
+    TextInput, Textarea = AdminTextInputWidget, AdminTextareaWidget
 
-__all__ = ["IS_UNFOLD", "ModelAdmin", "TabularInline", "TextInput"]
+__all__ = ["IS_UNFOLD", "ModelAdmin", "TabularInline", "TextInput", "Textarea"]

@@ -23,11 +23,12 @@ def everything_to_shadow(own: Any, request: HttpRequest) -> HttpResponseBase:
     ]
     if not all(allowed):
         raise PermissionDenied
-    counts = {
-        str(model._meta.verbose_name_plural): count
-        for model, count in switches.enforced_rules().items()
-    }
-    told = ", ".join(f"{count} {name}" for name, count in counts.items())
+    counts = switches.enforced_rules()
+    told = ", ".join(
+        f"{count} {model._meta.verbose_name if count == 1 else model._meta.verbose_name_plural}"
+        for model, count in counts.items()
+        if count
+    )
     site = own.admin_site.name
     return confirm(
         own,

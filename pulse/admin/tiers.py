@@ -10,7 +10,7 @@ from django.utils.translation import gettext as __
 from django.utils.translation import gettext_lazy as _
 
 from pulse.admin.base import PolicyAdmin
-from pulse.admin.columns import LimitColumns, StateFilter
+from pulse.admin.columns import LimitColumns, StateFilter, column
 from pulse.admin.inlines import TierLimitInline
 from pulse.policies.models import RateTier, TierAssignment
 
@@ -66,8 +66,8 @@ class TierAssignmentAdmin(PolicyAdmin):
     choose: ClassVar[Any] = ("user", "group", "tier")
     list_display: Any = (
         "who_column",
-        "tier",
-        "priority",
+        "tier_column",
+        "priority_column",
         "mode_column",
         "words_column",
         "updated_column",
@@ -95,3 +95,13 @@ class TierAssignmentAdmin(PolicyAdmin):
     def who_column(self, row: TierAssignment) -> str:
         """Name who is given the tier."""
         return row.who
+
+    @column(_("tier"), ordering="tier")
+    def tier_column(self, row: TierAssignment) -> RateTier:
+        """Name the tier."""
+        return row.tier
+
+    @column(_("priority"), ordering="priority")
+    def priority_column(self, row: TierAssignment) -> int:
+        """Tell the priority."""
+        return row.priority

@@ -28,7 +28,7 @@ class Finding:
 
 
 # Numbers: 1 PULSE, 10 middleware, 20 cache, 30 databases, 40 policies, 50 host, 60 deployment,
-# 70 CORS, 80 headers, 90 bodies, 100 access, 110 what goes out.
+# 70 CORS, 80 headers, 90 bodies, 100 access, 110 what goes out, 120 probes.
 FINDINGS: Final = (
     Finding(
         "E001",
@@ -64,6 +64,11 @@ FINDINGS: Final = (
         "E007",
         'PULSE["CLIENT_IDENTITY"] names a source that pulse does not know: %(source)s.%(close)s',
         'Each source is "user", "address" or "header:NAME", such as "header:X-Track-ID".',
+    ),
+    Finding(
+        "E008",
+        'PULSE["%(key)s"] has no text as its key %(number)s, so none of them is in force.',
+        'Write each key as a text: PULSE = {"%(key)s": ["a long random text"]}.',
     ),
     Finding(
         "W001",
@@ -188,6 +193,12 @@ FINDINGS: Final = (
         "by X-Forwarded-For, and no limit by address holds.",
         "Name the networks of your own proxies alone, such as 10.0.0.0/8, in the admin or by "
         "pulse_apply.",
+    ),
+    Finding(
+        "E041",
+        "No policy can be made of %(place)s: %(reason)s It was written past every check, and "
+        "keeps every other edit from being published.",
+        "Mend or delete it where it was written, or in the admin.",
     ),
     Finding(
         "W040",
@@ -363,6 +374,12 @@ FINDINGS: Final = (
         "endpoints that need more have it by their endpoint limits.",
     ),
     Finding(
+        "W092",
+        "The endpoint limits %(names)s are for the same requests, %(place)s, and each sets a "
+        '%(field)s: that of "%(name)s" alone holds.',
+        "Set it in one of them, or let one match more closely: by route, or for some methods.",
+    ),
+    Finding(
         "W100",
         "The access rule %(network)s refuses every client with an IPv%(family)d address, and no "
         "rule lets one in.",
@@ -393,6 +410,42 @@ FINDINGS: Final = (
         'PULSE["OUTBOUND_NETWORK"] is "%(path)s": probes and webhooks reach what a test put in '
         "the place of the network.",
         'Remove "OUTBOUND_NETWORK" from PULSE.',
+    ),
+    Finding(
+        "E120",
+        'PULSE["PROBE_BASE_URL"] cannot be called: %(problem)s.',
+        'Write where probes reach this site: PULSE = {"PROBE_BASE_URL": "http://127.0.0.1:8000"}.',
+    ),
+    Finding(
+        "E121",
+        'PULSE["PROBE_OPENAPI"] is "%(path)s", which cannot be imported: %(error)s',
+        'Name a function that returns the OpenAPI document, or remove "PROBE_OPENAPI" from PULSE.',
+    ),
+    Finding(
+        "W120",
+        "Of this site %(names)s would be probed, and its own address is not known: nothing is "
+        "sent.",
+        'Write PULSE = {"PROBE_BASE_URL": "http://127.0.0.1:8000"}, with the address at which a '
+        "worker reaches it.",
+    ),
+    Finding(
+        "W121",
+        "%(name)s cannot be probed: %(problem)s",
+        "Mend it in the admin or by pulse_apply: its target, or the schedule that names it.",
+    ),
+    Finding(
+        "W122",
+        "The schedules %(names)s are in force, and nobody runs them: Celery's beat has no "
+        "pulse.tick.",
+        "Write CELERY_BEAT_SCHEDULE = {**pulse.schedules.beat_schedule(), ...} and start a worker "
+        "and beat; or run manage.py pulse_worker, and silence this.",
+    ),
+    Finding(
+        "W123",
+        "The secret header %(header)s of the probe target %(target)s was encrypted with a key that "
+        "is gone: its probes fail.",
+        "Write its value again in the admin, or put the old key at the end of "
+        'PULSE["SECRET_KEYS"] (without them: of SECRET_KEY_FALLBACKS).',
     ),
     Finding(
         "W099",

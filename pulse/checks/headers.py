@@ -11,7 +11,7 @@ from pulse.checks.findings import found, one_of
 from pulse.core.csp import loads_own_files
 from pulse.core.document import Document, Item
 from pulse.core.headers import HSTS, HeaderRule, Preset
-from pulse.policies import headers
+from pulse.policies import django_headers, headers
 
 
 def check_headers(document: Document) -> Iterator[CheckMessage]:
@@ -22,7 +22,8 @@ def check_headers(document: Document) -> Iterator[CheckMessage]:
         if item.get("preset") == Preset.LEGACY:
             yield found("W080", name=rule.name)
         value = "" if rule.force else _hsts(rule)
-        if value and settings.SECURE_HSTS_SECONDS and value != _hsts_of_django():
+        first = django_headers.given(secure=True).get(HSTS.lower())
+        if value and first is not None and value != first.value:
             yield found("W081", name=rule.name, value=value, other=settings.SECURE_HSTS_SECONDS)
         if rule.reports and not headers.collector():
             yield found("W084", name=rule.name)
@@ -70,12 +71,3 @@ def _check_admin(items: Sequence[Item]) -> Iterator[CheckMessage]:
 def _hsts(rule: HeaderRule) -> str:
     sent = rule.sent(secure=True).get(HSTS.lower())
     return sent.value if sent else ""
-
-
-def _hsts_of_django() -> str:
-    parts = [f"max-age={settings.SECURE_HSTS_SECONDS}"]
-    if settings.SECURE_HSTS_INCLUDE_SUBDOMAINS:
-        parts.append("includeSubDomains")
-    if settings.SECURE_HSTS_PRELOAD:
-        parts.append("preload")
-    return "; ".join(parts)

@@ -5,23 +5,28 @@ Asks the database, so only where ``check --database`` or ``migrate`` allows it.
 
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses
+from itertools import islice
 from typing import Any, Final
 
 from django.conf import settings
 from django.core.checks import CheckMessage
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, connections, transaction
 
 from pulse.checks.access import check_access
 from pulse.checks.cors import check_deployed_rules, check_rules
+from pulse.checks.endpoints import check_endpoints
 from pulse.checks.findings import found, one_of
 from pulse.checks.headers import check_deployed_headers, check_headers
+from pulse.checks.probes import check_probes, check_secrets
 from pulse.core.document import Document, Item
 from pulse.core.networks import Network, parse_network
 from pulse.core.snapshot import TIERS, Mode
 from pulse.exceptions import InvalidNetwork
-from pulse.policies import publisher
+from pulse.policies import proof, publisher
 from pulse.policies.models import PolicyRevision
 
+#: Of rows that make no policy, this many are told of.
+MAX_FAULTS: Final = 20
 #: The shortest prefix of a public network that a provider of proxies still publishes as one.
 LEAST_PREFIX: Final = {4: 12, 6: 24}
 #: Networks whose addresses nobody has on the Internet (RFC 1918, 6598, 3927, 1122; 4193, 4291).
@@ -39,12 +44,16 @@ def check_policy(databases: frozenset[str]) -> Iterator[CheckMessage]:
     alias = publisher.database()
     if alias not in databases:
         return
+    yield from _check_rows(alias)
     document = _published(alias)
     yield from _check_proxies(document)
     yield from _check_default_tier(document)
     yield from check_headers(document)
     yield from check_rules(document)
     yield from check_access(document)
+    yield from check_endpoints(document)
+    yield from check_probes(document)
+    yield from check_secrets(alias)
 
 
 def check_deployed_policy(databases: frozenset[str]) -> Iterator[CheckMessage]:
@@ -61,11 +70,28 @@ def _published(alias: str) -> Document:
     """Read the newest revision; the empty document where none can be read. Two queries."""
     try:
         # Asking a table that is not there would break a transaction that is open around us.
-        if PolicyRevision._meta.db_table not in connections[alias].introspection.table_names():
-            return {}
-        return publisher.newest_document(alias)
+        return publisher.newest_document(alias) if _has_tables(alias) else {}
     except DatabaseError:
         return {}
+
+
+def _has_tables(alias: str) -> bool:
+    return PolicyRevision._meta.db_table in connections[alias].introspection.table_names()
+
+
+def _check_rows(alias: str) -> Iterator[CheckMessage]:
+    """Look whether the rows could be published, whatever is."""
+    try:
+        if not _has_tables(alias):
+            return
+        # Before a migration a column may be missing; to ask for it would break a transaction.
+        with transaction.atomic(using=alias):
+            faults = list(islice(proof.faults(alias), MAX_FAULTS))
+    except DatabaseError:
+        return
+    for fault in faults:
+        reason = fault.reason if fault.reason.endswith(".") else f"{fault.reason}."
+        yield found("E041", place=fault.place, reason=reason)
 
 
 def _check_proxies(document: Document) -> Iterator[CheckMessage]:

@@ -16,6 +16,7 @@ from pulse.checks import (
     middleware,
     outbound,
     policies,
+    probes,
     values,
 )
 from pulse.checks.findings import found
@@ -38,6 +39,7 @@ ALWAYS: Final[tuple[tuple[Check, str], ...]] = (
     (host.check_time_zone, TAG),
     (host.check_templates, Tags.templates),
     (host.check_refused_cookies, Tags.security),
+    (probes.check_addresses, TAG),
     (outbound.check_network, TAG),
 )
 DEPLOYED: Final[tuple[tuple[Check, str], ...]] = (

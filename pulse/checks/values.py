@@ -13,8 +13,13 @@ from pulse.core.clients import HEADER_SOURCE
 from pulse.policies.validators import HEADER_NAME
 
 FLAGS: Final = ("ENABLED", "DETAILED_ERRORS", "CORS", "ACCESS_LOG")
-TEXTS: Final = {"CACHE": "default", "OUTBOUND_NETWORK": ""}
-LISTS: Final = ("CLIENT_IDENTITY",)
+TEXTS: Final = {
+    "CACHE": "default",
+    "OUTBOUND_NETWORK": "",
+    "PROBE_BASE_URL": "http://127.0.0.1:8000",
+    "PROBE_OPENAPI": "project.api.openapi",
+}
+LISTS: Final = ("CLIENT_IDENTITY", "SECRET_KEYS")
 
 
 def check_values() -> Iterator[CheckMessage]:
@@ -34,8 +39,10 @@ def check_values() -> Iterator[CheckMessage]:
             yield from _check_number(key, value, NUMBERS[key])
         elif key in CHOICES:
             yield from _check_choice(key, value, CHOICES[key])
-        elif key in LISTS:
+        elif key == "CLIENT_IDENTITY":
             yield from _check_identity(key, value)
+        elif key == "SECRET_KEYS":
+            yield from _check_keys(key, value)
 
 
 def _unknown(key: object) -> CheckMessage:
@@ -108,6 +115,16 @@ def _check_identity(key: str, value: Any) -> Iterator[CheckMessage]:
     if late:
         corrected = [*(source for source in unique if source != "address"), "address"]
         yield found("W001", sources=one_of(late), corrected=_listed(corrected))
+
+
+def _check_keys(key: str, value: Any) -> Iterator[CheckMessage]:
+    if not isinstance(value, list | tuple):
+        yield _wrong_type(key, value, "a list", '["a long random text"]')
+        return
+    for place, text in enumerate(value):
+        if not isinstance(text, str) or not text:
+            # Of a key nothing is told, not even where it is wrong.
+            yield found("E008", key=key, number=place + 1)
 
 
 def _is_source(source: Any) -> bool:

@@ -1,4 +1,4 @@
-"""How large a body and how long an answer may be, for each endpoint."""
+"""How large a body and how long an answer may be, and what is slow, for each endpoint."""
 
 import math
 import re
@@ -14,6 +14,9 @@ from pulse.exceptions import InvalidSize
 #: No endpoint takes more, or longer: a terabyte, a day.
 MAX_BODY_BYTES: Final = 2**40
 MAX_TIMEOUT_S: Final = 86_400
+MAX_SLOW_MS: Final = 1000 * MAX_TIMEOUT_S
+#: What an endpoint limit may say once of a request.
+FIELDS: Final = ("max_body_bytes", "timeout_s", "slow_ms")
 #: Longer lengths than any body has are no numbers of bytes.
 MAX_DIGITS: Final = 18
 #: Where an ASGI scope holds what ``pulse.asgi.limit_bodies`` saw of the body.
@@ -21,6 +24,8 @@ ARRIVAL: Final = "pulse.body"
 #: What refuses where no endpoint limit does, as it is counted and logged.
 SITE: Final = "site:max_body_bytes"
 LENGTH: Final = "site:content_length"
+#: What says what is slow where none does.
+SLOW: Final = "site:slow_request_ms"
 
 #: What people write for a number of bytes, and the largest first what they are shown.
 UNITS: Final = {"GB": 2**30, "MB": 2**20, "KB": 2**10}
@@ -40,12 +45,14 @@ class Arrival:
     Attributes:
         cut_at: The most that would have been taken of the body that was cut off, in bytes; None
             for a body that is whole.
+        cut_by: What says so.
     """
 
-    __slots__ = ("cut_at",)
+    __slots__ = ("cut_at", "cut_by")
 
     def __init__(self) -> None:
         self.cut_at: int | None = None
+        self.cut_by = SITE
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +60,7 @@ class Bound:
     """The single-valued fields of one endpoint limit.
 
     Attributes:
+        slow_ms: An answer that takes longer is logged as slow; 0 for none.
         enforced: Not in shadow.
         percent: The share of clients for whom it is enforced; for the others it is in shadow.
         rule: Its name where it is counted and logged.
@@ -61,6 +69,7 @@ class Bound:
     name: str
     max_body_bytes: int | None = None
     timeout_s: float | None = None
+    slow_ms: int | None = None
     enforced: bool = True
     percent: int = 100
     rule: str = field(init=False)
@@ -87,12 +96,14 @@ class Effective(NamedTuple):
         timeout: Says how long the answer may take.
         body_shadows: Would say so in its place, if they were enforced.
         timeout_shadows: Likewise.
+        slow: Says from when on an answer is slow. In shadow it says nothing.
     """
 
     body: Bound | None = None
     timeout: Bound | None = None
     body_shadows: tuple[Bound, ...] = ()
     timeout_shadows: tuple[Bound, ...] = ()
+    slow: Bound | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +112,14 @@ class Bounds:
 
     Attributes:
         largest_body: The most bytes that any endpoint takes; 0 where none says.
+        smallest_body: The fewest that any takes as its most; None where none says.
         has_timeouts: Some endpoint has a time limit that is enforced.
         is_empty: No endpoint has a bound, not in shadow either.
     """
 
     endpoints: EndpointIndex[Bound] = field(default_factory=EndpointIndex)
     largest_body: int = 0
+    smallest_body: int | None = None
     has_timeouts: bool = False
     is_empty: bool = True
     _same_for_all: dict[tuple[Bound, ...], Effective] = field(default_factory=dict, compare=False)
@@ -130,7 +143,10 @@ class Bounds:
         times = [bound for bound in found if bound.timeout_s is not None]
         body, body_shadows = _first_acting(bodies, client, secret)
         timeout, timeout_shadows = _first_acting(times, client, secret)
-        effective = Effective(body, timeout, body_shadows, timeout_shadows)
+        slow, _ = _first_acting(
+            [bound for bound in found if bound.slow_ms is not None], client, secret
+        )
+        effective = Effective(body, timeout, body_shadows, timeout_shadows, slow)
         # As many as the policy has ways to overlap; the request chooses among them.
         if len(self._same_for_all) < MAX_REMEMBERED and not any(b.is_shared for b in found):
             self._same_for_all[found] = effective
@@ -141,19 +157,17 @@ def bounds_of(items: Iterable[Item]) -> Bounds:
     """Compile the bounds of the endpoint limits that are in force.
 
     Raises:
-        ValueError: A time limit is no number of seconds.
+        ValueError: A time is no number.
     """
-    named = [
-        item
-        for item in items
-        if item.get("max_body_bytes") is not None or item.get("timeout_s") is not None
-    ]
+    named = [item for item in items if any(item.get(name) is not None for name in FIELDS)]
     # Within one route, name, view or prefix the index keeps this order.
     pairs = [_bound(item) for item in sorted(named, key=lambda item: not item["methods"])]
     acting = [bound for _, bound in pairs if bound.enforced and bound.percent]
+    bodies = [bound.max_body_bytes for bound in acting if bound.max_body_bytes is not None]
     return Bounds(
         endpoints=EndpointIndex(pairs),
-        largest_body=max((bound.max_body_bytes or 0 for bound in acting), default=0),
+        largest_body=max(bodies, default=0),
+        smallest_body=min(bodies, default=None),
         has_timeouts=any(bound.timeout_s is not None for bound in acting),
         is_empty=not pairs,
     )
@@ -212,6 +226,7 @@ def _bound(item: Item) -> tuple[Matcher, Bound]:
     timeout_s = item.get("timeout_s")
     if timeout_s is not None and not math.isfinite(timeout_s):
         raise ValueError(f"{item['name']}: {timeout_s} is no number of seconds")
+    slow_ms = item.get("slow_ms")
     matcher = Matcher(
         route=item.get("route"),
         url_name=item.get("url_name"),
@@ -223,6 +238,7 @@ def _bound(item: Item) -> tuple[Matcher, Bound]:
         item["name"],
         item.get("max_body_bytes"),
         timeout_s,
+        None if slow_ms is None else int(slow_ms),
         # Mode.ENFORCE, whose module knows this one.
         enforced=item["mode"] == "enforce",
         percent=item["percent"],

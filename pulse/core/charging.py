@@ -4,7 +4,7 @@ Enforcement and ``pulse_explain`` run this one code, so an explanation cannot di
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pulse.core.claims import Claim
 from pulse.core.clients import (
@@ -17,8 +17,12 @@ from pulse.core.clients import (
     identify,
     in_percent,
 )
+from pulse.core.cors import ASKED_METHOD
 from pulse.core.endpoints import Match
 from pulse.core.snapshot import Assignment, Mode, Rule, Snapshot
+
+#: Stands between a rule and a client in the key under which preflights are counted.
+PREFLIGHT: Final = "preflight:"
 
 
 class Facts(NamedTuple):
@@ -42,6 +46,15 @@ class Facts(NamedTuple):
     sources: Sequence[str]
     secret: bytes
     user: User | None = None
+
+    @property
+    def is_preflight(self) -> bool:
+        """Whether a browser asks by it what a script may do, as far as anybody can tell."""
+        return (
+            self.method == "OPTIONS"
+            and self.header("Origin") is not None
+            and self.header(ASKED_METHOD) is not None
+        )
 
 
 class Charge(NamedTuple):
@@ -74,7 +87,9 @@ def charges(snapshot: Snapshot, facts: Facts) -> list[Charge]:
     """Return every claim of a request that is not exempt: its tier, then its endpoint limits.
 
     All claims have different keys. An identity that is not verified is also charged to its
-    address, so that inventing identities buys at most the ceiling.
+    address, so that inventing identities buys at most the ceiling. A preflight has the same
+    limits and keys of its own: it takes nothing from the request that follows it, and who
+    invents preflights is refused as anybody.
     """
     client = identify(
         facts.sources,
@@ -92,6 +107,8 @@ def charges(snapshot: Snapshot, facts: Facts) -> list[Charge]:
             _charge(found, tier, client, facts, why, enforced=enforced)
     for rule in rules:
         _charge(found, rule, client, facts, "matches the request")
+    if facts.method == "OPTIONS" and facts.is_preflight:
+        return [_apart(charge) for charge in found]
     return found
 
 
@@ -166,6 +183,14 @@ def _charge(
         ceiling = Claim(key, rule.ceiling, enforced, rule.on_store_error)
         why = "address of an unverified client"
         found.append(Charge(rule, ceiling, "ip", ceiling=True, why=why))
+
+
+def _apart(charge: Charge) -> Charge:
+    prefix = charge.rule.prefix
+    key = charge.claim.key.replace(prefix, prefix + PREFLIGHT, 1)
+    return charge._replace(
+        claim=charge.claim._replace(key=key), why=f"{charge.why}; preflights count apart"
+    )
 
 
 def _acts(rule: Rule, facts: Facts) -> bool:

@@ -36,6 +36,7 @@ ALLOW_HEADERS: Final = "Access-Control-Allow-Headers"
 ALLOW_PRIVATE_NETWORK: Final = "Access-Control-Allow-Private-Network"
 EXPOSE_HEADERS: Final = "Access-Control-Expose-Headers"
 MAX_AGE: Final = "Access-Control-Max-Age"
+ASKED_METHOD: Final = "Access-Control-Request-Method"
 
 TOKEN_CHARACTERS: Final = frozenset(
     "!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

@@ -49,7 +49,9 @@ class PolicyCommand(BaseCommand):
         self.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
     def print_applied(self, applied: Applied, form: str) -> None:
-        """Print what applying a document did, or would do."""
+        """Print what applying a document did, or would do; warnings go to standard error."""
+        for warning in applied.warnings:
+            self.stderr.write(self.style.WARNING(warning))
         if form == "json":
             self.print_json(applied.as_dict())
             return

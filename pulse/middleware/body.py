@@ -11,9 +11,10 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 
 from pulse.conf import conf
-from pulse.core.bounds import ARRIVAL, LENGTH, SITE, parse_length
+from pulse.core.bounds import ARRIVAL, LENGTH, SITE, Arrival, parse_length
+from pulse.envelope import JSON
 from pulse.middleware.context import Context
-from pulse.middleware.responses import JSON, Refusal, refuse
+from pulse.middleware.responses import Refusal, refuse
 from pulse.policies import texts
 from pulse.policies.routes import match_of
 from pulse.store import buckets
@@ -34,8 +35,8 @@ def judge(request: HttpRequest, context: Context) -> HttpResponse | None:
     if scope is None:
         if not declared:  # WSGI servers say "" for none, too.
             return _length_required(request) if CODING in request.META else None
-    elif (limit := _cut_at(scope)) is not None:
-        return _closing(request, _too_large(request, limit, SITE))
+    elif (cut := _cut(scope)) is not None:
+        return _closing(request, _too_large(request, *cut))
     size = _measure(request, declared)
     if size is None:
         status = HTTPStatus.BAD_REQUEST
@@ -75,10 +76,10 @@ def judge_endpoint(request: HttpRequest, context: Context) -> HttpResponse | Non
 def refuse_cut(request: HttpRequest) -> HttpResponse | None:
     """Refuse a body that was cut off, where what should have done so failed: no view has half."""
     scope = _scope(request)
-    limit = None if scope is None else _cut_at(scope)
-    if limit is None:
+    cut = None if scope is None else _cut(scope)
+    if cut is None:
         return None
-    answer = json.dumps({"detail": texts.body_too_large(limit)})
+    answer = json.dumps({"detail": texts.body_too_large(cut[0])})
     response = HttpResponse(answer, JSON, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     response.headers["Content-Length"] = str(len(response.content))
     return _closing(request, response)
@@ -154,10 +155,12 @@ def _scope(request: HttpRequest) -> dict[str, Any] | None:
     return scope if isinstance(scope, dict) else None
 
 
-def _cut_at(scope: dict[str, Any]) -> int | None:
-    arrival = scope.get(ARRIVAL)
-    limit: int | None = None if arrival is None else arrival.cut_at
-    return limit
+def _cut(scope: dict[str, Any]) -> tuple[int, str] | None:
+    """Return at which size a body was cut off, and by what; None for one that is whole."""
+    arrival: Arrival | None = scope.get(ARRIVAL)
+    if arrival is None or arrival.cut_at is None:
+        return None
+    return arrival.cut_at, arrival.cut_by
 
 
 def _length_required(request: HttpRequest) -> HttpResponse:

@@ -57,6 +57,8 @@ def end(request: HttpRequest, context: Context, response: HttpResponseBase) -> N
     put(response, "X-Request-ID", context.request_id)
     taken_ms = (time.perf_counter() - context.started) * 1000
     slow_ms = conf.SLOW_REQUEST_MS
+    if context.bounds is not None and context.bounds.slow is not None:
+        slow_ms = context.bounds.slow.slow_ms or 0
     if slow_ms and taken_ms > slow_ms:
         say(
             logger,

@@ -1,27 +1,24 @@
-"""The one form of what goes wrong, negotiated; and the one way in which pulse refuses."""
+"""The one way in which pulse refuses, and what is put into an answer."""
 
 import contextlib
-import http.client
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
-from django.template import TemplateDoesNotExist
-from django.template.loader import render_to_string
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import resolve
+from django.utils.cache import patch_vary_headers
 
-from pulse.conf import conf
+from pulse.envelope import answer, write
 from pulse.logging import say
 from pulse.middleware.context import method_of, route_of
+from pulse.policies.texts import method_not_allowed
 
 logger = logging.getLogger(__name__)
 
-JSON: Final = "application/json"
-HTML: Final = "text/html"
-PROBLEM: Final = "application/problem+json"
+#: Methods whose errors say nothing but their status and headers.
+BODILESS: Final = frozenset({"HEAD", "OPTIONS"})
 #: Header fields that say something of the content they came with, or where else it is.
 DESCRIBING: Final = frozenset(
     {
@@ -39,8 +36,6 @@ DESCRIBING: Final = frozenset(
         "repr-digest",
     }
 )
-#: The longest ``Accept`` worth reading; those of browsers have some 150 characters.
-MAX_ACCEPT: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +94,21 @@ def refuse(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     return response
 
 
+def say_method_not_allowed(request: HttpRequest, response: HttpResponseBase) -> None:
+    """Say in words what a view says by its status alone, as Django's own 405 does.
+
+    Its headers stay, ``Allow`` above all. HEAD has no body to be told in, and that of OPTIONS
+    nobody reads.
+    """
+    if request.method in BODILESS or not isinstance(response, HttpResponse) or response.content:
+        return
+    told = answer(request, HTTPStatus.METHOD_NOT_ALLOWED, method_not_allowed())
+    response.content = told.content
+    response.headers["Content-Type"] = told.headers["Content-Type"]
+    response.headers["Content-Length"] = str(len(told.content))
+    patch_vary_headers(response, ("Accept",))
+
+
 def fields_of(response: HttpResponseBase) -> dict[str, tuple[str, str]]:
     """Return an answer's header fields, name and value by the name in small letters.
 
@@ -128,83 +138,3 @@ def put_over(response: HttpResponseBase, refusal: HttpResponse) -> HttpResponse:
     # tells that the request is over, which is told once.
     refusal._resource_closers += response._resource_closers  # type: ignore[attr-defined]
     return refusal
-
-
-def write(
-    request: HttpRequest,
-    status: HTTPStatus,
-    code: str,
-    body: dict[str, Any],
-    pages: Sequence[str],
-    *,
-    page_request: HttpRequest | None = None,
-    **context: Any,
-) -> HttpResponse:
-    """Write an error in the form that the client prefers.
-
-    Args:
-        request: What went wrong is told in answer to it.
-        status: The answer's.
-        code: The problem's name.
-        body: The members of the answer, with at least ``detail`` and ``request_id``.
-        pages: Templates for browsers, of which the first that is found is rendered.
-        page_request: For context processors; None keeps them out of it.
-        **context: What the templates are given beside ``body`` and ``title``.
-    """
-    preferred = preferred_type(request)
-    if preferred == HTML:
-        # The detail may say how long to wait; a page says it once.
-        context |= {"title": status.phrase, "detailed": conf.DETAILED_ERRORS, **body}
-        page = _page(pages, context, page_request)
-        if page is not None:
-            return HttpResponse(page, status=status)
-    if preferred == PROBLEM:
-        return JsonResponse(problem(status, code, body), status=status, content_type=PROBLEM)
-    return JsonResponse(body, status=status)
-
-
-def problem(
-    status: int, code: str, body: dict[str, Any], title: str | None = None
-) -> dict[str, Any]:
-    """Make the members of a problem of those of an answer (RFC 9457).
-
-    Args:
-        status: The answer's.
-        code: The problem's name.
-        body: The members of the answer in plain JSON.
-        title: What all problems of the name are; by default the status in words.
-    """
-    own = {
-        "type": f"urn:pulse:{code}",
-        "title": title or http.client.responses.get(status, "Error"),
-        "status": int(status),
-        "code": code,
-    }
-    return own | body
-
-
-def preferred_type(request: HttpRequest) -> str | None:
-    """Return which of the three forms a client prefers, None for none of them."""
-    if len(request.META.get("HTTP_ACCEPT", "")) > MAX_ACCEPT:
-        return None
-    # What the parsers of Django and Python raise on a broken Accept is anybody's guess
-    # (ValueError and TypeError so far), and must not spare the client its refusal.
-    with contextlib.suppress(Exception):
-        return request.get_preferred_type([JSON, HTML, PROBLEM])
-    return None
-
-
-def _page(names: Sequence[str], context: dict[str, Any], request: HttpRequest | None) -> str | None:
-    """Render a page for people; None where the host's own template fails."""
-    try:
-        return render_to_string(names, context, request)
-    except TemplateDoesNotExist:
-        say(logger, logging.WARNING, "No template for errors: is APP_DIRS on? Answering in JSON")
-    except Exception:  # noqa: BLE001 - a template may raise anything
-        say(
-            logger,
-            logging.ERROR,
-            "The template for errors failed; answering in JSON",
-            exc_info=True,
-        )
-    return None

@@ -23,7 +23,7 @@ from pulse.middleware.context import (
 from pulse.middleware.cors import Cors
 from pulse.middleware.errands import Errand, Steps, errand, run, run_async
 from pulse.middleware.observe import swallow
-from pulse.middleware.responses import put_over
+from pulse.middleware.responses import put_over, say_method_not_allowed
 from pulse.policies import current
 from pulse.store import heartbeat
 
@@ -158,6 +158,11 @@ class PulseMiddleware:
                 response = put_over(response, context.refused)
             except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
                 swallow(request, "refusal", error)
+        elif response.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            try:
+                say_method_not_allowed(request, response)
+            except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
+                swallow(request, "errors", error)
         for where, add in self._on_the_way_back:
             try:
                 add(request, context, response)

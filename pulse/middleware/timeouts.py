@@ -67,7 +67,7 @@ def end(request: HttpRequest, context: Context, response: HttpResponseBase) -> N
     """Log and count an answer that took longer than it may, and was not cancelled."""
     if context.bounds is None:
         return
-    _body, held, _shadows, shadows = context.bounds
+    held, shadows = context.bounds.timeout, context.bounds.timeout_shadows
     if held is None and not shadows:
         return
     taken_s = time.perf_counter() - context.started

@@ -8,8 +8,9 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from pulse.core.csp import CSP_REPORT, MAX_BYTES, REPORTS, parse_reports
+from pulse.envelope import answer
 from pulse.exceptions import InvalidReport
-from pulse.policies import current
+from pulse.policies import current, texts
 from pulse.policies.headers import collector, page_of
 from pulse.store import csp
 
@@ -28,18 +29,19 @@ def collect(request: HttpRequest, name: str) -> HttpResponse:
     """
     rule = current.current_snapshot().headers.named(name)
     if rule is None:
-        return HttpResponse(status=HTTPStatus.NOT_FOUND)
+        return answer(request, HTTPStatus.NOT_FOUND, texts.no_reports())
     if not rule.asks(collector()):
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
     if request.content_type not in {CSP_REPORT, REPORTS, "application/json"}:
-        return HttpResponse(status=HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+        return answer(request, HTTPStatus.UNSUPPORTED_MEDIA_TYPE, texts.no_kind_of_report())
     body = request.read(MAX_BYTES + 1)
     if len(body) > MAX_BYTES:
-        return HttpResponse(status=HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        too_large = texts.body_too_large(MAX_BYTES)
+        return answer(request, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large)
     try:
         violations = parse_reports(request.content_type, body)
     except InvalidReport as error:
-        return HttpResponse(str(error), "text/plain", HTTPStatus.BAD_REQUEST)
+        return answer(request, HTTPStatus.BAD_REQUEST, str(error))
     for violation in violations:
         csp.add(name, violation.directive, violation.source, page_of(violation.page))
     return HttpResponse(status=HTTPStatus.NO_CONTENT)

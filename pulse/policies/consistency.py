@@ -7,6 +7,7 @@ from typing import Final
 from django.db.models import ProtectedError
 from django.utils.translation import gettext as _
 
+from pulse.core.bounds import FIELDS
 from pulse.core.claims import MAX_QUOTAS
 from pulse.core.quotas import Quota
 from pulse.exceptions import InvalidQuota
@@ -79,8 +80,7 @@ def missing_limits(row: Policy, *, has_limits: bool) -> str | None:
     if has_limits and tier is not None:
         return _("Either limits of its own or those of a tier.")
     # A body of 0 bytes is a bound too.
-    others = ("max_body_bytes", "timeout_s")
-    bounded = any(getattr(row, name, None) is not None for name in others)
+    bounded = any(getattr(row, name, None) is not None for name in FIELDS)
     if not (has_limits or tier is not None or bounded or getattr(row, "replaces_tier", False)):
         return _("It limits nothing: give it limits, or name a tier.")
     return None

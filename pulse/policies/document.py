@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from pulse.core.document import Change, Document, difference
 from pulse.exceptions import InvalidDocument
-from pulse.policies import kinds, publisher, reading
+from pulse.policies import headers, kinds, publisher, reading
 from pulse.policies.application import Application
 from pulse.policies.consistency import still_used
 
@@ -24,6 +24,7 @@ class Applied:
         revision: The revision in force afterwards; on a dry run the one compared with.
         changed: Whether anything differs.
         draft: It is saved, and in force once someone publishes.
+        warnings: What it begins that cannot be taken back.
     """
 
     revision: int
@@ -31,6 +32,7 @@ class Applied:
     dry_run: bool
     changes: list[Change] = field(default_factory=list)
     draft: bool = False
+    warnings: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the answer of the API and of ``--format json``."""
@@ -121,6 +123,7 @@ def _apply(document: Document, *, prune: bool, dry_run: bool) -> Applied:
     application.check(after)
     changes = difference(before, after, kinds.keys())
     applied = Applied(publisher.lock(using).revision, bool(changes), dry_run, changes)
+    applied.warnings = headers.new_holds(before, after)
     if dry_run:
         raise _DryRun(applied)
     return applied

@@ -20,7 +20,7 @@ from pulse.core.answers import (
     refusing,
     retry_after_s,
 )
-from pulse.core.bounds import SITE
+from pulse.core.bounds import FIELDS, SITE
 from pulse.core.charging import Charge, Facts, charges, exempt_by
 from pulse.core.claims import Decision, Outcome
 from pulse.core.clients import ClientAddress, User, resolve_address
@@ -146,6 +146,7 @@ def explain(question: Question) -> Explanation:
         "cors": edge.cors,
         "bounds": edge.bounds,
         "header_policy": edge.header_policy,
+        "headers_by_setting": edge.by_settings,
     }
     return Explanation(answer, facts.address)
 
@@ -184,6 +185,7 @@ def _switched_off(snapshot: Snapshot, facts: Facts, question: Question) -> Expla
         "cors": edge.cors,
         "bounds": edge.bounds,
         "header_policy": edge.header_policy,
+        "headers_by_setting": edge.by_settings,
     }
     return Explanation(answer, facts.address)
 
@@ -381,13 +383,15 @@ def _standing(item: Item, facts: Facts, edge: Edge) -> tuple[bool, str, str]:
         return False, _("its mode is off"), "off"
     if not _is_in_time(item, time.time()):
         return False, _("not in its time"), "off"
-    if item.get("max_body_bytes") is None and item.get("timeout_s") is None:
+    if all(item.get(name) is None for name in FIELDS):
         return False, _("it has no limits"), "off"
+    bounds = any(item.get(name) is not None for name in ("max_body_bytes", "timeout_s"))
+    why = _("it bounds size or time") if bounds else _("it says what is slow")
     held, would = _bounds_of(item["name"], edge)
     if held or would:
         too_large = edge.early is not None and edge.early.by == f"{ENDPOINTS}:{item['name']}"
         outcome = "refused" if too_large else "would_refuse" if would else "passed"
-        return True, _("it bounds size or time"), outcome
+        return True, why, outcome
     if any(bound.name == item["name"] for bound in _shadows(edge)):
         return True, _("it bounds size or time, in shadow for this client"), "passed"
     return False, _why_not_bound(item, facts), "not_matched"
@@ -396,7 +400,8 @@ def _standing(item: Item, facts: Facts, edge: Edge) -> tuple[bool, str, str]:
 def _bounds_of(name: str, edge: Edge) -> tuple[bool, bool]:
     """Return whether an endpoint limit bounds the request, and whether it would refuse it."""
     effective = edge.effective
-    held = any(bound and bound.name == name for bound in (effective.body, effective.timeout))
+    bounds = (effective.body, effective.timeout, effective.slow)
+    held = any(bound and bound.name == name for bound in bounds)
     would = any(
         bound.name == name and edge.size > (bound.max_body_bytes or 0)
         for bound in effective.body_shadows

@@ -1,5 +1,6 @@
 """What the edge makes of a request, for ``explain``: each step by the core that enforces it."""
 
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from corsheaders.conf import conf as host
@@ -9,19 +10,26 @@ from django.utils.translation import gettext as _
 
 from pulse.conf import conf
 from pulse.core.access import ACCESS, AccessRule, Action, Admission
-from pulse.core.bounds import LENGTH, SITE, Bound, Effective, parse_length
+from pulse.core.bounds import LENGTH, SITE, SLOW, Bound, Effective, parse_length
 from pulse.core.charging import Facts
 from pulse.core.clients import came_over_https
-from pulse.core.cors import ALLOW_CREDENTIALS, ALLOW_ORIGIN, ALLOW_PRIVATE_NETWORK, KIND, Found
+from pulse.core.cors import (
+    ALLOW_CREDENTIALS,
+    ALLOW_ORIGIN,
+    ALLOW_PRIVATE_NETWORK,
+    ASKED_METHOD,
+    KIND,
+    Found,
+)
 from pulse.core.cors import CorsRule as Cors
 from pulse.core.origins import ANY
 from pulse.core.snapshot import Snapshot
-from pulse.policies import current, origins, texts
-from pulse.policies.headers import collector
+from pulse.policies import current, django_headers, origins, texts
+from pulse.policies.django_headers import Given
+from pulse.policies.headers import carried
 
 #: Of thousands of rules around one address, this many are listed.
 MAX_COVERING: Final = 100
-ASKED_METHOD: Final = "Access-Control-Request-Method"
 ASKED_HEADERS: Final = "Access-Control-Request-Headers"
 ASKED_NETWORK: Final = "Access-Control-Request-Private-Network"
 
@@ -32,11 +40,13 @@ class Early(NamedTuple):
     Attributes:
         by: What refuses, as kind and name; empty for a preflight that is allowed.
         body: None for a preflight, which has none.
+        at_front: The host's middlewares see neither the request nor the answer.
     """
 
     status: int
     by: str = ""
     body: dict[str, Any] | None = None
+    at_front: bool = True
 
     @property
     def refused(self) -> bool:
@@ -55,7 +65,8 @@ class Edge(NamedTuple):
         effective: The endpoint limits that do.
         size: The length that the request tells of its body, in bytes.
         header_policy: The header policy that holds; None where none does.
-        headers: What goes with the answer by CORS and by it.
+        headers: What goes with the answer by CORS, by it and by Django's settings.
+        by_settings: Those of Django's settings, by name.
     """
 
     early: Early | None
@@ -66,6 +77,7 @@ class Edge(NamedTuple):
     size: int
     header_policy: str | None
     headers: dict[str, str]
+    by_settings: dict[str, str]
 
 
 def judge(snapshot: Snapshot, facts: Facts, *, secure: bool) -> Edge:
@@ -89,7 +101,10 @@ def judge(snapshot: Snapshot, facts: Facts, *, secure: bool) -> Edge:
         or _refused_coding(facts, length)
         or _refused_body(snapshot, facts, effective, size)
     )
-    policy, security = _security(snapshot, facts, secure=secure or _is_secure(facts))
+    is_secure = _is_secure(facts, secure=secure)
+    passes = early is None or not early.at_front
+    first = django_headers.given(secure=is_secure) if passes else {}
+    policy, security = _security(snapshot, facts, first, secure=is_secure or _is_told_secure(facts))
     return Edge(
         early=early,
         # A preflight is answered before anybody asks where it comes from.
@@ -99,14 +114,17 @@ def judge(snapshot: Snapshot, facts: Facts, *, secure: bool) -> Edge:
         effective=effective,
         size=size or 0,
         header_policy=policy,
-        headers={**_cors_headers(facts, found, preflight), **security},
+        headers=_cors_headers(facts, found, preflight)
+        | {header.name: header.value for header in security},
+        by_settings={header.name: header.setting for header in security if header.setting},
     )
 
 
 def switched_off() -> Edge:
     """Return what the edge says while pulse is told to do nothing."""
-    bounds = dict.fromkeys(("max_body_bytes", "max_body_by", "timeout_s", "timeout_by"))
-    return Edge(None, [], None, bounds, Effective(), 0, None, {})
+    names = ("max_body_bytes", "max_body_by", "timeout_s", "timeout_by", "slow_ms", "slow_by")
+    bounds = dict.fromkeys(names)
+    return Edge(None, [], None, bounds, Effective(), 0, None, {}, {})
 
 
 # CORS
@@ -135,10 +153,9 @@ def _has_base() -> bool:
 
 def _preflight(facts: Facts, found: Found) -> Early | None:
     """Answer a preflight; None for other requests, and where it is the view's to answer."""
-    asked = facts.header(ASKED_METHOD)
-    if not conf.CORS or facts.method != "OPTIONS" or not facts.header("Origin") or asked is None:
+    if not conf.CORS or not facts.is_preflight:
         return None
-    rule = found.rule
+    rule, asked = found.rule, facts.header(ASKED_METHOD) or ""
     if rule is None:
         return Early(200) if found.path is not None or _has_base() else None
     strict = rule.strict and not rule.permission.covers(asked, facts.header(ASKED_HEADERS) or "")
@@ -265,8 +282,8 @@ def _effective(snapshot: Snapshot, facts: Facts) -> Effective:
 
 
 def _bounds(snapshot: Snapshot, facts: Facts, effective: Effective) -> dict[str, Any]:
-    """Tell the largest body and the longest time; None for what has no bound."""
-    body, timeout = effective.body, effective.timeout
+    """Tell the largest body, the longest time and what is slow; None for what has no bound."""
+    body, timeout, slow = effective.body, effective.timeout, effective.slow
     size: int | None = None if body is None else body.max_body_bytes
     if body is None and conf.MAX_BODY_BYTES:
         # What has no route is refused as late as the endpoint that takes most.
@@ -277,6 +294,8 @@ def _bounds(snapshot: Snapshot, facts: Facts, effective: Effective) -> dict[str,
         "max_body_by": _bound_name(body) or (None if size is None else SITE),
         "timeout_s": None if timeout is None else timeout.timeout_s,
         "timeout_by": _bound_name(timeout),
+        "slow_ms": (conf.SLOW_REQUEST_MS if slow is None else slow.slow_ms) or None,
+        "slow_by": _bound_name(slow) or SLOW,
     }
 
 
@@ -308,30 +327,31 @@ def _refused_body(
     # A site without an endpoint's bound has had its say already.
     if limit is None or size <= limit:
         return None
-    return Early(413, bounds["max_body_by"], {"detail": texts.body_too_large(limit)})
+    detail = texts.body_too_large(limit)
+    return Early(413, bounds["max_body_by"], {"detail": detail}, at_front=False)
 
 
 # Security headers
 
 
 def _security(
-    snapshot: Snapshot, facts: Facts, *, secure: bool
-) -> tuple[str | None, dict[str, str]]:
+    snapshot: Snapshot, facts: Facts, first: Mapping[str, Given], *, secure: bool
+) -> tuple[str | None, list[Given]]:
+    """Return the policy that holds, and what the answer carries by it and by Django's settings."""
     rule = snapshot.headers.find(facts.path, facts.address.prefix, facts.secret)
-    if rule is None:
-        return None, {}
-    sent = rule.sent(
-        secure=secure, hsts=not settings.DEBUG, collector=collector() if rule.reports else ""
-    )
-    return rule.name, dict(sent.values())
+    found = carried(rule, first, secure=secure, hsts=not settings.DEBUG)
+    return None if rule is None else rule.name, list(found.values())
 
 
-def _is_secure(facts: Facts) -> bool:
-    """Whether the headers of a request say, to who believes them, that it came over HTTPS."""
-    if facts.address.peer_trusted and came_over_https(facts.header("X-Forwarded-Proto") or ""):
-        return True
+def _is_secure(facts: Facts, *, secure: bool) -> bool:
+    """Whether Django takes a request for one over HTTPS."""
     if not settings.SECURE_PROXY_SSL_HEADER:
-        return False
+        return secure
     meta, value = settings.SECURE_PROXY_SSL_HEADER
-    told = facts.header(meta.removeprefix("HTTP_").replace("_", "-")) or ""
-    return bool(told.split(",")[0].strip() == value)
+    told = facts.header(meta.removeprefix("HTTP_").replace("_", "-"))
+    return secure if told is None else bool(told.split(",")[0].strip() == value)
+
+
+def _is_told_secure(facts: Facts) -> bool:
+    """Whether a trusted proxy says that the request came over HTTPS."""
+    return facts.address.peer_trusted and came_over_https(facts.header("X-Forwarded-Proto") or "")

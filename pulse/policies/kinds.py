@@ -399,6 +399,7 @@ def register_own() -> None:
                 "on_store_error",
                 "max_body_bytes",
                 "timeout_s",
+                "slow_ms",
             ),
             names={"tier": tier},
             limits=OwnLimit,

@@ -14,7 +14,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from pulse.core.bounds import MAX_BODY_BYTES, MAX_TIMEOUT_S
+from pulse.core.bounds import MAX_BODY_BYTES, MAX_SLOW_MS, MAX_TIMEOUT_S
 from pulse.core.claims import OnStoreError
 from pulse.core.networks import parse_network
 from pulse.core.snapshot import DEFAULT_CEILING
@@ -298,6 +298,16 @@ class EndpointLimit(Policy):
         help_text=_(
             "Seconds for an answer. Under ASGI the view is cancelled; under WSGI it can ask "
             "request.pulse.deadline, and what takes longer is logged."
+        ),
+    )
+    slow_ms = models.PositiveIntegerField(
+        _("slow after"),
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(MAX_SLOW_MS)],
+        help_text=_(
+            "Milliseconds after which an answer is logged as slow; 0: none is. Empty: as "
+            "everywhere on the site. With the path / it holds for the whole site."
         ),
     )
 

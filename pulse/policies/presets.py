@@ -108,9 +108,12 @@ def suggested(preset: Preset) -> list[Match]:
     """Return the routes of this site that look as if they wanted a preset, once each."""
     found: dict[tuple[str, str], Match] = {}
     for match in routes.walk(get_resolver(settings.ROOT_URLCONF)):
-        # Of an admin only its login: the rest is for those who are in.
-        admin = match.view.startswith(("django.contrib.admin.", "pulse.admin."))
+        # Of an admin only its login: the rest is for those who are in. pulse's own views bound
+        # themselves what they take.
+        admin = match.view.startswith("django.contrib.admin.")
         if (admin and not match.url_name.endswith(":login")) or match.view == REDIRECT:
+            continue
+        if match.view.startswith("pulse."):
             continue
         if preset.looks_like.search(f"{match.url_name} {match.route}"):
             found.setdefault(target_of(match), match)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from difflib import get_close_matches
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core.signals import setting_changed
@@ -63,18 +63,39 @@ def known_values(urlconf: str) -> dict[str, frozenset[str]]:
     }
 
 
-def walk(
-    resolver: URLResolver, route: str = "", namespaces: tuple[str, ...] = ()
-) -> Iterator[Match]:
+class Place(NamedTuple):
+    """A URL pattern where it stands in the URLconf.
+
+    Attributes:
+        apps: ``app_name`` of each ``include`` around it that has one.
+    """
+
+    match: Match
+    pattern: URLPattern
+    apps: tuple[str, ...]
+
+
+def walk(resolver: URLResolver) -> Iterator[Match]:
     """Yield the match of every URL pattern, as ``request.resolver_match`` would tell it."""
+    return (place.match for place in places(resolver))
+
+
+def places(
+    resolver: URLResolver,
+    route: str = "",
+    namespaces: tuple[str, ...] = (),
+    apps: tuple[str, ...] = (),
+) -> Iterator[Place]:
+    """Yield every URL pattern with its place, in the order in which Django tries them."""
     for entry in resolver.url_patterns:
         here = _join(route, str(entry.pattern))
         if isinstance(entry, URLResolver):
             inner = (*namespaces, entry.namespace) if entry.namespace else namespaces
-            yield from walk(entry, here, inner)
+            named = (*apps, entry.app_name) if entry.app_name else apps
+            yield from places(entry, here, inner, named)
         else:
             name = ":".join((*namespaces, entry.name)) if entry.name else ""
-            yield Match(here, name, view_path(entry))
+            yield Place(Match(here, name, view_path(entry)), entry, apps)
 
 
 def view_path(pattern: URLPattern) -> str:

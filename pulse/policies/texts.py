@@ -33,6 +33,21 @@ def body_too_large(limit: int) -> str:
     return _("Request body too large (max %(size)s)") % {"size": round_size(limit)}
 
 
+def method_not_allowed() -> str:
+    """Return the text of a 405; its header ``Allow`` says what is."""
+    return _("This method is not allowed here.")
+
+
+def no_reports() -> str:
+    """Return the text of a 404 to reports of what is no policy."""
+    return _("No header policy of that name is in force.")
+
+
+def no_kind_of_report() -> str:
+    """Return the text of a 415 to what is no report."""
+    return _("Send what browsers send: application/csp-report or application/reports+json.")
+
+
 def length_required() -> str:
     """Return the text of a 411."""
     return _("A body needs a Content-Length: this server takes none in chunks.")

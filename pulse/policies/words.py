@@ -20,6 +20,8 @@ from pulse.core.quotas import SECOND_US, UNITS_US, Algorithm, Quota, make_quota
 from pulse.core.snapshot import Mode
 from pulse.exceptions import InvalidQuota
 
+Writer = Callable[[Item], str]
+
 DAY_US: Final = UNITS_US["d"]
 
 
@@ -30,8 +32,13 @@ def describe(kind: str, item: Item) -> str:
         kind: The document's kind, such as ``endpoint_limits``.
         item: As ``Kind.to_item`` writes it, defaults written out.
     """
-    write = _WRITERS.get(kind)
+    write = _writers.get(kind)
     return "" if write is None else write(item)
+
+
+def register(writers: Mapping[str, Writer]) -> None:
+    """Let a room write the sentences of its kinds."""
+    _writers.update(writers)
 
 
 def rate_texts() -> dict[str, str]:
@@ -122,7 +129,7 @@ def say_target(item: Item) -> str:
     methods = list(item.get("methods", ()))
     if "GET" in methods and "HEAD" not in methods:
         methods.insert(methods.index("GET") + 1, "HEAD")
-    what = _join(methods) if methods else _("Every request")
+    what = join(methods) if methods else _("Every request")
     if item.get("path") == "/":
         return _("%(what)s to the site") % {"what": what}
     for name, text in (
@@ -144,18 +151,23 @@ def say_key(key: str | Sequence[str]) -> str:
     parts = [_say_source(source) for source in sources]
     if len(parts) == 1:
         return _("each %(part)s") % {"part": parts[0]}
-    return _("each combination of %(parts)s") % {"parts": _join(parts)}
+    return _("each combination of %(parts)s") % {"parts": join(parts)}
 
 
 def say_bounds(item: Item) -> str:
-    """Say how large a body and how long an answer may be; empty where the item says neither."""
+    """Say how large a body and how long an answer may be, and what is slow; empty for nothing."""
     size, seconds = item.get("max_body_bytes"), item.get("timeout_s")
     parts = []
     if size is not None:
         parts.append(_("a body of up to %s") % format_size(size) if size else _("no body"))
     if seconds is not None:
         parts.append(_("an answer within %s") % say_duration(round(seconds * SECOND_US)))
-    return _join(parts)
+    slow_ms = item.get("slow_ms")
+    if slow_ms is not None:
+        slow = say_duration(slow_ms * 1000)
+        text = _("a line in the log after %s") % slow if slow_ms else _("no line for what is slow")
+        parts.append(text)
+    return join(parts)
 
 
 def say_mode(item: Item) -> str:
@@ -183,6 +195,18 @@ def say_times(item: Item) -> str:
     return _("Until %(end)s.") % {"end": ends} if ends else ""
 
 
+def join(parts: Sequence[str]) -> str:
+    """Write a list in words: ``a, b and c``."""
+    if len(parts) < 2:
+        return "".join(parts)
+    return _("%(first)s and %(last)s") % {"first": ", ".join(parts[:-1]), "last": parts[-1]}
+
+
+def sentences(*texts: str) -> str:
+    """Put sentences behind each other, without those that are empty."""
+    return " ".join(text for text in texts if text)
+
+
 def _tier(item: Item) -> str:
     who = (
         _("Each client that no assignment gives another tier")
@@ -190,7 +214,7 @@ def _tier(item: Item) -> str:
         else _("Each client that is given this tier")
     )
     does = _("%(who)s may do %(limits)s.") % {"who": who, "limits": say_limits(item["limits"])}
-    return _sentences(does, say_mode(item), say_times(item))
+    return sentences(does, say_mode(item), say_times(item))
 
 
 def _assignment(item: Item) -> str:
@@ -205,7 +229,7 @@ def _assignment(item: Item) -> str:
     if item["mode"] == Mode.SHADOW:
         mode = _("In shadow: they keep the tier that they have, and this one counts beside it.")
     does = text % {"name": item.get(who, ""), "tier": item["tier"]}
-    return _sentences(does, mode, say_times(item))
+    return sentences(does, mode, say_times(item))
 
 
 def _endpoint(item: Item) -> str:
@@ -235,7 +259,7 @@ def _endpoint(item: Item) -> str:
         OnStoreError.OPEN.value: _("Without Redis everything is let through."),
         OnStoreError.CLOSED.value: _("Without Redis everything is refused."),
     }.get(item["on_store_error"], "")
-    return _sentences(does, bounds, cost, tier, say_mode(item), store, say_times(item))
+    return sentences(does, bounds, cost, tier, say_mode(item), store, say_times(item))
 
 
 def _exemption(item: Item) -> str:
@@ -243,12 +267,12 @@ def _exemption(item: Item) -> str:
         does = _("No limit touches %(path)s and what lies under it.") % {"path": item["path"]}
     else:
         does = _("No limit touches requests from %s.") % item.get("network", "")
-    return _sentences(does, _say_switch(item), say_times(item))
+    return sentences(does, _say_switch(item), say_times(item))
 
 
 def _proxy(item: Item) -> str:
     does = _("What %s says in X-Forwarded-For is believed.") % item["network"]
-    return _sentences(does, _say_switch(item), say_times(item))
+    return sentences(does, _say_switch(item), say_times(item))
 
 
 def _headers(item: Item) -> str:
@@ -260,9 +284,9 @@ def _headers(item: Item) -> str:
     parts += names
     does = _("Answers under %(path)s carry %(headers)s.") % {
         "path": item["path"],
-        "headers": _join(parts) if parts else _("no header of a policy"),
+        "headers": join(parts) if parts else _("no header of a policy"),
     }
-    gone = _("Removed: %s.") % _join(removed) if removed else ""
+    gone = _("Removed: %s.") % join(removed) if removed else ""
     force = _("What views have set is replaced.") if item["force"] else ""
     csp = (
         _("What the Content-Security-Policy would block is reported, and not blocked.")
@@ -280,7 +304,7 @@ def _headers(item: Item) -> str:
         mode = _say_switch(item)
     elif item["percent"] < 100:
         mode = _("For %d %% of clients.") % item["percent"]
-    return _sentences(does, gone, force, csp, stage, mode, say_times(item))
+    return sentences(does, gone, force, csp, stage, mode, say_times(item))
 
 
 def _access(item: Item) -> str:
@@ -304,7 +328,7 @@ def _access(item: Item) -> str:
         )
     reason = _("Why: %s.") % item["reason"].rstrip(".") if item.get("reason") else ""
     does = text % {"who": who, "where": where}
-    return _sentences(does, reason, say_mode(item), say_times(item))
+    return sentences(does, reason, say_mode(item), say_times(item))
 
 
 def _cors(item: Item) -> str:
@@ -319,14 +343,14 @@ def _cors(item: Item) -> str:
     does = _("%(who)s may ask %(where)s by %(methods)s, and read the answers.") % {
         "who": who,
         "where": where,
-        "methods": _join(methods) or _("no method"),
+        "methods": join(methods) or _("no method"),
     }
     cookies = _("They act with the visitor's cookies.") if item["credentials"] else ""
     forms = _("Forms from there may post with a valid token.") if item["csrf_trusted"] else ""
     mode = say_mode(item) if item["mode"] == Mode.OFF else ""
     if item["mode"] == Mode.SHADOW:
         mode = _("In shadow: it allows nothing, and counts whom it would.")
-    return _sentences(does, cookies, forms, mode, say_times(item))
+    return sentences(does, cookies, forms, mode, say_times(item))
 
 
 def _say_switch(item: Item) -> str:
@@ -357,17 +381,7 @@ def _moment(text: str | None) -> str:
     return datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _join(parts: Sequence[str]) -> str:
-    if len(parts) < 2:
-        return "".join(parts)
-    return _("%(first)s and %(last)s") % {"first": ", ".join(parts[:-1]), "last": parts[-1]}
-
-
-def _sentences(*texts: str) -> str:
-    return " ".join(text for text in texts if text)
-
-
-_WRITERS: Final[Mapping[str, Callable[[Item], str]]] = {
+_writers: dict[str, Writer] = {
     "rate_tiers": _tier,
     "tier_assignments": _assignment,
     "endpoint_limits": _endpoint,

@@ -19,10 +19,10 @@ from pulse.conf import conf
 from pulse.core import marks
 from pulse.core.attempts import Answer, Call, Failure
 from pulse.core.expectations import Expectations
-from pulse.core.judging import Check, Judgement, State, judge
+from pulse.core.judging import Check, Judgement, SchemaCheck, State, judge
 from pulse.core.redaction import REDACTED, Redactor
 from pulse.exceptions import PolicyError, SecretUnreadable
-from pulse.probes import secrets
+from pulse.probes import contracts, secrets
 from pulse.probes.plan import Plan, Target
 
 logger = logging.getLogger(__name__)
@@ -95,6 +95,7 @@ class Attempt:
 
     Attributes:
         call: What is sent; None where there is a problem instead.
+        schema: Holds the answer against what its endpoint's schema says, where that is expected.
         problem: Why it cannot be sent, in words.
         begun_by: When it is too late to begin, on ``time.monotonic``'s clock.
         lease_ends: When it may be another worker's, likewise.
@@ -106,6 +107,7 @@ class Attempt:
     lease_ends: float
     call: Call | None = None
     expectations: Expectations = field(default_factory=Expectations)
+    schema: SchemaCheck | None = None
     redactor: Redactor = NO_SECRETS
     problem: str = ""
 
@@ -228,11 +230,12 @@ def _ready(blank: Attempt, target: Target | None, plan: Plan, stored: Mapping[st
         timeout_s=probe.timeout_s,
     )
     redactor = Redactor(revealed.values()) if revealed else NO_SECRETS
-    return replace(blank, call=call, expectations=expectations, redactor=redactor)
+    schema = contracts.check_of(target.endpoint_id) if expectations.schema else None
+    return replace(blank, call=call, expectations=expectations, schema=schema, redactor=redactor)
 
 
 def _outcome(attempt: Attempt, answer: Answer, started_s: float) -> Outcome:
-    found = judge(attempt.expectations, answer, redactor=attempt.redactor)
+    found = judge(attempt.expectations, answer, attempt.schema, redactor=attempt.redactor)
     phases = answer.phases
     return Outcome(
         state=found.state,

@@ -38,7 +38,6 @@ from pulse.probes.state import (
 
 logger = logging.getLogger(__name__)
 
-HTTP: Final = "http"
 #: Beside a probe's own time limit: to be handed over, broken off and recorded, in seconds.
 LEASE_MARGIN_S: Final = 5.0
 #: What is left of a job's time where nothing is sent any more, in seconds.
@@ -122,7 +121,6 @@ def claim(
     owner: str,
     most: int,
     *,
-    transport: str = HTTP,
     longest_s: float = math.inf,
     is_idle: bool = True,
 ) -> list[Claimed]:
@@ -136,7 +134,6 @@ def claim(
         held: The lock.
         owner: Who claims; the name of one process, never of another after it.
         most: No more than this.
-        transport: Of which kind.
         longest_s: None whose time limit is longer, in seconds.
         is_idle: The owner runs nothing.
     """
@@ -144,7 +141,7 @@ def claim(
         return []
     room = _room(plan, held, most)
     if is_idle and room.free > 0:
-        for row in _waiting(held, room, transport, SLACK, last_try=True):
+        for row in _waiting(held, room, SLACK, last_try=True):
             if room.takes(row) and _timeout_s(row, plan, held) <= longest_s:
                 return _hand_over([row], plan, held, owner)
     rows: list[_Waiting] = []
@@ -152,7 +149,7 @@ def claim(
         if room.free <= 0:
             break
         window = room.free + SLACK if not rows else LOOKED_AT * room.free + len(rows)
-        seen = _waiting(held, room, transport, window)
+        seen = _waiting(held, room, window)
         taken = {row.item for row in rows}
         for row in seen:
             if room.free <= 0 or row.item in taken or not room.takes(row):
@@ -165,9 +162,9 @@ def claim(
     return _hand_over(rows, plan, held, owner)
 
 
-def next_due_s(held: Engine, transport: str = HTTP) -> float | None:
+def next_due_s(held: Engine) -> float | None:
     """Say in how many seconds something is due; 0 where something waits, None for nothing."""
-    waiting = _queued(held.using, transport)
+    waiting = _queued(held.using)
     if waiting.filter(due_at__lte=held.now).exists():
         return 0.0
     states = ProbeScheduleState.objects.using(held.using)
@@ -179,7 +176,7 @@ def next_due_s(held: Engine, transport: str = HTTP) -> float | None:
     return None if least is None else max(0.0, (least - held.now).total_seconds())
 
 
-def is_anything_due(plan: Plan, using: str, within_s: float, transport: str = HTTP) -> bool:
+def is_anything_due(plan: Plan, using: str, within_s: float) -> bool:
     """Whether there is anything to do now, or soon; takes no lock.
 
     Queries: five at most, each of which finds its answer in an index.
@@ -192,7 +189,7 @@ def is_anything_due(plan: Plan, using: str, within_s: float, transport: str = HT
     jobs_open = ProbeJob.objects.using(using).filter(status__in=OPEN_JOBS)
     return (
         ProbeScheduleState.objects.using(using).filter(next_at__lte=soon).exists()
-        or _queued(using, transport).filter(due_at__lte=soon).exists()
+        or _queued(using).filter(due_at__lte=soon).exists()
         or jobs_open.filter(deadline_at__lte=now).exists()
         or running.filter(lease_until__lte=now).exists()
     )
@@ -366,16 +363,13 @@ def _room(plan: Plan, held: Engine, most: int) -> _Room:
     return room
 
 
-def _queued(using: str, transport: str) -> QuerySet[ProbeItem]:
-    rows = ProbeItem.objects.using(using)
-    return rows.filter(state=ItemState.QUEUED, transport=transport)
+def _queued(using: str) -> QuerySet[ProbeItem]:
+    return ProbeItem.objects.using(using).filter(state=ItemState.QUEUED)
 
 
-def _waiting(
-    held: Engine, room: _Room, transport: str, most: int, *, last_try: bool = False
-) -> list[_Waiting]:
+def _waiting(held: Engine, room: _Room, most: int, *, last_try: bool = False) -> list[_Waiting]:
     """Read a window of what waits, past the hosts and schedules that are full."""
-    rows = _queued(held.using, transport).filter(
+    rows = _queued(held.using).filter(
         due_at__lte=held.now, job__deadline_at__gt=held.now + timedelta(seconds=TOO_LATE_S)
     )
     which = "reclaims__gte" if last_try else "reclaims__lt"

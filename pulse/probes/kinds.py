@@ -9,8 +9,9 @@ from pulse.conf import conf
 from pulse.core.document import Document
 from pulse.core.targets import NAME
 from pulse.policies import kinds
+from pulse.policies import words as policy_words
 from pulse.policies.kinds import Kind, Problem
-from pulse.probes import secrets
+from pulse.probes import secrets, words
 from pulse.probes.models import (
     MaintenanceWindow,
     ProbeBudget,
@@ -28,7 +29,8 @@ WINDOWS: Final = "maintenance_windows"
 
 
 def register() -> None:
-    """Register the kinds of this room, what is named before what names it."""
+    """Register the kinds of this room, what is named before what names it, and their words."""
+    policy_words.register(words.WRITERS)
     kinds.register(
         Kind(
             BUDGETS,

@@ -8,11 +8,10 @@ from typing import Any, Final, NamedTuple
 from django.db.models import F, QuerySet
 
 from pulse.core.attempts import Failure
-from pulse.core.judging import State
 from pulse.probes import bulk, hours, jobs, recorder
-from pulse.probes.attempt import Claimed, Finished, Key, Outcome
+from pulse.probes.attempt import Key
 from pulse.probes.engine import Engine
-from pulse.probes.plan import IN_PROCESS, Plan
+from pulse.probes.plan import Plan
 from pulse.probes.state import ItemState, ProbeItem, ProbeScheduleState, ScheduleState
 
 logger = logging.getLogger(__name__)
@@ -28,18 +27,11 @@ class _Gone(NamedTuple):
     job: int
     fence: int
     target: str
-    transport: str
-    attempts: int
     reclaims: int
     schedule: str
-    slot_at: datetime | None
-    deadline_at: datetime
 
 
-_GONE: Final = (
-    *("pk", "job_id", "fence", "target", "transport", "attempts", "reclaims"),
-    *("job__schedule", "job__slot_at", "job__deadline_at"),
-)
+_GONE: Final = ("pk", "job_id", "fence", "target", "reclaims", "job__schedule")
 
 
 def reclaim(plan: Plan, held: Engine) -> int:
@@ -86,19 +78,15 @@ def disown(owner: str, known: Iterable[Key], held: Engine) -> int:
 
 
 def _take_back(gone: Sequence[_Gone], plan: Plan, held: Engine) -> None:
-    again, killed, suspects, lost = [], [], [], []
+    again, suspects, lost = [], [], []
     for row in gone:
-        if row.transport == IN_PROCESS:
-            # Its process is killed at its limit: the lease only ends where its worker was, too.
-            killed.append(row)
-        elif row.reclaims >= MAX_RECLAIMS:
+        if row.reclaims >= MAX_RECLAIMS:
             suspects.append(row)
         elif _reruns(row, plan):
             again.append(row)
         else:
             lost.append(row)
     _queue(again, held, reclaims=F("reclaims") + 1)
-    recorder.record([_timed_out(row, plan, held) for row in killed], plan, held)
     _lose(suspects, f"its worker vanished {MAX_RECLAIMS + 1} times", held)
     _lose(lost, "its worker vanished; it may have been sent", held)
     _suspect({row.schedule for row in lost}, {row.schedule for row in suspects}, plan, held)
@@ -119,30 +107,6 @@ def _queue(rows: Sequence[_Gone], held: Engine, **more: Any) -> None:
             owner="",
             **more,
         )
-
-
-def _timed_out(row: _Gone, plan: Plan, held: Engine) -> Finished:
-    now_s = held.now.timestamp()
-    target = plan.find(row.target)
-    timeout_s = 0.0 if target is None else target.call.timeout_s
-    claimed = Claimed(
-        item=row.item,
-        job=row.job,
-        fence=row.fence,
-        schedule=row.schedule,
-        target=row.target,
-        sample={},
-        attempts=row.attempts,
-        timeout_s=timeout_s,
-        lease_s=0.0,
-        late_s=0.0,
-        deadline_at=row.deadline_at,
-        slot_at=row.slot_at,
-    )
-    outcome = Outcome(
-        State.TIMEOUT, now_s - timeout_s, now_s, Failure.TIMEOUT, "its process was ended"
-    )
-    return Finished(claimed, outcome)
 
 
 def _lose(rows: Sequence[_Gone], detail: str, held: Engine) -> None:

@@ -146,8 +146,7 @@ class Plan:
 
         Args:
             name: Either.
-            sample: Of a discovered endpoint: ``path_params``, ``query``, ``body``; a stored
-                payload goes before it.
+            sample: Of a discovered endpoint (``probes.inputs``); a stored payload goes before it.
 
         Raises:
             InvalidEndpointId: It is neither a name nor an endpoint id (S0-07).
@@ -336,8 +335,11 @@ def _of_endpoint(endpoint: EndpointId, payload: Item, sample: Mapping[str, Any])
     transport = conf.PROBE_TRANSPORT
     path, problem = "", ""
     try:
-        params = payload.get("path_params") or sample.get("path_params") or {}
-        path = fill_route(endpoint.route, params)
+        own = payload.get("path_params")
+        if own or "path" not in sample:
+            path = fill_route(endpoint.route, own or sample.get("path_params") or {})
+        else:  # Of a regular expression, from which no path follows.
+            path = sample["path"]
     except PulseError as error:
         problem = str(error)
     url, host, reason = _place(path, "", in_process=transport == IN_PROCESS)
@@ -348,7 +350,7 @@ def _of_endpoint(endpoint: EndpointId, payload: Item, sample: Mapping[str, Any])
         call=Call(
             method=endpoint.method,
             url=_with_query(url, query),
-            headers=payload.get("headers", {}),
+            headers={**sample.get("headers", {}), **payload.get("headers", {})},
             body=b"",
             trusts_origin=True,
         ),

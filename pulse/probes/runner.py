@@ -22,11 +22,11 @@ from pulse.conf import conf
 from pulse.policies import current
 from pulse.probes import attempt, due, engine, leases, recorder, workers
 from pulse.probes.attempt import Attempt, Clock, Finished, Key, Send
-from pulse.probes.client.calls import send
 from pulse.probes.engine import Engine
 from pulse.probes.loop import Loop
 from pulse.probes.models import LONGEST_TIMEOUT_S
 from pulse.probes.plan import Plan, current_plan
+from pulse.probes.transports import send
 
 logger = logging.getLogger(__name__)
 
@@ -156,8 +156,10 @@ class Runner:
         """Take the turn. Leaves nothing behind that this worker would have to do."""
         with self._loop:
             try:
-                while not self._stops() and not self._is_over():
+                while not self._stops():
                     self._cycle(longest_s=self._longest_s())
+                    if self._is_over():
+                        break
                     self._rest()
             finally:
                 self._leave()
@@ -240,9 +242,7 @@ class Runner:
         most = min(BATCH, plan.budget.max_concurrency - len(flying)) if longest_s > 0 else 0
         if any(each.claimed.is_last_try for each in flying.values()):
             most = 0
-        claimed = due.claim(
-            plan, held, self._name, most, longest_s=longest_s, is_idle=not flying
-        )
+        claimed = due.claim(plan, held, self._name, most, longest_s=longest_s, is_idle=not flying)
         self._is_more = most > 0 and len(claimed) == most
         self._next_due_s = 0.0 if self._is_more else due.next_due_s(held)
         clock = Clock(held.now.timestamp(), held.monotonic_s)
@@ -271,7 +271,9 @@ class Runner:
     def _refuse(self, number: int) -> None:
         if number:
             self._turn.refused += number
-            logger.warning("%d results are dropped: the probes are not this worker's any more", number)
+            logger.warning(
+                "%d results are dropped: the probes are not this worker's any more", number
+            )
 
     def _fail(self, error: AnyDatabaseError) -> None:
         if not self._failures:

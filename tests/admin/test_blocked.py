@@ -77,6 +77,31 @@ def test_an_empty_list_says_so(cache, kim) -> None:
     assert "Nobody is blocked." in text(shown(kim))
 
 
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (95, "2 min"),
+        (3_500, "58 min"),
+        (5_300, "1.5 h"),
+        (260_000, "3 days"),
+    ],
+)
+def test_times_are_said_as_a_person_would(cache, kim, seconds: int, said: str) -> None:
+    """Not to a hundredth of a minute, which has passed by the time that it is read."""
+    limits = [{"name": "default", "default": True, "mode": "enforce", "limits": ["1/d"]}]
+    document.apply({"version": 1, "rate_tiers": limits}, publisher.SYSTEM)
+    blocked.note(
+        "rate_tiers:default",
+        f"ip:{EVE}",
+        EVE,
+        until=time.time() + seconds,
+        method="GET",
+        route="api/echo/",
+    )
+    [row] = shown(kim).context["rows"]
+    assert row.until.endswith(f"in {said}")
+
+
 def test_who_is_refused_is_shown_with_rule_count_and_end(tight, cache, kim) -> None:
     """By limits and by access rules on one page (S3-13)."""
     assert ask(5) == [200, 200, 429, 429, 429]
@@ -108,6 +133,24 @@ def test_unblocking_gives_back_what_was_used_and_is_logged(tight, kim) -> None:
     entry = LogEntry.objects.latest("action_time")
     assert (entry.user, entry.object_repr) == (kim.user, "echo")
     assert entry.get_change_message() == f"Unblocked: {EVE}."
+
+
+def test_preflights_are_unblocked_by_themselves(tight, kim) -> None:
+    """They are counted apart from requests, so they are listed and let go apart."""
+    headers = {
+        "X-Forwarded-For": EVE,
+        "Origin": "https://app.example.com",
+        "Access-Control-Request-Method": "POST",
+    }
+
+    def preflights(count: int) -> list[int]:
+        return [Client().options(ECHO, headers=headers).status_code for _ in range(count)]
+
+    assert (preflights(3), ask(3)) == ([200, 200, 429], [200, 200, 429])
+    assert sorted(clients(shown(kim))) == [EVE, f"preflights of {EVE}"]
+    kim.post("blocked", name=f"endpoint_limits:echo:preflight:ip:{EVE}")
+    assert clients(shown(kim)) == [EVE]
+    assert (preflights(1), ask(1)) == ([200], [429])
 
 
 def test_unblocking_who_is_gone_is_no_error(tight, kim) -> None:
@@ -167,6 +210,8 @@ def test_clients_are_named_as_people_know_them(tight, kim) -> None:
         "user:0123456789ab",
         "ip:unknown",
         "ip:203.0.113.1|header:x-tenant:ab12cd34ef",
+        f"preflight:user:{kim.user.pk}",
+        "preflight:ceiling:203.0.113.1",
     ):
         blocked.note("rate_tiers:default", client, "203.0.113.1", until=None, method="GET")
     found = set(clients(shown(kim)))
@@ -180,6 +225,8 @@ def test_clients_are_named_as_people_know_them(tight, kim) -> None:
         "user 0123456789ab",
         "no address",
         "203.0.113.1 with x-tenant, value ab12cd34",
+        "preflights of user kim",
+        "preflights of unverified clients of 203.0.113.1",
     }
 
 

@@ -304,7 +304,9 @@ def test_origins_are_imported_as_one_revision_after_a_preview(kim, settings, mon
     assert row("https://b.example.com").credentials
     assert "DELETE" in row("https://b.example.com").methods
     assert not row("https://c.example.com").credentials
-    assert "Yes, import them" not in text(kim.get("corsorigin_import"))
+    page = text(kim.get("corsorigin_import"))
+    assert "Yes, import them" not in page
+    assert "Neither names an origin that has no rule yet: nothing is to be imported." in page
 
 
 def test_settings_for_some_paths_are_imported_to_a_path_that_one_names(kim, settings) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pulse.policies import publisher
 from pulse.policies.models import EndpointLimit
 from tests.admin.conftest import errors, form_data, revision, told
 
@@ -46,6 +47,8 @@ def test_the_same_size_in_another_unit_is_no_change(kim, search):
         ("max_body_bytes", "-1 MB", "is not a size."),
         ("timeout_s", "nan", "Enter a number."),
         ("timeout_s", "0", "greater than or equal to 0.01"),
+        ("slow_ms", "86400001", "less than or equal to 86400000"),
+        ("slow_ms", "1.5", "Enter a whole number."),
     ],
 )
 def test_what_is_no_bound_is_told_at_its_field(kim, search, field, typed, text):
@@ -80,7 +83,7 @@ def test_the_upload_preset_is_one_click(kim):
     assert (row.url_name, row.max_body_bytes, row.limits.count()) == ("upload", 100 * MB, 0)
 
 
-@pytest.mark.parametrize("bound", [{"max_body_bytes": "0"}, {"timeout_s": "30"}])
+@pytest.mark.parametrize("bound", [{"max_body_bytes": "0"}, {"timeout_s": "30"}, {"slow_ms": "0"}])
 def test_a_bound_without_a_rate_is_saved(kim, bound):
     """It limits something; without any of them it limits nothing."""
     data = form_data(kim.get("endpointlimit_add"))
@@ -89,3 +92,38 @@ def test_a_bound_without_a_rate_is_saved(kim, bound):
     assert errors(page)["limits"] == ["It limits nothing: give it limits, or name a tier."]
     kim.post("endpointlimit_add", **{**data, **bound})
     assert EndpointLimit.objects.get(name="upload").limits.count() == 0
+
+
+def test_what_is_slow_on_the_whole_site_is_one_form_away(kim, settings):
+    """The list leads to a form that needs only be saved, then to the rule; its mode switches it."""
+    settings.PULSE = {"SLOW_REQUEST_MS": 700}
+
+    def address() -> str:
+        tools = dict(kim.get("endpointlimit_changelist").context["pulse_tools"])
+        return tools["What is slow"]
+
+    def published() -> tuple[str, int, str]:
+        items = publisher.newest_document()["endpoint_limits"]
+        [item] = [item for item in items if item["name"] == "slow-requests"]
+        return item["path"], item["slow_ms"], item["mode"]
+
+    data = form_data(kim.client.get(address()))
+    assert (data["name"], data["path"], data["slow_ms"]) == ("slow-requests", "/", "700")
+    kim.post("endpointlimit_add", **{**data, "methods": [], "slow_ms": "0"})
+    row = EndpointLimit.objects.get(name="slow-requests")
+    assert (row.path, row.slow_ms, row.mode) == ("/", 0, "enforce")
+    assert address().endswith(f"/{row.pk}/change/")
+    page = kim.get("endpointlimit_changelist").content.decode()
+    assert "No line for what is slow." in page
+    assert "none is slow" in page
+    assert published() == ("/", 0, "enforce")
+    kim.act("endpointlimit", "switch_off", row)
+    assert published() == ("/", 0, "off")
+
+
+def test_who_may_only_look_is_led_to_no_form(clerk, kim):
+    tools = dict(clerk.get("endpointlimit_changelist").context["pulse_tools"])
+    assert "What is slow" not in tools
+    EndpointLimit.objects.create(name="slow", path="/", slow_ms=5)
+    tools = dict(clerk.get("endpointlimit_changelist").context["pulse_tools"])
+    assert tools["What is slow"].endswith("/change/")

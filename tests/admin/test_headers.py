@@ -55,6 +55,15 @@ def test_headers_are_written_one_to_a_line(kim) -> None:
     assert row.version == version
 
 
+def test_stages_of_hsts_are_told_in_words(kim) -> None:
+    """A new policy begins with the shortest; the value that is kept is the document's."""
+    page = kim.get("headerpolicy_add").content.decode()
+    assert '<option value="5m" selected>5 minutes</option>' in page
+    assert '<option value="">as the header says</option>' in page
+    assert add(kim, hsts_stage="1w").status_code == 302
+    assert HeaderPolicy.objects.get().hsts_stage == "1w"
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -147,7 +156,8 @@ def test_without_pulse_urls_the_field_says_so(kim, monkeypatch) -> None:
 
 def test_the_form_shows_what_is_sent_over_https_and_http(kim, site) -> None:
     response = kim.get("headerpolicy_change", site.pk)
-    preview = {name: (plain, secure) for name, plain, secure in response.context["pulse_preview"]}
+    shown = response.context["pulse_preview"]
+    preview = {header.name: (header.plain, header.secure) for header in shown}
     assert preview["Strict-Transport-Security"] == ("", "max-age=31536000; includeSubDomains")
     plain, secure = preview["Content-Security-Policy-Report-Only"]
     assert plain.endswith("report-uri /pulse/csp-reports/site/")
@@ -162,7 +172,7 @@ def test_the_preview_shows_the_form_as_it_stands_and_saves_nothing(kim, site) ->
     data = {**kim.form("headerpolicy_change", site.pk), "headers": "X-New: <b>1</b>"}
     response = kim.client.post(url("headerpolicy_preview", site.pk), data)
     assert response.status_code == 200
-    assert ("X-New", "<b>1</b>", "<b>1</b>") in response.context["preview"]
+    assert ("X-New", "<b>1</b>", "<b>1</b>", "") in response.context["preview"]
     assert "<b>1</b>" not in response.content.decode()
     data["headers"] = "X New: 1"
     assert "not a header&#x27;s name" in (
@@ -170,10 +180,43 @@ def test_the_preview_shows_the_form_as_it_stands_and_saves_nothing(kim, site) ->
     )
     new = {**kim.form("headerpolicy_add"), "name": "other", "preset": "legacy"}
     response = kim.client.post(url("headerpolicy_preview"), new)
-    assert len(response.context["preview"]) == 5
+    by_policy = [header.name for header in response.context["preview"] if not header.setting]
+    assert by_policy == [
+        *("Content-Security-Policy", "Strict-Transport-Security", "X-XSS-Protection"),
+    ]
     site.refresh_from_db()
     assert (site.headers, revision()) == ({}, before)
     assert HeaderPolicy.objects.count() == 1
+
+
+def test_what_django_sets_first_is_shown_where_it_stays(kim, site, settings) -> None:
+    """By the setting's name, unless the policy forces its own or takes it away."""
+
+    def shown(**fields: str) -> dict[str, tuple[str, str, str]]:
+        data = {**kim.form("headerpolicy_change", site.pk), **fields}
+        data = {name: value for name, value in data.items() if value is not None}
+        response = kim.client.post(url("headerpolicy_preview", site.pk), data)
+        return {header.name: tuple(header)[1:] for header in response.context["preview"]}
+
+    settings.X_FRAME_OPTIONS = "SAMEORIGIN"
+    settings.SECURE_HSTS_SECONDS = 60
+    page = text_of(kim.get("headerpolicy_change", site.pk))
+    assert "X-Frame-Options set first by X_FRAME_OPTIONS" in page
+    stays = shown()
+    assert stays["X-Frame-Options"] == ("SAMEORIGIN", "SAMEORIGIN", "X_FRAME_OPTIONS")
+    assert stays["Strict-Transport-Security"] == ("", "max-age=60", "SECURE_HSTS_SECONDS")
+    forced = shown(force="on")
+    assert forced["X-Frame-Options"] == ("DENY", "DENY", "")
+    assert forced["Strict-Transport-Security"][2] == ""
+    removed = shown(headers="-X-Frame-Options\n-Strict-Transport-Security")
+    assert not {"X-Frame-Options", "Strict-Transport-Security"} & removed.keys()
+
+
+def test_a_policy_that_adds_nothing_says_so_beside_what_django_sets(kim, site) -> None:
+    data = {**kim.form("headerpolicy_change", site.pk), "preset": "", "csp_report_only": ""}
+    response = kim.client.post(url("headerpolicy_preview", site.pk), data)
+    assert "It adds no header." in text_of(response)
+    assert "set first by SECURE_REFERRER_POLICY" in text_of(response)
 
 
 def test_a_preview_is_for_those_who_may_edit(clerk, site) -> None:
@@ -322,6 +365,13 @@ def test_the_usual_policies_are_shown_then_added_as_one_revision(kim) -> None:
     ]
     page = text_of(kim.get("headerpolicy_usual"))
     assert "Each of these paths has a policy already" in page
+
+
+def test_an_admin_that_evaluates_code_is_not_locked_by_the_usual_policies(kim, monkeypatch) -> None:
+    """django-unfold's pages stand still under a strict policy, and with them the way back."""
+    monkeypatch.setattr("pulse.admin.headers.IS_UNFOLD", True)
+    kim.client.post(url("headerpolicy_usual"))
+    assert HeaderPolicy.objects.get(name="admin").csp_report_only
 
 
 def test_paths_that_have_a_policy_keep_it_and_names_that_are_taken_too(kim) -> None:

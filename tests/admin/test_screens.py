@@ -30,6 +30,11 @@ LISTS = (
     "accessrule",
     "corsorigin",
     "headerpolicy",
+    "probetarget",
+    "probeschedule",
+    "probepayload",
+    "probebudget",
+    "maintenancewindow",
     "policyrevision",
 )
 PAGES = [f"{name}_changelist" for name in LISTS] + [f"{name}_add" for name in LISTS[:-1]]
@@ -42,7 +47,17 @@ def test_every_screen_opens(kim, page):
     assert "pulse/admin/pulse.css" in response.content.decode()
 
 
-@pytest.mark.parametrize("name", ["tierassignment", "trustedproxy"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tierassignment",
+        "trustedproxy",
+        "probetarget",
+        "probeschedule",
+        "probepayload",
+        "maintenancewindow",
+    ],
+)
 def test_an_empty_list_says_what_to_do(kim, name):
     assert "pulse-empty" in kim.get(f"{name}_changelist").content.decode()
     assert "pulse-empty" not in kim.get(f"{name}_changelist", mode__exact="off").content.decode()
@@ -150,8 +165,8 @@ def test_a_revision_shows_its_difference_and_leads_back(kim, search):
     made = PolicyRevision.objects.first()
     page = kim.get("policyrevision_change", made.pk).content.decode()
     assert "Changed: Endpoint limit search" in page
-    assert '<td class="pulse-before">100</td>' in page
-    assert '<td class="pulse-after">50</td>' in page
+    assert '<td class="pulse-before" data-label="Before">100</td>' in page
+    assert '<td class="pulse-after" data-label="After">50</td>' in page
     before = PolicyRevision.objects.get(number=made.number - 1)
     assert "Roll back to revision" in kim.get("policyrevision_rollback", before.pk).content.decode()
     page = kim.client.get(kim.post("policyrevision_rollback", before.pk, reason="too little").url)
@@ -191,7 +206,7 @@ def test_a_draft_is_published_by_its_page(kim, search):
     assert "Saved as a draft, which is not in force yet. Publish the draft" in told(page)
     assert revision() == before
     page = kim.get("policyrevision_publish").content.decode()
-    assert '<td class="pulse-after">50</td>' in page
+    assert '<td class="pulse-after" data-label="After">50</td>' in page
     page = kim.client.get(kim.post("policyrevision_publish", reason="agreed").url)
     assert f"Revision {before + 1} is in force." in told(page)
     assert PolicyRevision.objects.first().reason == "agreed"
@@ -202,7 +217,7 @@ def test_a_draft_is_published_by_its_page(kim, search):
 def test_everything_to_shadow_is_one_revision_that_can_be_undone(kim):
     assert url("everything_to_shadow") in kim.get("exemption_changelist").content.decode()
     before = PolicyRevision.objects.first()
-    assert "2 rate tiers, 1 endpoint limits" in kim.get("everything_to_shadow").content.decode()
+    assert "2 rate tiers, 1 endpoint limit" in kim.get("everything_to_shadow").content.decode()
     page = kim.client.get(kim.post("everything_to_shadow", reason="shop is down").url)
     assert set(RateTier.objects.values_list("mode", flat=True)) == {"shadow"}
     assert set(EndpointLimit.objects.values_list("mode", flat=True)) == {"shadow"}

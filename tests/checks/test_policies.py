@@ -1,6 +1,7 @@
 """The published policy does what it seems to."""
 
 import pytest
+from django.core.checks import ERROR
 from django.db import DatabaseError, connection
 from django.db.models import QuerySet
 
@@ -114,3 +115,97 @@ def test_proxies_that_end_tls(settings, header, redirects, proxies, expected) ->
     document.apply({"trusted_proxies": proxies}, publisher.SYSTEM, prune=True)
     found = ids(policies.check_deployed_policy(frozenset({"default"})))
     assert [each for each in found if each in {"W042", "W043"}] == expected
+
+
+ROWS = {
+    "version": 1,
+    "rate_tiers": [
+        {"name": "default", "default": True, "limits": ["1/s"]},
+        {"name": "paid", "limits": ["9/s"]},
+    ],
+    "tier_assignments": [{"network": "192.0.2.0/24", "tier": "paid"}],
+    "endpoint_limits": [
+        {"name": "search", "url_name": "search", "limits": ["5/m"], "timeout_s": 3},
+        {"name": "echo", "url_name": "echo", "tier": "paid"},
+    ],
+    "access_rules": [{"network": "198.51.100.0/24"}],
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("statement", "place", "reason"),
+    [
+        (
+            "UPDATE pulse_ownlimit SET rate = 'garbage'",
+            "the row search of endpoint_limits",
+            '"garbage" is not a rate',
+        ),
+        (
+            "UPDATE pulse_tierlimit SET rate = '0/s' WHERE rate = '9/s'",
+            "the row paid of rate_tiers",
+            '"0/s" lets nothing through',
+        ),
+        (
+            "UPDATE pulse_ratetier SET mode = 'maybe' WHERE name = 'paid'",
+            "the row paid of rate_tiers",
+            "'maybe' is not a valid Mode",
+        ),
+        (
+            "UPDATE pulse_endpointlimit SET timeout_s = 9e999 WHERE name = 'search'",
+            "the row search of endpoint_limits",
+            "inf is no number of seconds",
+        ),
+        (
+            "UPDATE pulse_endpointlimit SET methods = '5' WHERE name = 'echo'",
+            "the row echo of endpoint_limits",
+            "TypeError: 'int' object is not iterable",
+        ),
+        (
+            "UPDATE pulse_accessrule SET network = 'everywhere'",
+            "the row everywhere / of access_rules",
+            '"everywhere" is not a network',
+        ),
+        (
+            "UPDATE pulse_accessrule SET starts_at = '2020-13-01 00:00:00'",
+            "of access_rules",
+            "ValueError: month must be in 1..12",
+        ),
+    ],
+)
+def test_a_row_written_by_sql_that_makes_no_policy(statement: str, place: str, reason: str) -> None:
+    """E041 says which and why, once; what was published is looked at all the same."""
+    document.apply(ROWS, publisher.SYSTEM, prune=True)
+    assert ids(policies.check_policy(frozenset({"default"}))) == []
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+    (message,) = policies.check_policy(frozenset({"default"}))
+    assert (ids([message]), message.level) == (["E041"], ERROR)
+    assert place in message.msg
+    assert reason in message.msg
+
+
+@pytest.mark.django_db
+def test_several_rows_that_make_no_policy() -> None:
+    """Each is told of, up to twenty: nobody reads more."""
+    limits = [{"name": f"a{n}", "url_name": "echo", "limits": ["1/s"]} for n in range(25)]
+    document.apply({"version": 1, "endpoint_limits": limits}, publisher.SYSTEM, prune=True)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE pulse_ownlimit SET rate = 'x' WHERE id % 2 = 0")
+    found = policies.check_policy(frozenset({"default"}))
+    assert 12 <= ids(found).count("E041") <= 13
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE pulse_ownlimit SET rate = 'x'")
+    found = policies.check_policy(frozenset({"default"}))
+    assert ids(found).count("E041") == 20
+
+
+@pytest.mark.django_db
+def test_before_a_migration_that_adds_a_column() -> None:
+    """migrate checks first: a column that is missing is no finding, and breaks no transaction."""
+    document.apply(ROWS, publisher.SYSTEM, prune=True)
+    connection.check_constraints()  # What is deferred keeps PostgreSQL from altering the table.
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE pulse_endpointlimit DROP COLUMN timeout_s")
+    assert registry.check_policies(databases=["default"]) == []
+    assert RateTier.objects.count() == 2

@@ -80,6 +80,25 @@ def test_each_field_comes_from_the_first_that_names_it() -> None:
     assert names(find(bounds, elsewhere, path="/other/")) == ("path", "path")
 
 
+def test_what_is_slow_comes_from_the_most_specific_that_acts() -> None:
+    """0 says that nothing is; in shadow a rule says nothing; it is no bound of size or time."""
+    bounds = bounds_of(
+        [
+            item("route", route=SEARCH.route, slow_ms=5, mode="shadow"),
+            item("name", url_name="search", slow_ms=0, methods=["GET"]),
+            item("path", path="/", slow_ms=300),
+            item("size", path="/api/", max_body_bytes=7),
+        ]
+    )
+    found = [find(bounds, method=method).slow for method in ("GET", "HEAD", "POST")]
+    assert [each and (each.name, each.slow_ms) for each in found] == [
+        *(("name", 0), ("name", 0), ("path", 300)),
+    ]
+    assert names(find(bounds)) == ("size", None)
+    assert (bounds.has_timeouts, bounds.smallest_body) == (False, 7)
+    assert not bounds_of([item("slow", path="/", slow_ms=0)]).is_empty
+
+
 def test_a_bound_in_shadow_gives_its_place_to_the_next() -> None:
     """It is told, so that what it would have refused is counted; less specific ones are not."""
     bounds = bounds_of(
@@ -113,15 +132,19 @@ def test_what_acts_on_nobody_loosens_nothing() -> None:
         ]
     )
     assert (bounds.largest_body, bounds.has_timeouts, bounds.is_empty) == (0, False, False)
+    assert bounds.smallest_body is None
     assert bounds_of([item("rates", path="/y")]).is_empty
     assert bounds_of([]).is_empty
     assert Bounds().find(SEARCH, "/", "GET", "", b"") == Effective()
 
 
-def test_the_largest_body_is_that_of_any_endpoint() -> None:
-    """What the front, which knows no route, lets pass."""
+def test_the_largest_and_the_smallest_body_are_those_of_any_endpoint() -> None:
+    """What the front, which knows no route, lets pass, and for what none need be known."""
     bounds = bounds_of([BY_ROUTE, item("upload", path="/", max_body_bytes=100 * MB, timeout_s=9)])
     assert (bounds.largest_body, bounds.has_timeouts) == (100 * MB, True)
+    none = item("none", path="/none", max_body_bytes=0)
+    sizes = [bounds_of([*more, none]).smallest_body for more in ([], [BY_ROUTE])]
+    assert (bounds.smallest_body, sizes) == (BY_ROUTE["max_body_bytes"], [0, 0])
 
 
 @pytest.mark.parametrize("seconds", [float("nan"), float("inf")])

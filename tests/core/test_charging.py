@@ -104,6 +104,38 @@ def test_a_path_that_resolves_to_nothing_meets_the_tier_alone() -> None:
     assert shape(charges(policy, facts(match=None))) == [("default", True, False)]
 
 
+def test_a_preflight_is_charged_to_the_same_limits_on_keys_of_its_own() -> None:
+    """Every claim of it, in shadow and on the ceiling too; the limits are the request's."""
+    policy = snapshot(endpoint("search"), endpoint("watched", mode=Mode.SHADOW, key=("ip",)))
+    names = {"Origin": "https://app.example.com", "X-Track-ID": "me"}
+    asked = {"Access-Control-Request-Method": "POST"}
+    preflight = charges(policy, facts(method="OPTIONS", headers=names | asked))
+    request = charges(policy, facts(headers=names))
+    assert shape(preflight) == shape(request)
+    assert [c.claim.allowance for c in preflight] == [c.claim.allowance for c in request]
+    assert keys(preflight)[1::3] == [
+        "rate_tiers:default:preflight:ceiling:203.0.113.9",
+        "shadow:endpoint_limits:watched:preflight:ip:203.0.113.9",
+    ]
+    assert not set(keys(preflight)) & set(keys(request))
+    assert preflight[0].why == "tier of every client; preflights count apart"
+
+
+@pytest.mark.parametrize(
+    ("method", "headers"),
+    [
+        ("OPTIONS", {}),
+        ("OPTIONS", {"Origin": "https://app.example.com"}),
+        ("OPTIONS", {"Access-Control-Request-Method": "POST"}),
+        ("GET", {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}),
+    ],
+)
+def test_what_only_resembles_a_preflight_is_charged_as_any(method: str, headers) -> None:
+    """No browser asks so, and a GET never asks first."""
+    found = charges(snapshot(), facts(method=method, headers=headers))
+    assert keys(found) == ["rate_tiers:default:ip:203.0.113.9"]
+
+
 def test_a_rule_can_take_the_place_of_the_tier() -> None:
     """An export may be looser than the tier."""
     policy = snapshot(endpoint("export", "100/s", replaces_tier=True))

@@ -226,9 +226,9 @@ def test_with_a_full_disk_everything_is_as_ever(call, expected, full_disk) -> No
 
 def test_a_page_that_fails_on_a_full_disk_is_json(call, full_disk, monkeypatch) -> None:
     """A refusal is one, however it can be told (S0-20)."""
-    from pulse.middleware import responses
+    from pulse import envelope
 
-    monkeypatch.setattr(responses, "render_to_string", fail)
+    monkeypatch.setattr(envelope, "render_to_string", fail)
     with override_policies(POLICY):
         refused = [call("GET", "/limited/", Accept="text/html") for _ in range(2)][-1]
     assert refused.status_code == 429

@@ -227,6 +227,23 @@ def test_a_large_upload_passes_where_it_may_and_through_the_disk(site: Site) -> 
     site.apply({"endpoint_limits": []}, prune=True)
 
 
+def test_a_body_in_chunks_is_cut_at_what_its_own_endpoint_takes(site: Site) -> None:
+    """10 MB beside an endpoint that takes 300: under ASGI no more is kept than that (S1-23)."""
+    site.apply({"endpoint_limits": [UPLOAD]}, prune=True)
+    length = f"Content-Length: {11 * MB}"
+    wait_until(lambda: ask(site, length, plain(11 * MB), "/api/upload/").status == 200)
+    Path(site.environment["CALLED"]).write_text("")
+    refused = ask(site, "Transfer-Encoding: chunked", chunked(200 * MB))
+    if site.server == "asgi":
+        assert (refused.status, refused.detail) == (413, "Request body too large (max 10MB)")
+        # What is on its way between the two sockets was sent, and not kept.
+        assert 10 * MB <= refused.sent < 50 * MB
+    else:
+        assert refused.status == 411
+    assert called(site) == []
+    site.apply({"endpoint_limits": []}, prune=True)
+
+
 def test_an_answer_that_takes_too_long(site: Site) -> None:
     """Cancelled and refused under ASGI; logged under WSGI, where the answer stands (S1-57)."""
     site.apply({"endpoint_limits": [SLOW]}, prune=True)

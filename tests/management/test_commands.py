@@ -95,6 +95,31 @@ def test_apply_prints_an_update_field_by_field(file) -> None:
     assert '~ exemptions /x\n    mode: "enforce" -> "off"\n' in out
 
 
+def test_apply_warns_of_what_newly_holds_browsers_to_https(file) -> None:
+    """In one line, on a dry run too; not of a stage, of what is off, or of what was so already."""
+    policies = [
+        {"name": "whole", "path": "/whole/", "preset": "owasp"},
+        {"name": "staged", "path": "/staged/", "preset": "owasp", "hsts_stage": "30d"},
+        {"name": "off", "path": "/off/", "preset": "owasp", "mode": "off"},
+        {
+            "name": "listed",
+            "path": "/listed/",
+            "headers": {"Strict-Transport-Security": "max-age=300; preload"},
+        },
+    ]
+    path = file(doc(header_policies=policies))
+    for options in (["--dry-run"], []):
+        _, _, err = run("pulse_apply", path, *options)
+        assert [line.split(",")[0] for line in err.splitlines()] == [
+            "The header policy listed begins to hold browsers to HTTPS (max-age=300; preload)",
+            "The header policy whole begins to hold browsers to HTTPS (max-age=63072000)",
+        ]
+    code, _, err = run("pulse_apply", path)
+    assert (code, err) == (0, "")
+    policies[1]["hsts_stage"] = ""
+    assert "policy staged begins" in run("pulse_apply", file(doc(header_policies=policies)))[2]
+
+
 def test_apply_prints_the_contract_as_json(file) -> None:
     """API 4: revision, changed, dry_run, changes."""
     path = file(doc(exemptions=["/x"]))
@@ -235,6 +260,9 @@ def test_explain_tells_it_in_lines() -> None:
     assert "Route     api/echo/" in lines
     assert "      3/m token_bucket: 0 of 3 left, again in 20 s" in lines
     assert "Retry-After: 20" in lines
+    given = next(line for line in lines if line.startswith("Django's"))
+    assert given.startswith("Django's  own settings give X-Content-Type-Options (SECURE_CONTENT")
+    assert given.endswith("and what they give stays unless a policy forces its own")
 
 
 def test_explain_prints_the_answer_of_the_api() -> None:
@@ -244,6 +272,7 @@ def test_explain_prints_the_answer_of_the_api() -> None:
     assert list(json.loads(out)) == [
         "verdict", "status", "allowed", "refused", "revision", "route", "url_name", "exempt_by",
         "client", "rules", "headers", "body", "cors", "bounds", "header_policy",
+        "headers_by_setting",
     ]  # fmt: skip
 
 
@@ -267,8 +296,9 @@ def test_explain_tells_every_step_of_the_edge_in_lines() -> None:
     assert lines[0] == "403 refused under revision 0"
     assert "CORS      https://app.example.com may read it: the rule for https://app" in out
     assert (
-        "Bounds    body 1 KB (by endpoint_limits:echo), time 2 s (by endpoint_limits:echo)" in lines
-    )
+        "Bounds    body 1 KB (by endpoint_limits:echo), time 2 s (by endpoint_limits:echo), "
+        "slow after 1000 ms (by site:slow_request_ms)"
+    ) in lines
     assert "Headers   by the policy api" in lines
     refused = "✗ refused      access_rules 203.0.113.0/24 / (enforce)"
     assert f"{refused}: denies this network (scrapes us)" in lines

@@ -253,6 +253,30 @@ def test_a_preflight_is_answered_before_anything_else(call) -> None:
         assert response.has_header("X-Request-ID")
 
 
+def test_a_preflight_that_a_view_answers_spends_no_token(call) -> None:
+    """Neither now nor by what its headers tell; a flood of them is refused at the same limit."""
+    with policy(rate_tiers=[default_tier("3/h")]):
+        first = call("GET", ECHO, Origin=APP)
+        preflights = [preflight(call) for _ in range(5)]
+        later = [call("GET", ECHO, Origin=APP) for _ in range(3)]
+        plain = call("OPTIONS", ECHO, Origin=APP)
+    assert [answer.status_code for answer in preflights] == [200, 200, 200, 429, 429]
+    assert preflights[0].json()["method"] == "OPTIONS"
+    assert [answer.status_code for answer in later] == [200, 200, 429]
+    told = [answer["X-RateLimit-Remaining"] for answer in (first, *later)]
+    assert told == ["2", "1", "0", "0"]
+    # What is no preflight is a request as any other.
+    assert plain.status_code == 429
+
+
+def test_a_preflight_that_finds_nothing_spends_no_token_either(call) -> None:
+    """It is counted on the way back, on counts of its own as well."""
+    with policy(rate_tiers=[default_tier("2/h")]):
+        preflights = [preflight(call, "/nothing/").status_code for _ in range(3)]
+        later = [call("GET", "/nothing/").status_code for _ in range(3)]
+    assert (preflights, later) == ([404, 404, 429], [404, 404, 429])
+
+
 def test_a_preflight_from_elsewhere_is_left_without_permission(call) -> None:
     with policy(APP):
         response = preflight(call, origin=EVIL)

@@ -82,6 +82,13 @@ def kept() -> list[tuple[str, str, str, str, int]]:
     ]
 
 
+def assert_told(answer: HttpResponse, status: int, detail: str) -> None:
+    """It is the one form of errors, with the request's id (S1-77)."""
+    assert (answer.status_code, answer["Content-Type"]) == (status, "application/json")
+    told = {"detail": detail, "request_id": answer["X-Request-ID"]}
+    assert json.loads(answer.content) == told
+
+
 def test_reports_of_both_kinds_are_added_up(send, policy) -> None:
     """204 and nothing to read; kept are directive, origin, route and number."""
     for _ in range(3):
@@ -111,7 +118,8 @@ def test_a_page_is_its_route_whatever_its_letters(settings) -> None:
 
 def test_only_a_policy_in_force_is_reported_of(send, policy) -> None:
     """So what is kept is bounded by the policy, whoever sends."""
-    assert send(old(), path="/pulse/csp-reports/other/").status_code == 404
+    answer = send(old(), path="/pulse/csp-reports/other/")
+    assert_told(answer, 404, "No header policy of that name is in force.")
     assert send(old(), path="/pulse/csp-reports/a%20b/").status_code == 404
     assert kept() == []
 
@@ -135,14 +143,16 @@ def test_what_a_policy_does_not_ask_for_is_not_counted(send, fields, count) -> N
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
 def test_reports_are_posted(send, policy, method) -> None:
     answer = send(old(), method=method)
-    assert (answer.status_code, answer["Allow"]) == (405, "POST")
+    assert answer["Allow"] == "POST"
+    assert_told(answer, 405, "This method is not allowed here.")
     assert kept() == []
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "text/html"])
 def test_what_no_browser_sends_is_not_read(send, policy, kind) -> None:
     """A form of another site cannot report: its types are not those of reports."""
-    assert send(old(), kind).status_code == 415
+    detail = "Send what browsers send: application/csp-report or application/reports+json."
+    assert_told(send(old(), kind), 415, detail)
     assert kept() == []
 
 
@@ -151,12 +161,13 @@ def test_broken_reports_are_refused_in_words(send, policy, body) -> None:
     for kind in (CSP_REPORT, REPORTS):
         answer = send(body, kind)
         assert answer.status_code == 400
-        assert answer["Content-Type"] == "text/plain"
+        assert_told(answer, 400, answer.json()["detail"])
+        assert answer.json()["detail"].endswith(".")
     assert kept() == []
 
 
 def test_a_body_over_64_kb_is_refused(send, policy) -> None:
-    assert send(old(page="a" * 70_000)).status_code == 413
+    assert_told(send(old(page="a" * 70_000)), 413, "Request body too large (max 64KB)")
     exact = _bytes(old())
     assert send(exact + b" " * (64 * 1024 - len(exact))).status_code == 204
     assert send(exact + b" " * (64 * 1024 - len(exact) + 1)).status_code == 413

@@ -34,6 +34,8 @@ def bounded(**fields: Any) -> dict[str, Any]:
             "each client may do 5 a minute, up to 5 at once. A body of up to 1 MB.",
         ),
         ({"replaces_tier": True}, "no limit of its own."),
+        ({"slow_ms": 250}, "a line in the log after 0.25 s."),
+        ({"slow_ms": 0}, "no line for what is slow."),
     ],
 )
 def test_what_it_bounds_is_said(fields: dict[str, Any], words: str) -> None:
@@ -52,6 +54,11 @@ def test_what_it_bounds_is_said(fields: dict[str, Any], words: str) -> None:
         ({"timeout_s": 86_401}, "timeout_s"),
         ({"timeout_s": True}, "timeout_s"),
         ({"timeout_s": "30"}, "timeout_s"),
+        ({"slow_ms": -1}, "slow_ms"),
+        ({"slow_ms": 86_400_001}, "slow_ms"),
+        ({"slow_ms": 1.5}, "slow_ms"),
+        ({"slow_ms": True}, "slow_ms"),
+        ({"slow_ms": "1 s"}, "slow_ms"),
         ({"max_body_bytes": -1}, "max_body_bytes"),
         ({"max_body_bytes": 2**40 + 1}, "max_body_bytes"),
         ({"max_body_bytes": 10.5}, "max_body_bytes"),
@@ -65,7 +72,7 @@ def test_what_is_no_bound_is_told_in_its_place(fields: dict[str, Any], place: st
     assert list(raised.value.errors) == [f"endpoint_limits.0.{place}"]
 
 
-@pytest.mark.parametrize("fields", [{"max_body_bytes": 0}, {"timeout_s": 1}])
+@pytest.mark.parametrize("fields", [{"max_body_bytes": 0}, {"timeout_s": 1}, {"slow_ms": 0}])
 def test_a_bound_is_enough_for_an_endpoint_limit(fields: dict[str, Any]) -> None:
     """Without a rate; a body of no bytes is a bound too."""
     snapshot = compile_document(bounded(**fields), None, 0.0)
@@ -102,3 +109,10 @@ def test_presets_bound_what_they_are_for(name: str, route: str, bounds: dict[str
     [item] = presets.items(preset, [("url_name", route)], {})
     assert bounds.items() <= item.items()
     complete({"endpoint_limits": [item]})
+
+
+def test_no_preset_is_suggested_for_routes_of_pulse() -> None:
+    """Where browsers report to looks like a report that is costly to put together, and is none."""
+    names = [match.url_name for each in presets.PRESETS for match in presets.suggested(each)]
+    assert "export" in names
+    assert [name for name in names if name.startswith("pulse:")] == []

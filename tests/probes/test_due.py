@@ -1,7 +1,6 @@
 """What is due becomes jobs, and jobs are claimed within the caps."""
 
 import pytest
-from django.conf import LazySettings
 
 from pulse.probes import due
 from pulse.probes.plan import compile_plan
@@ -133,8 +132,8 @@ def test_a_slot_that_comes_again_is_not_run_again(apply: Apply) -> None:
     first, second = next_slot(), next_slot("other")
     prepare_at(first)
     ProbeJob.objects.update(status=JobStatus.COMPLETED)
-    ProbeScheduleState.objects.filter(name="core").update(next_at=ProbeJob.objects.get().slot_at)
-    ProbeScheduleState.objects.filter(name="core").update(last_job=None)
+    slot_at = ProbeJob.objects.get(schedule="core").slot_at
+    ProbeScheduleState.objects.filter(name="core").update(next_at=slot_at, last_job=None)
     prepare_at(max(first, second))
     assert ProbeJob.objects.filter(schedule="core").count() == 1
     assert ProbeJob.objects.filter(schedule="other").count() == 1
@@ -221,15 +220,6 @@ def test_a_turn_that_ends_soon_claims_what_is_short(apply: Apply) -> None:
     apply(probe_targets=[*elsewhere(1, timeout_s=9), *targets(3, timeout_s=2)[1:]])
     start()
     assert [each.target for each in claim(longest_s=3)] == ["t1", "t2"]
-
-
-def test_each_transport_is_claimed_by_its_own(apply: Apply, settings: LazySettings) -> None:
-    """A probe without a network never comes into the loop of those with one."""
-    inside = {"name": "inside", "path": "/api/products/", "transport": "in_process"}
-    apply(probe_targets=[*targets(1), inside])
-    start()
-    assert [each.target for each in claim()] == ["t0"]
-    assert [each.target for each in claim(transport="in_process")] == ["inside"]
 
 
 def test_when_something_is_due_next(apply: Apply) -> None:

@@ -137,17 +137,6 @@ def test_a_schedule_whose_every_job_is_lost_is_quarantined(apply: Apply) -> None
         assert state_of("core").state == expected
 
 
-def test_a_process_of_its_own_that_was_killed_is_a_timeout(apply: Apply) -> None:
-    """A probe without a network is ended with its process; its target is down."""
-    apply(probe_targets=targets(1, transport="in_process"))
-    start()
-    claim(transport="in_process")
-    prepare(later=LATER)
-    item = ProbeItem.objects.get()
-    assert (item.state, item.error) == (ItemState.TIMEOUT, "timeout")
-    assert ProbeTargetState.objects.get().status == "down"
-
-
 def test_what_was_not_begun_is_given_back_for_others(apply: Apply) -> None:
     """Whatever it is: it was not sent."""
     apply(probe_targets=targets(2, **UNSAFE))

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -181,6 +182,32 @@ def test_what_dies_is_brought_back_and_kill_9_leaves_no_orphan(
     demo.process.kill()
     demo.process.wait()
     wait_for(lambda: processes_of(checkout) == set(), 5)
+
+
+def test_probes_run_on_its_worker_and_on_others(checkout: Path, start: Callable[..., Demo]) -> None:
+    """The schedules of its policy find it where it listens; another worker does too."""
+    demo = start()
+    demo.wait_until_ready()
+
+    def standing() -> dict[str, str]:
+        with closing(sqlite3.connect(checkout / ".demo" / "db.sqlite3")) as database:
+            rows = database.execute("SELECT name, status FROM pulse_probetargetstate").fetchall()
+        return dict(rows)
+
+    # The first run after the start: 15 s at most, and a busy machine.
+    wait_for(lambda: {"health", "products", "product", "search"} <= set(standing()), 60)
+    assert {standing()[name] for name in ("health", "products", "product", "search")} == {"up"}
+
+    worker = subprocess.run(
+        [sys.executable, "manage.py", "pulse_worker", "--once"],
+        check=False,
+        cwd=checkout,
+        env=os.environ | {"DJANGO_SETTINGS_MODULE": "project.settings.demo"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert worker.returncode == 0, worker.stdout + worker.stderr
 
 
 def test_under_asgi_each_process_serves(checkout: Path, start: Callable[..., Demo]) -> None:

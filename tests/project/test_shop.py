@@ -280,6 +280,16 @@ def test_what_is_not_there_is_said_in_the_callers_language(client: Client) -> No
     assert "<h1>There is nothing here</h1>" in page.content.decode()
 
 
+def test_a_form_without_its_token_is_not_taken_for_a_forbidden_page(db: None) -> None:
+    """Logging in would not help; the number to tell is that of the log."""
+    visitor = Client(enforce_csrf_checks=True)
+    answer = visitor.post("/accounts/login/", headers={"Accept": "text/html"})
+    assert answer.status_code == 403
+    page = answer.content.decode()
+    assert "<h1>This form cannot be taken</h1>" in page
+    assert answer["X-Request-ID"] in page
+
+
 def test_an_accident_on_a_page_is_a_page(visitor: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_args: object) -> None:
         raise RuntimeError("accident")

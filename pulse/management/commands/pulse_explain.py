@@ -141,6 +141,8 @@ def _lines(question: Question, explanation: Explanation) -> Iterator[str]:
     yield f"Bounds    {_say_bounds(answer['bounds'])}"
     if answer["header_policy"]:
         yield f"Headers   by the policy {answer['header_policy']}"
+    if answer["headers_by_setting"]:
+        yield f"Django's  {_say_settings(answer['headers_by_setting'])}"
     yield ""
     for row in answer["rules"]:
         yield from _rule_lines(row)
@@ -163,7 +165,14 @@ def _say_bounds(bounds: Mapping[str, Any]) -> str:
     size, seconds = bounds["max_body_bytes"], bounds["timeout_s"]
     body = "no limit" if size is None else f"{format_size(size)} (by {bounds['max_body_by']})"
     time = "no limit" if seconds is None else f"{seconds:g} s (by {bounds['timeout_by']})"
-    return f"body {body}, time {time}"
+    slow = f"slow after {bounds['slow_ms']} ms" if bounds["slow_ms"] else "never slow"
+    by = f" (by {bounds['slow_by']})" if bounds["slow_by"] else ""
+    return f"body {body}, time {time}, {slow}{by}"
+
+
+def _say_settings(headers: Mapping[str, str]) -> str:
+    told = ", ".join(f"{name} ({setting})" for name, setting in headers.items())
+    return f"own settings give {told}, and what they give stays unless a policy forces its own"
 
 
 def _rule_lines(row: Mapping[str, Any]) -> Iterator[str]:

@@ -1,0 +1,147 @@
+"""How pages answer: as a page or as JSON, with a tag by which the next request costs little."""
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+from django.utils.cache import get_conditional_response, patch_vary_headers
+from django.utils.translation import gettext_lazy as _
+
+from pulse.access.scopes import Scope, scopes_of
+from pulse.envelope import HTML, PROBLEM, preferred_type, problem, request_id_of
+
+#: Masked anew in each page: what differs in it is no difference.
+TOKEN: Final = re.compile(rb'(name="csrfmiddlewaretoken" value=")[^"]*')
+#: Text, and the address's name; each begins the addresses below it.
+NAVIGATION: Final = (
+    (_("Probes"), "pulse:probes"),
+    (_("Jobs"), "pulse:jobs"),
+    (_("Endpoints"), "pulse:endpoints"),
+    (_("Status"), "pulse:status"),
+)
+#: Kept by the browser alone, and asked for anew each time.
+PRIVATE: Final = "private, no-cache"
+
+
+def wants_json(request: HttpRequest) -> bool:
+    """Whether a client gets JSON: it says so in the query, or does not prefer a page."""
+    named = request.GET.get("format")
+    if named in {"json", "html"}:
+        return named == "json"
+    return preferred_type(request) != HTML
+
+
+def page(
+    request: HttpRequest,
+    template: str,
+    context: Mapping[str, Any],
+    status: HTTPStatus = HTTPStatus.OK,
+) -> HttpResponse:
+    """Answer with a page; 304 where the browser has it as it is."""
+    text = render_to_string(template, {**_around(request), **context}, request)
+    response = HttpResponse(text, status=status)
+    return _tagged(request, response, weak=True)
+
+
+def data(
+    request: HttpRequest, body: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK
+) -> HttpResponse:
+    """Answer with JSON; 304 where the client has it as it is."""
+    response = JsonResponse(body, encoder=DjangoJSONEncoder, status=status)
+    return _tagged(request, response, weak=False)
+
+
+def refusal(
+    request: HttpRequest,
+    status: HTTPStatus,
+    code: str,
+    detail: str,
+    *,
+    retry_after_s: float | None = None,
+    **members: Any,
+) -> HttpResponse:
+    """Answer that something cannot be done: a problem for machines, a page for people.
+
+    Args:
+        request: In answer to which.
+        status: The answer's.
+        code: The problem's name.
+        detail: Why, in words.
+        retry_after_s: When it could be, in seconds from now.
+        **members: Further members of the problem, such as ``errors``.
+    """
+    body: dict[str, Any] = {"detail": str(detail), "request_id": request_id_of(request), **members}
+    if retry_after_s is not None:
+        body["retry_after"] = _whole(retry_after_s)
+    response: HttpResponse
+    if wants_json(request):
+        response = JsonResponse(problem(status, code, body), status=status, content_type=PROBLEM)
+    else:
+        shown = {"title": status.phrase, **body}
+        text = render_to_string("pulse/problem.html", {**_around(request), **shown}, request)
+        response = HttpResponse(text, status=status)
+    return private(response, retry_after_s)
+
+
+def private(response: HttpResponse, retry_after_s: float | None = None) -> HttpResponse:
+    """Keep an answer out of shared caches, and say when to try again."""
+    response.headers["Cache-Control"] = PRIVATE
+    if retry_after_s is not None:
+        response.headers["Retry-After"] = str(_whole(retry_after_s))
+    patch_vary_headers(response, ("Accept", "Cookie"))
+    return response
+
+
+def admin_url(name: str, *arguments: Any) -> str:
+    """Return the address of a screen of the admin; empty where the host has none of it."""
+    try:
+        return reverse(f"admin:{name}", args=arguments)
+    except NoReverseMatch:
+        return ""
+
+
+def _around(request: HttpRequest) -> dict[str, Any]:
+    """Return what every page has around what it shows."""
+    here = request.path
+    user: Any = getattr(request, "user", None)
+    scopes = scopes_of(user)
+    return {
+        "request": request,
+        "navigation": [
+            {"text": text, "address": address, "is_here": here.startswith(address)}
+            for text, name in NAVIGATION
+            if (address := reverse(name))
+        ],
+        "admin_index": admin_url("index") if scopes else "",
+        "username": user.get_username() if scopes else "",
+        "may_operate": Scope.OPERATE in scopes,
+        "may_administer": Scope.ADMINISTER in scopes,
+        "zone": timezone.get_current_timezone_name(),
+    }
+
+
+def _whole(seconds: float) -> int:
+    """Round up: who waits so long is not refused for the fraction that was cut."""
+    return max(1, math.ceil(seconds))
+
+
+def _tagged(request: HttpRequest, response: HttpResponse, *, weak: bool) -> HttpResponse:
+    private(response)
+    if response.status_code != HTTPStatus.OK:
+        return response
+    content = TOKEN.sub(rb"\1", response.content)
+    digest = hashlib.sha256(content).hexdigest()[:32]
+    etag = f'W/"{digest}"' if weak else f'"{digest}"'
+    response.headers["ETag"] = etag
+    found = get_conditional_response(request, etag=etag, response=response)
+    if found is None or found is response:
+        return response
+    return private(found)

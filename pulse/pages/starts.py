@@ -1,0 +1,142 @@
+"""What a client that starts a job asks for, read from a form or from JSON, and what it is told."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from pulse.envelope import request_id_of
+from pulse.exceptions import (
+    CooldownActive,
+    InvalidEndpointId,
+    JobFinished,
+    ProbeError,
+    TooManyJobs,
+    UnknownJob,
+    UnknownSchedule,
+)
+from pulse.policies.publisher import Actor
+from pulse.probes.jobs import Order, Starter
+from pulse.probes.state import ProbeJob, Trigger
+
+FIELDS: Final = frozenset({"schedule", "targets", "timeout_s", "deadline_s"})
+MAX_TARGETS: Final = 10_000
+#: Of one job, in seconds; the budget has the last word.
+MAX_S: Final = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why nothing was started or cancelled, as an answer tells it.
+
+    Attributes:
+        errors: Texts by field, where a field is to blame.
+    """
+
+    status: HTTPStatus
+    code: str
+    detail: str
+    retry_after_s: float | None = None
+    errors: Mapping[str, list[str]] = field(default_factory=dict)
+
+
+class Unreadable(Exception):
+    """What was sent is no order, and why."""
+
+    def __init__(self, refused: Refused) -> None:
+        super().__init__(refused.detail)
+        self.refused = refused
+
+
+def order_of(request: HttpRequest) -> Order:
+    """Read what is to be started.
+
+    Raises:
+        Unreadable: It is none.
+    """
+    if request.content_type == "application/json":
+        return _from_json(request.body)
+    targets = tuple(dict.fromkeys(name for name in request.POST.getlist("targets") if name))
+    if request.POST.get("chosen") and not targets:
+        raise Unreadable(invalid({"targets": [_("Choose at least one target.")]}))
+    return Order(schedule=request.POST.get("schedule", ""), targets=targets[:MAX_TARGETS])
+
+
+def starter_of(request: HttpRequest) -> Starter:
+    """Say who starts."""
+    user = request.user
+    name = user.get_username() if isinstance(user, AbstractBaseUser) else ""
+    return Starter(Actor("user", name), Trigger.PAGE, request_id_of(request))
+
+
+def attempt(act: Callable[[], ProbeJob]) -> ProbeJob | Refused:
+    """Start, rerun or cancel; what keeps it from being done comes back as the answer to give."""
+    try:
+        return act()
+    except (InvalidEndpointId, ProbeError) as error:
+        return _refused(error)
+
+
+def _refused(error: Exception) -> Refused:
+    text = str(error)
+    match error:
+        case CooldownActive():
+            wait_s = error.retry_after_s
+            return Refused(HTTPStatus.TOO_MANY_REQUESTS, "cooldown", text, retry_after_s=wait_s)
+        case TooManyJobs():
+            return Refused(HTTPStatus.CONFLICT, "too_many_jobs", text)
+        case JobFinished():
+            return Refused(HTTPStatus.CONFLICT, "job_finished", text)
+        case UnknownJob():
+            return Refused(HTTPStatus.NOT_FOUND, "not_found", text)
+        case _:
+            field = "schedule" if isinstance(error, UnknownSchedule) else "targets"
+            return invalid({field: [text]})
+
+
+def invalid(errors: Mapping[str, list[str]]) -> Refused:
+    """Say which fields are wrong; of one alone, what is wrong with it."""
+    texts = [text for each in errors.values() for text in each]
+    wrong = ngettext("%(count)d field is wrong.", "%(count)d fields are wrong.", len(errors))
+    detail = texts[0] if len(texts) == 1 else wrong % {"count": len(errors)}
+    return Refused(HTTPStatus.BAD_REQUEST, "invalid", detail, errors=errors)
+
+
+def _from_json(body: bytes) -> Order:
+    try:
+        found: Any = json.loads(body or b"{}")
+    except (ValueError, RecursionError) as error:
+        text = _("The body is no JSON.")
+        raise Unreadable(Refused(HTTPStatus.BAD_REQUEST, "parse_error", text)) from error
+    if not isinstance(found, dict):
+        raise Unreadable(invalid({"non_field_errors": [_("Write an object.")]}))
+    errors: dict[str, list[str]] = {
+        str(name): [_("There is no such field.")] for name in found if name not in FIELDS
+    }
+    targets, schedule = found.get("targets") or [], found.get("schedule") or ""
+    if not isinstance(schedule, str):
+        errors["schedule"] = [_("Write a schedule's name.")]
+    if not (isinstance(targets, list) and all(isinstance(name, str) for name in targets)):
+        errors["targets"] = [_("Write a list of names.")]
+    elif len(targets) > MAX_TARGETS:
+        errors["targets"] = [_("That is more than %d.") % MAX_TARGETS]
+    elif targets and schedule:
+        errors["targets"] = [_("Name either a schedule or targets.")]
+    times = {}
+    for name in ("timeout_s", "deadline_s"):
+        value = found.get(name)
+        # A bool is an int to Python; written so that NaN is refused.
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_S
+        ):
+            errors[name] = [_("Write a number of seconds above 0, at most %d.") % MAX_S]
+        times[name] = value
+    if errors:
+        raise Unreadable(invalid(errors))
+    return Order(schedule=schedule, targets=tuple(dict.fromkeys(targets)), **times)

@@ -1,0 +1,132 @@
+"""Who may open which page, and what everybody else is told, as people and as machines."""
+
+import json
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from pulse.probes.state import ProbeJob
+from tests import factories
+from tests.pages.conftest import text_of
+
+pytestmark = pytest.mark.usefixtures("policy")
+
+PAGES = ("probes", "jobs", "endpoints")
+
+
+@pytest.fixture(params=PAGES)
+def address(request):
+    return reverse(f"pulse:{request.param}")
+
+
+def test_nobody_is_led_to_the_login_and_back(nobody, address):
+    response = nobody.get(f"{address}?q=a")
+    assert response.status_code == 302
+    assert response["Location"] == f"/accounts/login/?next={address}%3Fq%3Da"
+    assert "no-cache" in response["Cache-Control"]
+
+
+def test_a_machine_without_a_session_gets_401(address):
+    """API.md 1: problems, with a WWW-Authenticate."""
+    response = Client().get(address)
+    assert response.status_code == 401
+    assert response["WWW-Authenticate"] == "Bearer"
+    assert response["Content-Type"] == "application/problem+json"
+    body = response.json()
+    assert (body["type"], body["code"]) == ("urn:pulse:not_authenticated", "not_authenticated")
+    assert body["request_id"] == response["X-Request-ID"]
+
+
+@pytest.mark.parametrize("who", ["customer", "clerk"])
+def test_who_holds_no_scope_is_refused(who, address, request):
+    client = request.getfixturevalue(who)
+    response = client.get(address)
+    assert response.status_code == 403
+    assert "It takes the permission pulse.view." in text_of(response)
+    assert response["X-Request-ID"] in text_of(response)
+    problem = client.get(address, headers={"accept": "application/json"})
+    assert problem.status_code == 403
+    assert problem.json()["code"] == "permission_denied"
+
+
+@pytest.mark.parametrize("who", ["viewer", "operator", "administrator"])
+def test_every_scope_may_look(who, address, request):
+    assert request.getfixturevalue(who).get(address).status_code == 200
+
+
+def test_who_may_only_look_gets_no_buttons_and_starts_nothing(viewer, operator):
+    assert (
+        "<button"
+        not in viewer.get("/pulse/jobs/")
+        .content.decode()
+        .split('class="filters"')[0]
+        .split("<main")[1]
+    )
+    assert "Probe all 2 safe targets" in text_of(operator.get("/pulse/jobs/"))
+    response = viewer.post("/pulse/jobs/", {"targets": "products"})
+    assert response.status_code == 403
+    assert "pulse.operate" in text_of(response)
+    assert not ProbeJob.objects.exists()
+
+
+@pytest.mark.parametrize("act", ["cancel", "rerun"])
+def test_acting_on_a_job_takes_the_scope_operate(act, viewer, nobody):
+    job = factories.job("failed", status="completed", targets=["products"])
+    address = f"/pulse/jobs/{job.pk}/{act}/"
+    assert viewer.post(address).status_code == 403
+    assert nobody.post(address)["Location"] == "/accounts/login/?next=/pulse/probes/"
+
+
+def test_pausing_takes_the_scope_administer(operator):
+    assert operator.post("/pulse/probes/products/mode/", {"mode": "off"}).status_code == 403
+
+
+def test_a_method_that_is_not_for_an_address_is_refused(operator):
+    job = factories.job("ok")
+    response = operator.get(f"/pulse/jobs/{job.pk}/cancel/", headers={"accept": "*/*"})
+    assert response.status_code == 405
+    assert response["Allow"] == "POST"
+    assert response.json()["code"] == "method_not_allowed"
+    assert operator.post("/pulse/probes/").status_code == 405
+
+
+def test_whoever_writes_needs_a_token_though_the_host_asks_for_none(operator, settings):
+    """A session alone is what another site has, too."""
+    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "Csrf" not in name]
+    strict = Client(enforce_csrf_checks=True)
+    strict.cookies = operator.cookies
+    body = json.dumps({"targets": ["products"]})
+    assert strict.post("/pulse/jobs/", body, "application/json").status_code == 403
+    assert not ProbeJob.objects.exists()
+    strict.get("/pulse/jobs/", headers={"accept": "text/html"})
+    token = strict.cookies["csrftoken"].value
+    response = strict.post("/pulse/jobs/", body, "application/json", headers={"X-CSRFToken": token})
+    assert response.status_code == 202
+
+
+def test_pages_stay_out_of_shared_caches(viewer, address):
+    response = viewer.get(address)
+    assert response["Cache-Control"] == "private, no-cache"
+    assert {"Accept", "Cookie"} <= {name.strip() for name in response["Vary"].split(",")}
+
+
+def test_the_dashboard_leads_to_the_probes(viewer):
+    assert viewer.get("/pulse/")["Location"] == "/pulse/probes/"
+
+
+def test_a_page_that_has_not_changed_costs_nothing_to_send(viewer, address):
+    first = viewer.get(address)
+    again = viewer.get(address, headers={"if-none-match": first["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert again["ETag"] == first["ETag"]
+
+
+def test_a_page_has_no_script_or_style_of_its_own(administrator, address):
+    """STYLE.md: assets in static/, nothing inline."""
+    content = administrator.get(address).content.decode()
+    assert "<style" not in content
+    assert " style=" not in content
+    assert content.count("<script") == 1
+    assert '<script type="module" src="/static/pulse/live.js"></script>' in content
+    assert "http://" not in content.replace("http://127.0.0.1:8000", "")
