@@ -5,7 +5,6 @@ import signal
 
 from pulse.probes.client.network import Internet
 
-
 DEADLY_PORT = 59_999
 
 

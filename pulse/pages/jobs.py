@@ -1,6 +1,6 @@
 """Jobs: the list and its door for starting them, one of them live, cancelling, running again."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -90,7 +90,7 @@ def _list(request: HttpRequest, refused: Refused | None = None) -> HttpResponse:
         "open_by_hand": summary.open_by_hand(),
         "max_jobs": plan.budget.max_jobs,
         "refused": refused,
-        "poll_ms": POLL_RUNNING_MS if any(view.is_open for view in views) else POLL_MS,
+        "poll_ms": _poll_ms(views, refused),
     }
     return page(
         request, "pulse/jobs/list.html", context, HTTPStatus.OK if not refused else refused.status
@@ -117,7 +117,7 @@ def _show(request: HttpRequest, pk: int, refused: Refused | None = None) -> Http
         "has_more": has_more,
         "refused": refused,
         "announcement": _announcement(view),
-        "poll_ms": POLL_RUNNING_MS if view.is_open else 0,
+        "poll_ms": POLL_RUNNING_MS if view.is_open and not refused else 0,
     }
     return page(
         request, "pulse/jobs/detail.html", context, HTTPStatus.OK if not refused else refused.status
@@ -190,6 +190,13 @@ def _wrong(request: HttpRequest) -> dict[str, list[str]]:
     if not is_cursor(request.GET.get("cursor", "")):
         errors["cursor"] = [_("That is no cursor of this list.")]
     return errors
+
+
+def _poll_ms(views: Sequence[summary.JobView], refused: Refused | None) -> int:
+    if refused:
+        # It stays to be read.
+        return 0
+    return POLL_RUNNING_MS if any(view.is_open for view in views) else POLL_MS
 
 
 def _at(request: HttpRequest, cursor: str | None) -> str | None:

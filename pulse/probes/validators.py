@@ -16,7 +16,7 @@ from pulse.conf import conf
 from pulse.core.addresses import parse_opening
 from pulse.core.endpoints import METHODS
 from pulse.core.expectations import parse_expectations
-from pulse.core.headers import parse_header
+from pulse.core.requests import check_header
 from pulse.core.schedules import parse_cron, parse_every
 from pulse.core.targets import SAFE_METHODS, EndpointId, parse_target
 from pulse.core.urls import parse_url
@@ -61,7 +61,7 @@ def validate_headers(value: Any) -> None:
         if name.lower() in OWN_HEADERS:
             text = _("%(name)s is written by the client itself.")
             raise ValidationError(text, code="headers", params={"name": name})
-        _run(parse_header, name, content)
+        _run(check_header, name, content)
     if len({name.lower() for name in value}) != len(value):
         raise ValidationError(_("A header is named twice."), code="headers")
     _check_size(value)

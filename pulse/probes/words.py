@@ -9,7 +9,7 @@ from django.utils.translation import ngettext
 
 from pulse.core.bounds import format_size
 from pulse.core.document import Item
-from pulse.core.expectations import DEFAULT_STATUS
+from pulse.core.expectations import DEFAULT_STATUS, PARSERS
 from pulse.core.quotas import SECOND_US
 from pulse.core.schedules import parse_every
 from pulse.core.snapshot import Mode
@@ -35,7 +35,9 @@ def say_place(item: Item) -> str:
 def say_expectations(expect: Mapping[str, Any]) -> str:
     """Say what is expected of an answer, without an end; empty for nothing in particular."""
     parts = []
-    for name, value in expect.items():
+    # Not in the order of the mapping: a database may keep another one.
+    for name in PARSERS:
+        value = expect.get(name)
         if value is None:
             continue
         if name == "status":

@@ -170,6 +170,8 @@ def duration(value: float | timedelta | None) -> str:
     if value is None:
         return NOTHING
     seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
+    if 0 < seconds < 1:
+        return ms(seconds * 1000)
     if seconds < 10:
         return __("%s s") % number_format(max(seconds, 0.0), 1 if seconds > 0 else 0)
     whole = round(seconds)

@@ -56,12 +56,13 @@ def test_a_form_that_is_sent_back_changes_nothing(kim, target):
     data = kim.form("probetarget_change", target.pk)
     assert data["expect_status"] == "200, 301-308"
     assert data["path_params"] == "pk: 1"
-    assert data["expect_json"].splitlines() == [
+    # A database may keep the names of JSON in an order of its own.
+    assert set(data["expect_json"].splitlines()) == {
         "id: 1",
         'name: "1"',
         '"a[\\"b: c\\"]": null',
         'tags: ["x"]',
-    ]
+    }
     kim.post("probetarget_change", target.pk, **data)
     target.refresh_from_db()
     assert revision() == number

@@ -72,7 +72,7 @@ WINDOW = {
             },
             (
                 "POST to https://status.example.com/. It expects status 200 and 3xx, an answer "
-                "within 500 ms, “ok” in the body, “json” in Content-Type, a header ETag, "
+                "within 500 ms, “json” in Content-Type, a header ETag, “ok” in the body, "
                 "items.0.id to be 1, a certificate for 14 days more and a body as its schema "
                 "says. It may change things. The status page calls it Status. In shadow: it runs "
                 "and is recorded, and nobody is told."

@@ -60,6 +60,7 @@ def test_nothing_less_than_all_is_written_as_all(value, text):
     [
         (None, NOTHING),
         (0, "0 s"),
+        (0.043, "43 ms"),
         (2.25, "2.2 s"),
         (59.6, "1 min"),
         (80, "1 min 20 s"),

@@ -11,6 +11,7 @@ from pulse.exceptions import InvalidDocument
 from pulse.management.output import DIFFERS, PolicyCommand, document_error
 from pulse.policies import document
 from pulse.policies.publisher import Actor
+from pulse.probes import payloads
 
 
 class Command(PolicyCommand):
@@ -18,11 +19,13 @@ class Command(PolicyCommand):
 
     help = (
         "Make the policy what a document says: all of it or nothing. Items are found by their "
-        "names and taken whole; what the document does not name stays, unless --prune is given."
+        "names and taken whole; what the document does not name stays, unless --prune is given. "
+        "A file of payloads alone, by endpoint, is applied as the part of a document that it is."
     )
     example = """examples:
   manage.py pulse_apply policy.yaml --dry-run    # exit 2 if it would change something
   manage.py pulse_apply policy.yaml --prune --reason "Release 4.2"
+  manage.py pulse_apply pulse_payloads.json      # as pulse_export --payloads writes it
   manage.py pulse_export | sed s/10\\/s/20\\/s/ | manage.py pulse_apply -"""
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -36,8 +39,12 @@ class Command(PolicyCommand):
     def handle(self, **options: Any) -> None:
         """Apply the document."""
         try:
+            written = document.parse(_read(options["file"]))
+            if payloads.looks_like_payloads(written):
+                _refuse_prune(prune=options["prune"])
+                written = payloads.to_document(written)
             applied = document.apply(
-                document.parse(_read(options["file"])),
+                written,
                 Actor("command", user_name()),
                 reason=options["reason"],
                 prune=options["prune"],
@@ -56,6 +63,11 @@ def user_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return ""
+
+
+def _refuse_prune(*, prune: bool) -> None:
+    if prune:
+        raise CommandError("A file of payloads is no whole policy: --prune would remove the rest.")
 
 
 def _read(file: str) -> str:

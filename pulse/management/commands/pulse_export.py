@@ -10,6 +10,7 @@ from pulse.management.output import PolicyCommand
 from pulse.policies import publisher
 from pulse.policies.document import to_yaml
 from pulse.policies.models import PolicyRevision
+from pulse.probes import payloads
 
 
 class Command(PolicyCommand):
@@ -18,7 +19,9 @@ class Command(PolicyCommand):
     help = "Write the policy in force as one document, for a file under version control."
     example = """examples:
   manage.py pulse_export > policy.yaml
-  manage.py pulse_export --revision 41 --format json --output policy.json"""
+  manage.py pulse_export --revision 41 --format json --output policy.json
+  manage.py pulse_export --payloads --output pulse_payloads.json
+  manage.py pulse_export --payloads --samples    # with those made of each endpoint's schema"""
     formats = ("yaml", "json")
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -29,12 +32,28 @@ class Command(PolicyCommand):
         which.add_argument(
             "--draft", action="store_true", help="the rows as they are, published or not"
         )
+        parser.add_argument(
+            "--payloads",
+            action="store_true",
+            help="only the inputs of probes, as JSON by endpoint",
+        )
+        parser.add_argument(
+            "--samples",
+            action="store_true",
+            help="with --payloads: also the generated ones of endpoints that have none",
+        )
         parser.add_argument("--output", type=Path, metavar="FILE", help="write to a file")
 
     def handle(self, **options: Any) -> None:
         """Write the document."""
         document = self._find(options["revision"], draft=options["draft"])
-        if options["format"] == "json":
+        if options["payloads"]:
+            document = payloads.from_document(document)
+            if options["samples"]:
+                document = {**payloads.samples(), **document}
+        elif options["samples"]:
+            raise CommandError("--samples goes with --payloads.")
+        if options["format"] == "json" or options["payloads"]:
             text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
         else:
             text = to_yaml(document)

@@ -60,6 +60,7 @@ class TargetView:
         schedules: Names of those that probe it.
         next_at: When the next of them is due; None for one that is not scheduled.
         missed: Slots of its schedules that nobody was there to run.
+        shadow: How it stands by schedules or in a mode that nobody is told of; empty for not.
     """
 
     name: str
@@ -72,6 +73,7 @@ class TargetView:
     schedules: tuple[str, ...] = ()
     next_at: datetime | None = None
     missed: int = 0
+    shadow: str = ""
 
     @property
     def group(self) -> str:
@@ -103,6 +105,11 @@ class Card:
     endpoint: str
     bars: Sequence[Bar]
     day: Tally
+
+    @property
+    def last_at(self) -> datetime | None:
+        """When its newest result came, one in shadow too."""
+        return self.bars[-1].at if self.bars else self.view.last_at
 
     @property
     def p95_ms(self) -> float | None:
@@ -310,6 +317,7 @@ def _view(
         schedules=tuple(sorted(slots)),
         next_at=None if off else min((slot.next_at for slot in known), default=None),
         missed=sum(slot.missed for slot in known),
+        shadow="" if state is None or not state.shadow else str(state.shadow["status"]),
     )
 
 
