@@ -6,6 +6,7 @@ is over is gone. A fence that goes up with each change of hands keeps one that w
 recording.
 """
 
+import itertools
 import logging
 import math
 from collections import Counter
@@ -140,25 +141,9 @@ def claim(
     if most <= 0:
         return []
     room = _room(plan, held, most)
-    if is_idle and room.free > 0:
-        for row in _waiting(held, room, SLACK, last_try=True):
-            if room.takes(row) and _timeout_s(row, plan, held) <= longest_s:
-                return _hand_over([row], plan, held, owner)
-    rows: list[_Waiting] = []
-    for _look in range(LOOKS):
-        if room.free <= 0:
-            break
-        window = room.free + SLACK if not rows else LOOKED_AT * room.free + len(rows)
-        seen = _waiting(held, room, window)
-        taken = {row.item for row in rows}
-        for row in seen:
-            if room.free <= 0 or row.item in taken or not room.takes(row):
-                continue
-            if _timeout_s(row, plan, held) <= longest_s:
-                room.take(row)
-                rows.append(row)
-        if len(seen) < window:
-            break
+    rows = _last_try(room, plan, held, longest_s) if is_idle else []
+    if not rows:
+        rows = _chosen(room, plan, held, longest_s)
     return _hand_over(rows, plan, held, owner)
 
 
@@ -361,6 +346,35 @@ def _room(plan: Plan, held: Engine, most: int) -> _Room:
         room.schedules[schedule] += number
     room.free = min(most, plan.budget.max_concurrency - in_all)
     return room
+
+
+def _last_try(room: _Room, plan: Plan, held: Engine, longest_s: float) -> list[_Waiting]:
+    """Choose one that has to be alone, where there is one."""
+    if room.free <= 0:
+        return []
+    waiting = _waiting(held, room, SLACK, last_try=True)
+    fit = (row for row in waiting if room.takes(row) and _timeout_s(row, plan, held) <= longest_s)
+    return list(itertools.islice(fit, 1))
+
+
+def _chosen(room: _Room, plan: Plan, held: Engine, longest_s: float) -> list[_Waiting]:
+    """Choose as many as there is room for, and count them in."""
+    rows: list[_Waiting] = []
+    for _look in range(LOOKS):
+        if room.free <= 0:
+            break
+        window = room.free + SLACK if not rows else LOOKED_AT * room.free + len(rows)
+        seen = _waiting(held, room, window)
+        taken = {row.item for row in rows}
+        for row in seen:
+            if room.free <= 0 or row.item in taken or not room.takes(row):
+                continue
+            if _timeout_s(row, plan, held) <= longest_s:
+                room.take(row)
+                rows.append(row)
+        if len(seen) < window:
+            break
+    return rows
 
 
 def _queued(using: str) -> QuerySet[ProbeItem]:
