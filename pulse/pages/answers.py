@@ -27,6 +27,8 @@ NAVIGATION: Final = (
     (_("Endpoints"), "pulse:endpoints"),
     (_("Status"), "pulse:status"),
 )
+#: Of the number of a page, in digits; no list is longer.
+MAX_DIGITS: Final = 6
 #: Kept by the browser alone, and asked for anew each time.
 PRIVATE: Final = "private, no-cache"
 
@@ -37,6 +39,13 @@ def wants_json(request: HttpRequest) -> bool:
     if named in {"json", "html"}:
         return named == "json"
     return preferred_type(request) != HTML
+
+
+def number_of(request: HttpRequest) -> int:
+    """Return which page of a list a query asks for, from 1; the first where it names none."""
+    text = request.GET.get("page", "")
+    is_number = text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS
+    return max(1, int(text)) if is_number else 1
 
 
 def page(

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from pulse.access.scopes import Scope, holds
 from pulse.pages import starts
-from pulse.pages.answers import data, page, private, refusal, wants_json
+from pulse.pages.answers import data, number_of, page, private, refusal, wants_json
 from pulse.pages.guard import guarded
 from pulse.pages.starts import Refused
 from pulse.probes import jobs
@@ -105,7 +105,7 @@ def _show(request: HttpRequest, pk: int, refused: Refused | None = None) -> Http
     if wants_json(request):
         return data(request, view.as_dict())
     group = request.GET.get("show", "")
-    number = _number(request.GET.get("page", ""))
+    number = number_of(request)
     items, has_more = summary.items_of(found, group, number)
     context = {
         "view": view,
@@ -234,7 +234,3 @@ def _announcement(view: summary.JobView) -> str:
     reached = next((share for share in ANNOUNCED if view.percent >= share), 0)
     text = _("Job %(job)d: %(share)d %% done.") % {"job": view.job.pk, "share": reached}
     return f"{text} {_('Something is not ok.')}" if view.trouble else text
-
-
-def _number(text: str) -> int:
-    return min(int(text), 1_000_000) if text.isascii() and text.isdecimal() and text != "0" else 1

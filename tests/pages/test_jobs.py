@@ -301,3 +301,12 @@ def test_of_what_went_well_nothing_is_run_again(operator):
     assert "again" not in text_of(operator.get(f"/pulse/jobs/{job.pk}/"))
     response = operator.post(f"/pulse/jobs/{job.pk}/rerun/", headers=MACHINE)
     assert (response.status_code, response.json()["detail"]) == (400, "There is nothing to probe.")
+
+
+@pytest.mark.parametrize("number", ["00", "-1", "1e9", "9" * 5000, "٣"])
+def test_a_page_that_is_no_number_is_the_first(viewer, number):
+    """Whatever a query says, there is a page."""
+    job = factories.job("failed", status="completed", targets=["products"])
+    response = viewer.get(f"/pulse/jobs/{job.pk}/", {"page": number})
+    assert response.status_code == 200
+    assert response.context["number"] == 1
