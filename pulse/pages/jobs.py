@@ -185,8 +185,9 @@ def _wrong(request: HttpRequest) -> dict[str, list[str]]:
     errors = {name: [_("There is no such filter.")] for name in request.GET if name not in known}
     for name, values in summary.FILTERS.items():
         value = request.GET.get(name, "")
-        if value and values is not None and value not in values:
-            errors[name] = [_("It may be: %s.") % ", ".join(values)]
+        if value and not summary.can_be(name, value):
+            told = ", ".join(values) if values is not None else _("a name")
+            errors[name] = [_("It may be: %s.") % told]
     if not is_cursor(request.GET.get("cursor", "")):
         errors["cursor"] = [_("That is no cursor of this list.")]
     return errors

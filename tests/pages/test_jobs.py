@@ -310,3 +310,20 @@ def test_a_page_that_is_no_number_is_the_first(viewer, number):
     response = viewer.get(f"/pulse/jobs/{job.pk}/", {"page": number})
     assert response.status_code == 200
     assert response.context["number"] == 1
+
+
+@pytest.mark.parametrize("text", ["GET /\x00", "\x00", "GET /\ud800", "\ud800"])
+@pytest.mark.parametrize("name", ["schedule", "targets"])
+def test_what_no_database_can_hold_is_refused(operator, text, name):
+    """A hostile text is the client's mistake, on every database and in every form of answer."""
+    body = {name: [text] if name == "targets" else text}
+    for accept in ("application/json", "text/html"):
+        assert post(operator, body, accept=accept).status_code == 400
+    assert not ProbeJob.objects.exists()
+
+
+def test_a_filter_that_no_database_can_hold_is_left_out(viewer):
+    factories.job("ok", status="completed", targets=["products"])
+    assert viewer.get("/pulse/jobs/", {"schedule": "\x00"}).status_code == 200
+    response = viewer.get("/pulse/jobs/", {"schedule": "\x00"}, headers=MACHINE)
+    assert (response.status_code, list(response.json()["errors"])) == (400, ["schedule"])
