@@ -146,8 +146,10 @@ def _tagged(request: HttpRequest, response: HttpResponse, *, weak: bool) -> Http
     private(response)
     if response.status_code != HTTPStatus.OK:
         return response
-    content = TOKEN.sub(rb"\1", response.content)
-    digest = hashlib.sha256(content).hexdigest()[:32]
+    content, tokens = TOKEN.subn(rb"\1", response.content)
+    # Of another secret, as after a login, the token in the browser's copy is good no more.
+    secret = str(request.META.get("CSRF_COOKIE", "")) if tokens else ""
+    digest = hashlib.sha256(content + secret.encode()).hexdigest()[:32]
     etag = f'W/"{digest}"' if weak else f'"{digest}"'
     response.headers["ETag"] = etag
     found = get_conditional_response(request, etag=etag, response=response)
