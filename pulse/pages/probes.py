@@ -119,7 +119,11 @@ def detail(request: HttpRequest, name: str) -> HttpResponse:
 @guarded(Scope.ADMINISTER, ("POST",))
 def switch(request: HttpRequest, name: str) -> HttpResponse:
     """Pause a target, or let it be probed again: an edit of the policy as any other."""
-    mode = ModeChoices.OFF if request.POST.get("mode") == Mode.OFF else ModeChoices.ENFORCE
+    wanted = request.POST.get("mode")
+    if wanted not in {Mode.OFF, Mode.ENFORCE}:
+        text = _("It may be: %s.") % f"{Mode.OFF}, {Mode.ENFORCE}"
+        return refusal(request, HTTPStatus.BAD_REQUEST, "invalid", text, errors={"mode": [text]})
+    mode = ModeChoices(wanted)
     rows = ProbeTarget.objects.using(publisher.database()).filter(name=name)
     if not rows.exists():
         return _unknown(request, name)
