@@ -327,3 +327,14 @@ def test_a_filter_that_no_database_can_hold_is_left_out(viewer):
     assert viewer.get("/pulse/jobs/", {"schedule": "\x00"}).status_code == 200
     response = viewer.get("/pulse/jobs/", {"schedule": "\x00"}, headers=MACHINE)
     assert (response.status_code, list(response.json()["errors"])) == (400, ["schedule"])
+
+
+def test_what_a_browser_reads_has_no_separators(viewer, settings):
+    """A host may write thousands with a comma: neither the script nor a bar understands it."""
+    settings.USE_THOUSAND_SEPARATOR = True
+    job = factories.job("queued", status="running", targets=["products"])
+    ProbeJob.objects.update(total=2500)
+    for address in ("/pulse/jobs/", f"/pulse/jobs/{job.pk}/"):
+        page = viewer.get(address).content.decode()
+        assert 'data-poll="2000"' in page
+        assert 'max="2500"' in page
