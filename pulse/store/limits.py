@@ -184,7 +184,7 @@ def _read(claims: Sequence[Claim], reply: list[int]) -> Decision:
         for _ in claim.allowance.slots:
             allowed = reply[at] == 1
             passed = passed and allowed
-            verdicts.append(Verdict(allowed, reply[at + 1], reply[at + 2], reply[at + 3]))
+            verdicts.append(Verdict(allowed, *reply[at + 1 : at + 4]))
             at += 4
         outcomes.append(Outcome(claim, passed, tuple(verdicts)))
     return Decision(reply[1] == 1, tuple(outcomes), reply[0], Store.REDIS)
