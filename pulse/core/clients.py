@@ -18,39 +18,6 @@ MAX_HOPS: Final = 32
 MAX_REMEMBERED: Final = 256
 
 
-@dataclass(frozen=True, slots=True)
-class ClientAddress:
-    """Where a request came from, and how that was found.
-
-    Attributes:
-        address: The client's address, None if not even the socket has one.
-        peer_trusted: The socket's peer is a trusted proxy: headers that it sets count.
-        steps: What was looked at, in order, in words.
-        prefix: The name under which the address is counted.
-    """
-
-    address: Address | None
-    peer_trusted: bool = False
-    steps: tuple[str, ...] = ()
-    prefix: str = field(init=False, compare=False)
-
-    def __post_init__(self) -> None:
-        prefix = UNKNOWN if self.address is None else client_prefix(self.address)
-        object.__setattr__(self, "prefix", prefix)
-
-    def __str__(self) -> str:
-        return UNKNOWN if self.address is None else str(self.address)
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """An authenticated user as policies see one."""
-
-    id: str
-    name: str
-    groups: frozenset[str] = frozenset()
-
-
 class Identity(NamedTuple):
     """The name under which a client is counted.
 
@@ -63,6 +30,42 @@ class Identity(NamedTuple):
     kind: str
     key: str
     verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClientAddress:
+    """Where a request came from, and how that was found.
+
+    Attributes:
+        address: The client's address, None if not even the socket has one.
+        peer_trusted: The socket's peer is a trusted proxy: headers that it sets count.
+        steps: What was looked at, in order, in words.
+        prefix: The name under which the address is counted.
+        identity: Who the client is, where nothing but its address tells.
+    """
+
+    address: Address | None
+    peer_trusted: bool = False
+    steps: tuple[str, ...] = ()
+    prefix: str = field(init=False, compare=False)
+    identity: Identity = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        prefix = UNKNOWN if self.address is None else client_prefix(self.address)
+        object.__setattr__(self, "prefix", prefix)
+        object.__setattr__(self, "identity", Identity("ip", f"ip:{prefix}", verified=True))
+
+    def __str__(self) -> str:
+        return UNKNOWN if self.address is None else str(self.address)
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An authenticated user as policies see one."""
+
+    id: str
+    name: str
+    groups: frozenset[str] = frozenset()
 
 
 def resolve_address(
@@ -132,16 +135,10 @@ def identify(
         elif source == "address":
             break
         else:
-            name = source.partition(":")[2]
-            value = header(name)
-            if value:
+            name = source.removeprefix(HEADER_SOURCE)
+            if value := header(name):
                 return by_header(name, value, secret)
-    return by_address(address)
-
-
-def by_address(address: ClientAddress) -> Identity:
-    """Name a client by its address."""
-    return Identity("ip", f"ip:{address.prefix}", verified=True)
+    return address.identity
 
 
 def by_header(name: str, value: str, secret: bytes) -> Identity:

@@ -363,7 +363,7 @@ class HeaderRule:
         """
         headers = self.sent(secure=secure, hsts=hsts, collector=collector)
         theirs = fields.get(REPORTING_ENDPOINTS.lower()) if self.reports else None
-        if self.force:
+        if self.force or headers.keys().isdisjoint(fields):
             fields.update(headers)
         else:
             for name, header in headers.items():
