@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -63,48 +64,28 @@ class Context:
         would_refuse: The access rule in shadow that was counted as one that would have refused.
     """
 
-    __slots__ = (
-        "_request_id",
-        "body_bytes",
-        "bounds",
-        "charges",
-        "client",
-        "clock",
-        "deadline",
-        "decision",
-        "deferred",
-        "exempt_by",
-        "is_unread",
-        "refusal",
-        "refused",
-        "settled",
-        "snapshot",
-        "started",
-        "traceparent",
-        "verdict",
-        "would_refuse",
-    )
+    # Of the class, as most requests change few of them.
+    traceparent = ""
+    deadline: float | None = None
+    body_bytes = 0
+    bounds: Effective | None = None
+    clock: asyncio.Timeout | None = None
+    is_unread = False
+    client: ClientAddress | None = None
+    snapshot: Snapshot | None = None
+    charges: Sequence[Charge] = ()
+    decision: Decision | None = None
+    settled = False
+    exempt_by: str | None = None
+    deferred = False
+    refused: HttpResponse | None = None
+    refusal: "Refusal | None" = None
+    verdict = "allowed"
+    would_refuse: str | None = None
+    _request_id: str | None = None
 
     def __init__(self) -> None:
         self.started = time.perf_counter()
-        self._request_id: str | None = None
-        self.traceparent = ""
-        self.deadline: float | None = None
-        self.body_bytes = 0
-        self.bounds: Effective | None = None
-        self.clock: asyncio.Timeout | None = None
-        self.is_unread = False
-        self.client: ClientAddress | None = None
-        self.snapshot: Snapshot | None = None
-        self.charges: list[Charge] = []
-        self.decision: Decision | None = None
-        self.settled = False
-        self.exempt_by: str | None = None
-        self.deferred = False
-        self.refused: HttpResponse | None = None
-        self.refusal: Refusal | None = None
-        self.verdict = "allowed"
-        self.would_refuse: str | None = None
 
     @property
     def request_id(self) -> str:

@@ -43,14 +43,15 @@ def begin(request: HttpRequest, context: Context) -> None:
                 break
     if is_traceparent(trace := meta.get("HTTP_TRACEPARENT")):
         context.traceparent = trace
-    request.request_id = context.request_id  # type: ignore[attr-defined]  # for the host's views
-    pulse_logging.request_id.set(context.request_id)
+    request_id = context.request_id
+    request.request_id = request_id  # type: ignore[attr-defined]  # for the host's views
+    pulse_logging.request_id.set(request_id)
     pulse_logging.traceparent.set(context.traceparent)
 
 
 def end(request: HttpRequest, context: Context, response: HttpResponseBase) -> None:
     """Put the id into the answer, log what came of the request, and look at its cookies."""
-    put(response, "X-Request-ID", context.request_id)
+    put(response, {"X-Request-ID": context.request_id})
     taken_ms = (time.perf_counter() - context.started) * 1000
     slow_ms = conf.SLOW_REQUEST_MS
     if slow_ms and taken_ms > slow_ms:
