@@ -312,14 +312,15 @@ def current_backend() -> Backend | None:
 
 def _make_backend(alias: str) -> Backend | None:
     try:
-        cache = caches[alias]
+        # One of pulse's own, as Django would close the thread's after every request.
+        cache = caches.create_connection(alias)
         template = _template_of(cache)
         if template is None:
             return None
         return Backend(Keys(cache.make_key), Pool(template, conf.STORE_TIMEOUT_MS))
     except (
         *(InvalidCacheBackendError, ImproperlyConfigured, RedisError),
-        *(AttributeError, ImportError, TypeError, ValueError),
+        *(AttributeError, ImportError, LookupError, TypeError, ValueError),
     ):
         say(
             logger,

@@ -159,15 +159,14 @@ def _decide_shared(backend: Backend, claims: Sequence[Claim], announcement: str 
     wire = b""
     groups = b""
     shadows = 0
-    for claim in claims:
-        allowance = claim.allowance
-        keys += backend.keys.limits(claim.key, allowance.slots)
+    for key, allowance, enforced, _ in claims:
+        keys += backend.keys.limits(key, allowance.slots)
         wire += allowance.wire
-        group = 0
-        if not claim.enforced:
+        if enforced:
+            groups += bytes(len(allowance.slots))
+        else:
             shadows += 1
-            group = min(shadows, MAX_GROUP)
-        groups += bytes((group,)) * len(allowance.slots)
+            groups += bytes((min(shadows, MAX_GROUP),)) * len(allowance.slots)
     arguments: tuple[Argument, ...] = (announcement or "", wire, groups)
     reply = backend.run(DECIDE, keys, arguments)
     if not isinstance(reply, list):
