@@ -17,11 +17,10 @@ from pulse.core.bounds import Effective
 from pulse.core.charging import Charge, Facts
 from pulse.core.claims import Decision
 from pulse.core.clients import ClientAddress, User, came_over_https, resolve_address
-from pulse.core.endpoints import METHODS
+from pulse.core.endpoints import METHODS, Match
 from pulse.core.snapshot import Snapshot
 from pulse.logging import say
 from pulse.middleware.ids import new_id
-from pulse.policies.routes import match_of
 
 if TYPE_CHECKING:
     from pulse.middleware.responses import Refusal
@@ -53,6 +52,7 @@ class Context:
         is_unread: Django found the form larger than it reads into memory.
         client: Where the request came from, and how that was found.
         snapshot: The policy that decided.
+        match: The request's route; None where no view was found for it, or not yet.
         charges: What the request was charged to, in the order of the decision's outcomes.
         decision: The verdict; None while undecided, and where nothing was asked.
         settled: Limits have had their say, also where none applies.
@@ -73,6 +73,7 @@ class Context:
     is_unread = False
     client: ClientAddress | None = None
     snapshot: Snapshot | None = None
+    match: Match | None = None
     charges: Sequence[Charge] = ()
     decision: Decision | None = None
     settled = False
@@ -146,11 +147,10 @@ def locate(snapshot: Snapshot, request: HttpRequest) -> ClientAddress:
 
 def facts_of(request: HttpRequest, address: ClientAddress, user: User | None) -> Facts:
     """Gather what the policy needs to know of a request, as plain values."""
-    resolved = request.resolver_match
     return Facts(
         method=request.method or "",
         path=request.path_info,
-        match=None if resolved is None else match_of(resolved),
+        match=request.pulse.match,  # type: ignore[attr-defined]
         address=address,
         header=partial(_header, request.META),
         sources=conf.CLIENT_IDENTITY,

@@ -25,6 +25,7 @@ from pulse.middleware.errands import Errand, Steps, errand, run, run_async
 from pulse.middleware.observe import swallow
 from pulse.middleware.responses import list_at_once, put_over
 from pulse.policies import current
+from pulse.policies.routes import match_of
 from pulse.store import heartbeat
 
 T = TypeVar("T")
@@ -224,6 +225,8 @@ def _judge(
     snapshot = context.snapshot
     if snapshot is None:
         return None
+    resolved = request.resolver_match
+    context.match = None if resolved is None else match_of(resolved)
     announcement = snapshot.stamp
     for reloads in range(MAX_RELOADS + 1):
         refused = _guarded("body", body.judge_endpoint, request, context)
