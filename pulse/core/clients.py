@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import takewhile
 from typing import Final, NamedTuple
 
 from pulse.core.networks import Address, NetworkIndex, client_prefix, parse_address
@@ -128,16 +129,12 @@ def identify(
         address: The client's address.
         secret: Keys the hash of header values.
     """
-    for source in sources:
-        if source == "user":
+    for name in _headers_of(tuple(sources)):
+        if name is None:
             if user is not None:
                 return Identity("user", f"user:{user.id}", verified=True)
-        elif source == "address":
-            break
-        else:
-            name = source.removeprefix(HEADER_SOURCE)
-            if value := header(name):
-                return by_header(name, value, secret)
+        elif value := header(name):
+            return by_header(name, value, secret)
     return address.identity
 
 
@@ -177,6 +174,13 @@ def in_percent(rule: str, client: str, percent: int, secret: bytes) -> bool:
     if percent >= 100:
         return True
     return int(digest(f"{rule}\n{client}", secret)[:8], 16) * 100 < percent << 32
+
+
+@lru_cache(maxsize=16)
+def _headers_of(sources: tuple[str, ...]) -> tuple[str | None, ...]:
+    """Return the headers that are looked at before the address, with None for the user."""
+    before = takewhile(lambda source: source != "address", sources)
+    return tuple(None if each == "user" else each.partition(":")[2] for each in before)
 
 
 @lru_cache(maxsize=8192)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from pulse.core.document import Item
-from pulse.core.endpoints import MAX_REMEMBERED_PATH, MAX_REMEMBERED_PATHS, prefixes
+from pulse.core.endpoints import Remembered, prefixes
 from pulse.core.origins import ANY, LONGEST, NULL, is_wildcard, parse_origin, wildcards_of
 from pulse.exceptions import InvalidDocument, InvalidOrigin
 
@@ -204,7 +204,7 @@ class CorsIndex:
         self._enforced, self._shadow = _Tree(enforced), _Tree(shadow)
         self._has_shadow = bool(self._shadow)
         self._has_any = bool(enforced) or self._has_shadow
-        self._remembered: dict[tuple[str, str | None], Found] = {}
+        self._remembered: Remembered[tuple[str, str | None], Found] = Remembered()
         self.trusts_csrf = any(rule.csrf_trusted for rule in enforced)
 
     def __bool__(self) -> bool:
@@ -231,10 +231,7 @@ class CorsIndex:
             if self._has_shadow and origin is not None:
                 return found._replace(would=self._shadow.find(path, origin).rule)
             return found
-        if len(path) <= MAX_REMEMBERED_PATH:
-            if len(self._remembered) >= MAX_REMEMBERED_PATHS:
-                self._remembered.clear()
-            self._remembered[path, origin] = found
+        self._remembered.keep((path, origin), found, path)
         return found
 
     def trusts(self, path: str, origin: str) -> bool:

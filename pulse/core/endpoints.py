@@ -8,14 +8,28 @@ from typing import Final, Generic, NamedTuple, TypeVar
 from pulse.exceptions import InvalidPath
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
-#: Requests whose rules are remembered, by route and method, and by path where some rule is for one.
+#: Combinations of rules whose answer is remembered; a site has fewer.
 MAX_REMEMBERED: Final = 10_000
 #: What is found for a path is remembered for so many, none longer: clients write them, and could
 #: fill memory.
 MAX_REMEMBERED_PATHS: Final = 4096
 MAX_REMEMBERED_PATH: Final = 64
 
+K = TypeVar("K")
 T = TypeVar("T")
+
+
+class Remembered(dict[K, T]):
+    """What was found for paths, within bounds: clients write them, and could fill memory."""
+
+    __slots__ = ()
+
+    def keep(self, key: K, value: T, path: str) -> None:
+        """Remember what was found for a path, under a key that it is a part of."""
+        if len(path) <= MAX_REMEMBERED_PATH:
+            if len(self) >= MAX_REMEMBERED_PATHS:
+                self.clear()
+            self[key] = value
 
 
 class Match(NamedTuple):
@@ -72,7 +86,7 @@ class EndpointIndex(Generic[T]):
         self._url_names: dict[str, list[tuple[Matcher, T]]] = {}
         self._views: dict[str, list[tuple[Matcher, T]]] = {}
         self._paths: dict[str, list[tuple[Matcher, T]]] = {}
-        self._remembered: dict[tuple[Match, str, str], tuple[T, ...]] = {}
+        self._remembered: Remembered[tuple[Match, str, str], tuple[T, ...]] = Remembered()
         for matcher, value in items:
             table, key = self._place(matcher)
             table.setdefault(key, []).append((matcher, value))
@@ -85,10 +99,8 @@ class EndpointIndex(Generic[T]):
         if found is None:
             found = self._find(match, path, method)
             # Methods are the client's to invent; those that no standard names are not kept.
-            if method in METHODS and len(key[2]) <= MAX_REMEMBERED_PATH:
-                if len(self._remembered) >= MAX_REMEMBERED:
-                    self._remembered.clear()
-                self._remembered[key] = found
+            if method in METHODS:
+                self._remembered.keep(key, found, key[2])
         return found
 
     def _find(self, match: Match, path: str, method: str) -> tuple[T, ...]:

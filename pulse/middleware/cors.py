@@ -281,10 +281,11 @@ def _clear(response: HttpResponseBase) -> None:
 
 
 def _vary(response: HttpResponseBase, names: str) -> None:
-    if "vary" in fields_of(response):
+    fields = fields_of(response)
+    if "vary" in fields:
         patch_vary_headers(response, names.split(", "))
     else:
-        put(response, {"Vary": names})
+        fields["vary"] = ("Vary", names)
 
 
 def _count(

@@ -15,7 +15,7 @@ from pulse.core.clients import digest
 from pulse.core.traces import is_request_id, is_traceparent
 from pulse.logging import say
 from pulse.middleware.context import Context, is_secure, method_of, route_of
-from pulse.middleware.responses import put
+from pulse.middleware.responses import fields_of
 from pulse.store import buckets
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def begin(request: HttpRequest, context: Context) -> None:
 
 def end(request: HttpRequest, context: Context, response: HttpResponseBase) -> None:
     """Put the id into the answer, log what came of the request, and look at its cookies."""
-    put(response, {"X-Request-ID": context.request_id})
+    fields_of(response)["x-request-id"] = ("X-Request-ID", context.request_id)
     taken_ms = (time.perf_counter() - context.started) * 1000
     slow_ms = conf.SLOW_REQUEST_MS
     if slow_ms and taken_ms > slow_ms:

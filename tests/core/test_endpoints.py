@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pulse.core.endpoints import (
-    MAX_REMEMBERED,
     MAX_REMEMBERED_PATH,
+    MAX_REMEMBERED_PATHS,
     METHODS,
     EndpointIndex,
     Match,
@@ -134,9 +134,9 @@ def test_paths_that_clients_invent_do_not_fill_memory() -> None:
     for number in range(100):
         assert index.find(PRODUCT, f"/a/{'b' * MAX_REMEMBERED_PATH}{number}", "GET") == ("rule",)
     assert index._remembered == {}
-    for number in range(MAX_REMEMBERED + 10):
+    for number in range(MAX_REMEMBERED_PATHS + 10):
         assert index.find(PRODUCT, f"/a/{number}", "GET") == ("rule",)
-    assert 0 < len(index._remembered) <= MAX_REMEMBERED
+    assert 0 < len(index._remembered) <= MAX_REMEMBERED_PATHS
 
 
 _matchers = st.builds(
