@@ -6,16 +6,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks import measure, report
 from benchmarks.cases import CASES, EXACT, Case, is_possible
+from benchmarks.probing.measure import Scale
+from benchmarks.probing.measure import measure as measure_probes
 from benchmarks.processes import Place
 from benchmarks.server import NoServer, private_server
 
-GROUPS = ("store", "sync", "asgi", "counts", "exact", "edits")
+GROUPS = ("store", "sync", "asgi", "counts", "exact", "edits", "probes")
 RESULTS = Path(__file__).with_name("results")
 HUGE = 10_000
 
@@ -28,6 +31,7 @@ def main() -> int:
         "machine": report.machine(),
         **{name: {} for name in ("figures", "counts", "let_through", "applied", "failed")},
         "edits": [],
+        "probes": None,
     }
     try:
         with (
@@ -58,12 +62,13 @@ def _measure(options: argparse.Namespace, place: Place, results: dict[str, Any])
     cases = [case for case in cases if is_possible(case)]
     sizes = [10, 1000] if options.quick else [10, 1000, HUGE]
 
-    _say("Making the policies")
     needed = (*chosen, *_counted(chosen))
     policies = {case.policy for case in cases if case.policy and case.group in needed}
     policies |= {"hundred"} if "exact" in chosen else set()
     policies |= {f"rules{size}" for size in sizes} if "edits" in chosen else set()
-    results["applied"] = measure.prepare(place, sorted(policies, key=_size))
+    if policies:
+        _say("Making the policies")
+        results["applied"] = measure.prepare(place, sorted(policies, key=_size))
 
     for group in ("store", "sync", "asgi"):
         if group in chosen:
@@ -83,6 +88,14 @@ def _measure(options: argparse.Namespace, place: Place, results: dict[str, Any])
     if "edits" in chosen:
         _say("Editing")
         results["edits"] = measure.measure_edits(place, sizes)
+    if "probes" in chosen:
+        scale = Scale(number=1000, rounds=2, seconds=15) if options.quick else Scale()
+        if options.seconds:
+            scale = replace(scale, seconds=options.seconds)
+        _say(f"Probing, and running schedules for {scale.seconds:g} s on each database")
+        probes = measure_probes(place.directory, place.redis_url, scale)
+        results["probes"] = probes.as_dict()
+        results["failed"] |= probes.failed
 
 
 def _time(
@@ -119,6 +132,7 @@ def _options() -> argparse.Namespace:
     add("--case", action="append", help="cases whose name has this; may be repeated")
     add("--server", choices=("redis", "valkey"), default="", help="redis if it is found")
     add("--rounds", type=int, default=50, help="batches of each case, twice (50)")
+    add("--seconds", type=float, default=0, help="for which schedules of probes run (60)")
     add("--out", type=Path, default=RESULTS, help="where the report is kept")
     return parser.parse_args()
 

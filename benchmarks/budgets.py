@@ -1,6 +1,7 @@
 """The budgets, and whether what was measured meets them."""
 
 from dataclasses import dataclass
+from statistics import median
 from typing import Any, Final
 
 from benchmarks.measure import Figures
@@ -8,6 +9,7 @@ from benchmarks.measure import Figures
 Measured = dict[str, Figures]
 
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
+MICRO: Final = "\N{MICRO SIGN}s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ def ratio(one: float | None, other: float | None) -> float | None:
 
 
 def budgets(results: dict[str, Any]) -> list[Budget]:
-    """Every budget that concerns limits, beside what this run measured."""
+    """Every budget, beside what this run measured."""
     measured: Measured = results["figures"]
     return [
         *_counters(measured),
@@ -57,6 +59,7 @@ def budgets(results: dict[str, Any]) -> list[Budget]:
         *_counts(results),
         *_edits(results),
         *_exactness(results),
+        *_probes(results),
     ]
 
 
@@ -145,3 +148,34 @@ def _exactness(results: dict[str, Any]) -> list[Budget]:
         return []
     over = max(*passed.threads, *passed.processes) - 100
     return [Budget("let through beyond a limit of 100, threads and processes", 0, over, "")]
+
+
+def _probes(results: dict[str, Any]) -> list[Budget]:
+    if not results["probes"]:
+        return []
+
+    def cpu(name: str) -> float | None:
+        found = results["probes"]["fetching"].get(name)
+        return median(found["cpu"]) if found and found["cpu"] else None
+
+    found = []
+    for database in ("SQLite", "PostgreSQL"):
+        one = cpu(f"pulse-http-{database}")
+        found += [
+            Budget(f"a probe over plain HTTP, recorded in {database}: CPU", 1e6 / 3000, one, MICRO),
+            Budget(
+                f"the same, to one requests.get a Celery task, recording nothing ({database})",
+                0.2, ratio(one, cpu("celery")), is_goal=True,
+            ),
+            Budget(
+                f"the same, to aiohttp in one loop, recording nothing ({database})",
+                1.0, ratio(one, cpu("aiohttp-http")), is_goal=True,
+            ),
+        ]  # fmt: skip
+    for database, late in results["probes"]["lateness"].items():
+        what = f"{late['schedules']:,} schedules a minute, {database}"
+        found += [
+            Budget(f"{what}: lateness, p99", 1, late["p99_s"], "s"),
+            Budget(f"{what}: slots missed", 0, late["missed"], ""),
+        ]
+    return found

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from benchmarks.budgets import TIMES, added, budgets, ratio
+from benchmarks.budgets import MICRO, TIMES, added, budgets, ratio
 from benchmarks.cases import CASES, EXACT, Case
 
 TITLES: Final = {
@@ -21,7 +21,7 @@ TITLES: Final = {
 PACKAGES: Final = (
     "Django", "redis", "hiredis", "django-redis", "django-ratelimit", "djangorestframework",
     "limits", "django-smart-ratelimit", "django-cors-headers", "django-csp", "django-guid",
-    "django-prometheus",
+    "django-prometheus", "celery", "requests", "aiohttp", "httptools", "psycopg",
 )  # fmt: skip
 STORES: Final = {"redis": "Redis", "local": "in process", "": ""}
 
@@ -63,6 +63,7 @@ def as_markdown(results: dict[str, Any]) -> str:
         *_counts(results),
         *_let_through(results),
         *_edits(results),
+        *_probes(results),
         *_left_out(results),
         *_budgets(results),
         "",
@@ -191,6 +192,61 @@ def _edits(results: dict[str, Any]) -> Iterator[str]:
             for row in results["edits"]
         ],
     )  # fmt: skip
+
+
+def _probes(results: dict[str, Any]) -> Iterator[str]:
+    if not results["probes"]:
+        return
+    fetching, lateness = results["probes"]["fetching"], results["probes"]["lateness"]
+    yield "## Probes"
+    yield ""
+    yield (
+        "From one cheap target in a process of its own, by turns; a connection for each. "
+        f"{MICRO} of CPU for each one fetched, median of the rounds; of the process that fetches "
+        "and records (with its children), and apart: the database's, the target's, and that of who "
+        "sends Celery's messages. SQLite is within the process."
+    )
+    yield ""
+    yield from _table(
+        (
+            "what fetches", "records in", "a CPU second", f"CPU, {MICRO}", "range",
+            f"database, {MICRO}", f"sending, {MICRO}", f"target, {MICRO}", "a second",
+        ),
+        [
+            [
+                found["title"], found["records"], f"{1e6 / median(found['cpu']):,.0f}",
+                _us(median(found["cpu"])), f"{min(found['cpu']):.0f}..{max(found['cpu']):.0f}",
+                _median(found["database"]), _median(found["publishing"]), _median(found["target"]),
+                f"{found['number'] / median(found['wall_s']):,.0f}",
+            ]
+            for found in fetching.values()
+            if found["cpu"]
+        ],
+    )  # fmt: skip
+    if not lateness:
+        return
+    yield "From when a probe of a schedule was due until it was begun, with one `pulse_worker`."
+    yield ""
+    yield from _table(
+        (
+            "records in", "schedules", "seconds", "due", "ok", "missed", "p50, s", "p99, s",
+            "most, s", "CPU of the worker", "of the database", "load",
+        ),
+        [
+            [
+                late["records"], f"{late['schedules']:,}", f"{late['seconds']:.0f}",
+                f"{late['due']:,}", f"{late['ok']:,}", str(late["missed"]),
+                f"{late['p50_s']:.3f}", f"{late['p99_s']:.3f}", f"{late['most_s']:.3f}",
+                f"{late['cpu_share']:.0%}", f"{late['database_share']:.0%}", f"{late['load']:.1f}",
+            ]
+            for late in lateness.values()
+        ],
+        words=(0,),
+    )  # fmt: skip
+
+
+def _median(values: Sequence[float]) -> str:
+    return _us(median(values)) if values else ""
 
 
 def _left_out(results: dict[str, Any]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The engine of probes in real processes: one database, some workers, one target that counts.
 
-The database itself keeps a ledger too, by a trigger: an entry for each time that a probe's result is
-written. What the engine says of itself is not asked.
+The database itself keeps a ledger too, by a trigger: an entry for each time that a probe's result
+is written. What the engine says of itself is not asked.
 """
 
 import contextlib
@@ -41,15 +41,15 @@ SETTINGS = {
 LEDGER = {
     "sqlite": (
         "CREATE TABLE ledger (item INTEGER)",
-        "CREATE TRIGGER ledger AFTER UPDATE OF finished_at ON pulse_probeitem"
-        " WHEN NEW.finished_at IS NOT NULL BEGIN INSERT INTO ledger VALUES (NEW.id); END",
+        """CREATE TRIGGER ledger AFTER UPDATE OF finished_at ON pulse_probeitem
+        WHEN NEW.finished_at IS NOT NULL BEGIN INSERT INTO ledger VALUES (NEW.id); END""",
     ),
     "postgresql": (
         "CREATE TABLE ledger (item bigint)",
-        "CREATE FUNCTION enter() RETURNS trigger LANGUAGE plpgsql AS"
-        " 'BEGIN INSERT INTO ledger VALUES (NEW.id); RETURN NULL; END'",
-        "CREATE TRIGGER ledger AFTER UPDATE OF finished_at ON pulse_probeitem FOR EACH ROW"
-        " WHEN (NEW.finished_at IS NOT NULL) EXECUTE FUNCTION enter()",
+        """CREATE FUNCTION enter() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN INSERT INTO ledger VALUES (NEW.id); RETURN NULL; END'""",
+        """CREATE TRIGGER ledger AFTER UPDATE OF finished_at ON pulse_probeitem FOR EACH ROW
+        WHEN (NEW.finished_at IS NOT NULL) EXECUTE FUNCTION enter()""",
     ),
 }
 DROPPED = re.compile(r"(\d+) results are dropped")
@@ -220,6 +220,16 @@ class Engine:
             connection.execute(statement)
             connection.commit()
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep the engine's lock from everybody."""
+        begin = "BEGIN IMMEDIATE" if vendor_of(self.url) == "sqlite" else "BEGIN"
+        with _connected(self.url) as connection:
+            connection.execute(begin)
+            connection.execute("UPDATE pulse_probeengine SET missed = missed")
+            yield
+            connection.rollback()
+
     def targets(self, count: int = PROBES, **fields: Any) -> list[dict[str, Any]]:
         """So many targets, spread over the ports of the one that counts."""
         return [
@@ -248,8 +258,8 @@ class Engine:
             "from pulse.policies.publisher import Actor\n"
             "from pulse.probes.jobs import Order, Starter, start\n"
             "from pulse.probes.state import Trigger\n"
-            f"job = start(Order(**{order!r}), Starter(Actor('command', 'proof'), Trigger.COMMAND))\n"
-            "print(job.pk)"
+            "starter = Starter(Actor('command', 'proof'), Trigger.COMMAND)\n"
+            f"print(start(Order(**{order!r}), starter).pk)"
         )
         return int(made.split()[-1])
 
@@ -288,17 +298,13 @@ class Engine:
 
     def seen_at(self, worker: Worker) -> Any:
         """When a worker last had a turn at the lock."""
-        name = f"%:{worker.pid}:%"
-        return self.value(f"SELECT max(seen_at) FROM pulse_probeworker WHERE name LIKE '{name}'")
+        name = f"name LIKE '%:{worker.pid}:%'"
+        return self.value(f"SELECT max(seen_at) FROM pulse_probeworker WHERE {name}")
 
     def running_of(self, worker: Worker) -> int:
         """How much a worker has claimed and not recorded."""
-        name = f"%:{worker.pid}:%"
-        return int(
-            self.value(
-                f"SELECT count(*) FROM pulse_probeitem WHERE state = 'running' AND owner LIKE '{name}'"
-            )
-        )
+        rows = f"pulse_probeitem WHERE state = 'running' AND owner LIKE '%:{worker.pid}:%'"
+        return int(self.value(f"SELECT count(*) FROM {rows}"))
 
     def dropped(self) -> int:
         """How many results came under a fence that was not theirs any more."""

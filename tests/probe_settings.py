@@ -11,4 +11,7 @@ PULSE: dict[str, Any] = {
     **getattr(test, "PULSE", {}),
     "OUTBOUND_NETWORK": os.environ.get("PULSE_TEST_NETWORK", ""),
 }
+if "timeout" in (options := test.DATABASES["default"]["OPTIONS"]):
+    # Who waits for SQLite in vain says so sooner.
+    options["timeout"] = 5
 CELERY_BEAT_SCHEDULE = beat_schedule()

@@ -33,6 +33,8 @@ from pulse.probes.state import (
 
 logger = logging.getLogger(__name__)
 
+#: Of a target that the policy has no more: it is over before it is sent.
+DEFAULT_TIMEOUT_S: Final = 10.0
 #: Beside a probe's own time limit: to be handed over, broken off and recorded, in seconds.
 LEASE_MARGIN_S: Final = 5.0
 #: What is left of a job's time where nothing is sent any more, in seconds.
@@ -198,7 +200,7 @@ def _queued(using: str) -> QuerySet[ProbeItem]:
 def _last_tried(plan: Plan, held: Engine, room: _Room, longest_s: float) -> list[_Waiting]:
     """Choose one item whose workers vanished as often as may be, if any waits."""
     for row in _waiting(held, room, SLACK, last_try=True):
-        if room.takes(row) and _timeout_s(row, plan, held) <= longest_s:
+        if room.takes(row) and _timeout_s(row, plan) <= longest_s:
             return [row]
     return []
 
@@ -215,7 +217,7 @@ def _chosen(plan: Plan, held: Engine, room: _Room, longest_s: float) -> list[_Wa
         for row in seen:
             if room.free <= 0 or row.item in taken or not room.takes(row):
                 continue
-            if _timeout_s(row, plan, held) <= longest_s:
+            if _timeout_s(row, plan) <= longest_s:
                 room.take(row)
                 rows.append(row)
         if len(seen) < window:
@@ -246,7 +248,7 @@ def _hand_over(rows: Sequence[_Waiting], plan: Plan, held: Engine, owner: str) -
     claimed: list[Claimed] = []
     by_lease: dict[int, list[int]] = {}
     for row in rows:
-        timeout_s = _timeout_s(row, plan, held)
+        timeout_s = _timeout_s(row, plan)
         # In whole seconds, so that few statements serve many rows.
         lease_s = math.ceil(timeout_s + LEASE_MARGIN_S)
         by_lease.setdefault(lease_s, []).append(row.item)
@@ -279,14 +281,15 @@ def _hand_over(rows: Sequence[_Waiting], plan: Plan, held: Engine, owner: str) -
     return claimed
 
 
-def _timeout_s(row: _Waiting, plan: Plan, held: Engine) -> float:
-    """The least of the target's limit, the job's, and what is left of the job's time."""
+def _timeout_s(row: _Waiting, plan: Plan) -> float:
+    """The least of the target's limit and the job's for each.
+
+    What a job has left is none: what its deadline cuts off tells nothing of the target, so it is
+    broken off then, and not judged as a target that took too long.
+    """
     target = plan.find(row.target)
-    limits = [10.0 if target is None else target.call.timeout_s]
-    if row.timeout_s is not None:
-        limits.append(row.timeout_s)
-    limits.append((row.deadline_at - held.now).total_seconds())
-    return min(limits)
+    limit_s = DEFAULT_TIMEOUT_S if target is None else target.call.timeout_s
+    return limit_s if row.timeout_s is None else min(limit_s, row.timeout_s)
 
 
 def _batches(pks: Sequence[int]) -> Iterable[Sequence[int]]:

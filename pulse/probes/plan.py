@@ -231,11 +231,11 @@ def compile_plan(document: Document, announcement: Announcement | None, now: flo
         item["name"]: _planned(item, items)
         for item in _in_force(document, SCHEDULES, now, boundaries)
     }
-    # A window that opens once is told by the times that end other policies: it is not ended.
+    # To a window that opens once its times are when it is open, and its past is still asked for.
+    once = (item for item in document.get(WINDOWS, ()) if not item.get("cron"))
+    again = (item for item in _in_force(document, WINDOWS, now, boundaries) if item.get("cron"))
     windows = {
-        item["name"]: _window(item)
-        for item in document.get(WINDOWS, ())
-        if item["mode"] == Mode.ENFORCE
+        item["name"]: _window(item) for item in (*once, *again) if item["mode"] == Mode.ENFORCE
     }
     return Plan(
         announcement=announcement,

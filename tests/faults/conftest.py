@@ -1,4 +1,4 @@
-"""Engines of probes for the tests of this room: a database, a target that counts, no workers yet."""
+"""Engines of probes: a database, a target that counts, no workers yet."""
 
 import shutil
 from collections.abc import Iterator

@@ -2,22 +2,22 @@
 
 import pytest
 
-from tests.engines import IN_ALL, PROBES, Engine, Postgres
+from tests.engines import IN_ALL, PROBES, Engine, Postgres, vendor_of
 
-#: What stands in the way of every third result, or so; the database says it as it would of a full
-#: disk (PostgreSQL), or of a broken rule (SQLite).
+#: What stands in the way of one new row of sums in fifty; the database says it as it would of a
+#: full disk (PostgreSQL), or of a broken rule (SQLite).
 OBSTACLE = {
     "postgresql": (
-        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS"
-        " 'BEGIN IF random() < 0.02 THEN"
-        " RAISE EXCEPTION USING ERRCODE = ''disk_full'', MESSAGE = ''no space left''; END IF;"
-        " RETURN NEW; END'",
-        "CREATE TRIGGER obstacle BEFORE INSERT ON pulse_probehour"
-        " FOR EACH ROW EXECUTE FUNCTION fail()",
+        """CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN IF random() < 0.02 THEN
+        RAISE EXCEPTION USING ERRCODE = ''disk_full'', MESSAGE = ''no space left''; END IF;
+        RETURN NEW; END'""",
+        """CREATE TRIGGER obstacle BEFORE INSERT ON pulse_probehour
+        FOR EACH ROW EXECUTE FUNCTION fail()""",
     ),
     "sqlite": (
-        "CREATE TRIGGER obstacle BEFORE INSERT ON pulse_probehour WHEN random() % 50 = 0"
-        " BEGIN SELECT RAISE(ABORT, 'no such luck'); END",
+        """CREATE TRIGGER obstacle BEFORE INSERT ON pulse_probehour WHEN random() % 50 = 0
+        BEGIN SELECT RAISE(ABORT, 'no such luck'); END""",
     ),
 }
 
@@ -50,7 +50,7 @@ def test_what_fails_while_it_is_written_is_written_once(engine: Engine) -> None:
     engine.apply(engine.targets())
     engine.target.hold(after=PROBES // 2)
     job = engine.start()
-    for statement in OBSTACLE[engine.vendor]:
+    for statement in OBSTACLE[vendor_of(engine.url)]:
         engine.write(statement)
     workers = [engine.worker(), engine.worker()]
     engine.target.release(delay_s=0.02)

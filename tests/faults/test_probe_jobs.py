@@ -11,9 +11,10 @@ def test_a_deadline_ends_what_hangs_and_keeps_the_rest(engine: Engine) -> None:
     """S0-17, S0-18: unfinished probes are ``timeout``, whoever runs them; nothing is sent after."""
     engine.apply(engine.targets(timeout_s=60), probe_schedules=[LATER])
     engine.target.hold(after=DONE)
-    job = engine.start(deadline_s=25.0)
     engine.worker()
     engine.worker()
+    engine.wait(lambda: engine.value("SELECT count(*) FROM pulse_probeworker") == 2)
+    job = engine.start(deadline_s=20.0)
     engine.wait(lambda: engine.status(job) == "timeout")
     deadline, finished = engine.rows(
         f"SELECT deadline_at, finished_at FROM pulse_probejob WHERE id = {job}"

@@ -7,9 +7,6 @@ What is asked is the target that was probed and the database's own ledger. Set P
 from tests.deadly import DEADLY_PORT
 from tests.engines import IN_ALL, PER_HOST, PROBES, Engine
 
-#: So often a worker is stopped until it comes back with results in hand.
-TRIES = 5
-
 
 def test_two_workers_fill_the_caps_and_never_pass_them(engine: Engine) -> None:
     """As many at once as may be, not one more; each probe is sent once and recorded once."""
@@ -57,29 +54,27 @@ def test_a_killed_worker_loses_no_probe(engine: Engine) -> None:
 
 def test_a_worker_that_was_frozen_past_its_lease_records_nothing(engine: Engine) -> None:
     """Others have what it had by then: its fence is old, and its results are dropped."""
-    engine.apply(engine.targets())
+    engine.apply(engine.targets(timeout_s=20))
     engine.target.hold(after=PROBES // 4)
     job = engine.start()
-    frozen, _other = engine.worker(), engine.worker()
-    for _ in range(TRIES):
-        engine.wait(lambda: engine.running_of(frozen) > 0)
-        frozen.stop()
-        before = engine.seen_at(frozen)
-        # It will find answers when it goes on. Whether it looks at them first, or hears first that
-        # they are not its any more, is chance.
+    frozen = engine.worker()
+    engine.wait(lambda: engine.running_of(frozen) == IN_ALL)
+    with engine.locked():
         engine.target.release(delay_s=0.02)
-        engine.wait(lambda: engine.running_of(frozen) == 0)
-        engine.target.hold()
-        frozen.go_on()
-        engine.wait(lambda: engine.seen_at(frozen) > before)
-        if engine.dropped():
-            break
-    assert engine.dropped() > 0, engine.told()
-    engine.target.release()
+        engine.wait(lambda: engine.target.report()["in_flight"] == 0)
+        # It has waited in vain once, so it waits with every result in hand.
+        engine.wait(lambda: "wait for the database" in frozen.log.read_text())
+        frozen.stop()
+    engine.worker()
+    engine.wait(lambda: engine.running_of(frozen) == 0)
+    frozen.go_on()
+    engine.wait(lambda: engine.dropped() > 0)
     engine.wait_until_ended(job)
+    assert engine.dropped() == IN_ALL
     engine.check_results(PROBES)
     engine.check_caps()
-    engine.check_sent()
+    assert len(engine.check_sent()) == IN_ALL
+    assert engine.states() == {"ok": PROBES}, engine.told()
 
 
 def test_what_may_not_be_repeated_is_sent_once_whoever_dies(engine: Engine) -> None:

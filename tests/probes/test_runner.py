@@ -23,7 +23,9 @@ from pulse.probes.state import (
     ProbeItem,
     ProbeJob,
     ProbeScheduleState,
+    ProbeTargetState,
     ProbeWorker,
+    TargetStatus,
 )
 from tests.probes.conftest import Apply
 from tests.probes.engines import (
@@ -217,6 +219,22 @@ def test_a_hanging_target_ends_with_its_job(apply: Apply) -> None:
     assert job.status == JobStatus.TIMEOUT
     assert (job.finished_at - job.deadline_at).total_seconds() < 2
     assert item_states() == ["ok", "ok", "timeout"]
+
+
+def test_one_hanging_target_alone_is_cut_off_by_the_job(apply: Apply) -> None:
+    """S0-18: the job says timeout, and nothing is held against the target."""
+    apply(probe_targets=elsewhere(1, timeout_s=30))
+    job = start(deadline_s=1)
+
+    async def hangs(_call: Call) -> Answer:
+        await asyncio.sleep(60)
+        return WELL
+
+    take(hangs)
+    job.refresh_from_db()
+    item = ProbeItem.objects.get()
+    assert (job.status, item.state, item.error) == ("timeout", "timeout", "deadline")
+    assert not ProbeTargetState.objects.exclude(status=TargetStatus.NOT_WATCHED).exists()
 
 
 @pytest.mark.parametrize(

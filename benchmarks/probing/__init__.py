@@ -1,0 +1,1 @@
+"""Probes beside what else fetches URLs: their CPU, and their lateness."""
