@@ -125,6 +125,7 @@ class Plan:
     _items: Mapping[str, Item] = field(repr=False)
     _payloads: Mapping[str, Item] = field(repr=False)
     _compiled: dict[str, Target] = field(default_factory=dict, repr=False)
+    _expected: dict[tuple[str, str], Expectations] = field(default_factory=dict, repr=False)
 
     @property
     def revision(self) -> int:
@@ -181,8 +182,13 @@ class Plan:
 
     def expectations(self, target: Target, schedule: str) -> Expectations:
         """Return what is expected of a target within a schedule; of none for an empty name."""
-        planned = self.schedules.get(schedule)
-        return parse_expectations(merge(planned.expect if planned else {}, target.expect))
+        key = target.name, schedule
+        found = self._expected.get(key)
+        if found is None:
+            planned = self.schedules.get(schedule)
+            found = parse_expectations(merge(planned.expect if planned else {}, target.expect))
+            self._expected[key] = found
+        return found
 
 
 @dataclass(slots=True)

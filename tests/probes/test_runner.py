@@ -127,7 +127,13 @@ def test_where_nothing_is_due_no_turn_is_taken(apply: Apply) -> None:
     apply(probe_targets=targets(1))
     prepare()
     assert runner.take_turn("command", sends=answering()) is None
-    assert ProbeWorker.objects.get().seen_at is not None
+    seen_at = ProbeWorker.objects.get().seen_at
+    # Not at each tick: that would be a write a second for each process.
+    assert runner.take_turn("command", sends=answering()) is None
+    assert ProbeWorker.objects.get().seen_at == seen_at
+    ProbeWorker.objects.update(seen_at=seen_at - timedelta(seconds=6))
+    assert runner.take_turn("command", sends=answering()) is None
+    assert ProbeWorker.objects.get().seen_at >= seen_at
 
 
 def test_a_turn_waits_for_what_is_due_soon(apply: Apply) -> None:
