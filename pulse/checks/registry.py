@@ -55,11 +55,14 @@ DEPLOYED: Final[tuple[tuple[Check, str], ...]] = (
 
 
 def register_all() -> None:
-    """Register every check. Those of the policy run where databases may be asked."""
+    """Register every check. Those of the policy run where databases may be asked.
+
+    Again changes nothing: ``ready()`` runs anew where a test installs further apps.
+    """
     for check, tag in ALWAYS:
-        register(_guarded(check), TAG, tag)
+        register(_made_once(check), TAG, tag)
     for check, tag in DEPLOYED:
-        register(_guarded(check), TAG, tag, deploy=True)
+        register(_made_once(check), TAG, tag, deploy=True)
     register(check_policies, TAG, Tags.database)
     register(check_deployed_policies, TAG, Tags.database, deploy=True)
 
@@ -74,6 +77,11 @@ def check_deployed_policies(
 ) -> list[CheckMessage]:
     """Look at what the published policy needs in production."""
     return _guarded(functools.partial(policies.check_deployed_policy, frozenset(databases or ())))()
+
+
+@functools.cache
+def _made_once(check: Check) -> Callable[..., list[CheckMessage]]:
+    return _guarded(check)
 
 
 def _guarded(check: Check) -> Callable[..., list[CheckMessage]]:

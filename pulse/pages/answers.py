@@ -27,6 +27,8 @@ NAVIGATION: Final = (
     (_("Endpoints"), "pulse:endpoints"),
     (_("Status"), "pulse:status"),
 )
+#: Of the number of a page, in digits; no list is longer.
+MAX_DIGITS: Final = 6
 #: Kept by the browser alone, and asked for anew each time.
 PRIVATE: Final = "private, no-cache"
 
@@ -37,6 +39,13 @@ def wants_json(request: HttpRequest) -> bool:
     if named in {"json", "html"}:
         return named == "json"
     return preferred_type(request) != HTML
+
+
+def number_of(request: HttpRequest) -> int:
+    """Return which page of a list a query asks for, from 1; the first where it names none."""
+    text = request.GET.get("page", "")
+    is_number = text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS
+    return max(1, int(text)) if is_number else 1
 
 
 def page(
@@ -137,8 +146,10 @@ def _tagged(request: HttpRequest, response: HttpResponse, *, weak: bool) -> Http
     private(response)
     if response.status_code != HTTPStatus.OK:
         return response
-    content = TOKEN.sub(rb"\1", response.content)
-    digest = hashlib.sha256(content).hexdigest()[:32]
+    content, tokens = TOKEN.subn(rb"\1", response.content)
+    # Of another secret, as after a login, the token in the browser's copy is good no more.
+    secret = str(request.META.get("CSRF_COOKIE", "")) if tokens else ""
+    digest = hashlib.sha256(content + secret.encode()).hexdigest()[:32]
     etag = f'W/"{digest}"' if weak else f'"{digest}"'
     response.headers["ETag"] = etag
     found = get_conditional_response(request, etag=etag, response=response)

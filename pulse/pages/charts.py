@@ -7,7 +7,7 @@ from typing import Any, Final
 
 WIDTH: Final = 720
 HEIGHT: Final = 200
-LEFT: Final = 56
+LEFT: Final = 76
 RIGHT: Final = 12
 TOP: Final = 18
 BOTTOM: Final = 24

@@ -8,9 +8,10 @@ from django.utils.translation import gettext as _
 
 from pulse.access.scopes import Scope
 from pulse.core.snapshot import ENDPOINTS
-from pulse.pages.answers import admin_url, data, page, wants_json
+from pulse.pages.answers import admin_url, data, number_of, page, wants_json
 from pulse.pages.guard import guarded
 from pulse.pages.jobs import POLL_MS
+from pulse.probes import discovery
 from pulse.probes.summary import endpoints as summary
 
 #: Where each kind of policy is edited.
@@ -27,15 +28,10 @@ SCREENS: Final = {
 def listing(request: HttpRequest) -> HttpResponse:
     """List routes by policies and probes."""
     now = timezone.now()
+    discovery.discover_if_empty()
     show, q = request.GET.get("show", ""), request.GET.get("q", "").strip()[:200]
     show = show if show in summary.SHOWN else ""
-    number = request.GET.get("page", "")
-    found = summary.listing(
-        now,
-        show=show,
-        q=q,
-        page=int(number) if number.isascii() and number.isdecimal() and len(number) < 7 else 1,
-    )
+    found = summary.listing(now, show=show, q=q, page=number_of(request))
     if wants_json(request):
         return data(
             request,

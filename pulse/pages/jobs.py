@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from pulse.access.scopes import Scope, holds
 from pulse.pages import starts
-from pulse.pages.answers import data, page, private, refusal, wants_json
+from pulse.pages.answers import data, number_of, page, private, refusal, wants_json
 from pulse.pages.guard import guarded
 from pulse.pages.starts import Refused
 from pulse.probes import jobs
@@ -105,7 +105,7 @@ def _show(request: HttpRequest, pk: int, refused: Refused | None = None) -> Http
     if wants_json(request):
         return data(request, view.as_dict())
     group = request.GET.get("show", "")
-    number = _number(request.GET.get("page", ""))
+    number = number_of(request)
     items, has_more = summary.items_of(found, group, number)
     context = {
         "view": view,
@@ -185,8 +185,9 @@ def _wrong(request: HttpRequest) -> dict[str, list[str]]:
     errors = {name: [_("There is no such filter.")] for name in request.GET if name not in known}
     for name, values in summary.FILTERS.items():
         value = request.GET.get(name, "")
-        if value and values is not None and value not in values:
-            errors[name] = [_("It may be: %s.") % ", ".join(values)]
+        if value and not summary.can_be(name, value):
+            told = ", ".join(values) if values is not None else _("a name")
+            errors[name] = [_("It may be: %s.") % told]
     if not is_cursor(request.GET.get("cursor", "")):
         errors["cursor"] = [_("That is no cursor of this list.")]
     return errors
@@ -234,7 +235,3 @@ def _announcement(view: summary.JobView) -> str:
     reached = next((share for share in ANNOUNCED if view.percent >= share), 0)
     text = _("Job %(job)d: %(share)d %% done.") % {"job": view.job.pk, "share": reached}
     return f"{text} {_('Something is not ok.')}" if view.trouble else text
-
-
-def _number(text: str) -> int:
-    return min(int(text), 1_000_000) if text.isascii() and text.isdecimal() and text != "0" else 1

@@ -18,7 +18,7 @@ from pulse.core.snapshot import Mode
 from pulse.envelope import request_id_of
 from pulse.exceptions import InvalidDocument
 from pulse.pages import charts, evidence
-from pulse.pages.answers import admin_url, page, refusal
+from pulse.pages.answers import admin_url, number_of, page, refusal
 from pulse.pages.guard import guarded
 from pulse.pages.jobs import POLL_MS, POLL_RUNNING_MS
 from pulse.pages.starts import starter_of
@@ -119,7 +119,11 @@ def detail(request: HttpRequest, name: str) -> HttpResponse:
 @guarded(Scope.ADMINISTER, ("POST",))
 def switch(request: HttpRequest, name: str) -> HttpResponse:
     """Pause a target, or let it be probed again: an edit of the policy as any other."""
-    mode = ModeChoices.OFF if request.POST.get("mode") == Mode.OFF else ModeChoices.ENFORCE
+    wanted = request.POST.get("mode")
+    if wanted not in {Mode.OFF, Mode.ENFORCE}:
+        text = _("It may be: %s.") % f"{Mode.OFF}, {Mode.ENFORCE}"
+        return refusal(request, HTTPStatus.BAD_REQUEST, "invalid", text, errors={"mode": [text]})
+    mode = ModeChoices(wanted)
     rows = ProbeTarget.objects.using(publisher.database()).filter(name=name)
     if not rows.exists():
         return _unknown(request, name)
@@ -151,8 +155,6 @@ def _unknown(request: HttpRequest, name: str) -> HttpResponse:
 
 def _wanted(request: HttpRequest) -> Wanted:
     query = request.GET
-    number = query.get("page", "")
-    is_number = number.isascii() and number.isdecimal() and len(number) < 7
     status, sort = query.get("status", ""), query.get("sort", "")
     return Wanted(
         status=status if status in TargetStatus.values else "",
@@ -160,7 +162,7 @@ def _wanted(request: HttpRequest) -> Wanted:
         schedule=query.get("schedule", ""),
         q=query.get("q", "").strip()[:200],
         sort=sort if sort in targets.SORTS else targets.SORTS[0],
-        page=int(number) if is_number else 1,
+        page=number_of(request),
     )
 
 

@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from pulse import tasks
 from pulse.envelope import request_id_of
 from pulse.exceptions import (
     CooldownActive,
@@ -76,11 +77,13 @@ def starter_of(request: HttpRequest) -> Starter:
 
 
 def attempt(act: Callable[[], ProbeJob]) -> ProbeJob | Refused:
-    """Start, rerun or cancel; what keeps it from being done comes back as the answer to give."""
+    """Start, rerun or cancel, and tell a worker of it; or return the answer that says why not."""
     try:
-        return act()
+        job = act()
     except (InvalidEndpointId, ProbeError) as error:
         return _refused(error)
+    tasks.nudge()
+    return job
 
 
 def _refused(error: Exception) -> Refused:
@@ -111,6 +114,8 @@ def invalid(errors: Mapping[str, list[str]]) -> Refused:
 def _from_json(body: bytes) -> Order:
     try:
         found: Any = json.loads(body or b"{}")
+        # Half a character, which JSON can escape, is stored nowhere and shown nowhere.
+        json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         text = _("The body is no JSON.")
         raise Unreadable(Refused(HTTPStatus.BAD_REQUEST, "parse_error", text)) from error

@@ -153,18 +153,21 @@ def ready(claimed: Iterable[Claimed], plan: Plan, using: str, clock: Clock) -> l
     attempts = []
     for probe in probes:
         target, values = targets[probe.target], stored.get(probe.target, {})
-        blank = Attempt(
-            probe,
-            clock,
-            begun_by=clock.monotonic_s + BEGUN_WITHIN_S,
-            lease_ends=clock.monotonic_s + probe.lease_s,
-        )
         try:
-            attempts.append(_ready(blank, target, plan, values))
+            fields = _fields(probe, target, plan, values)
         except Exception as error:
             # One that cannot be made keeps none of the others from being sent.
             logger.exception("A probe of %s cannot be made", probe.target)
-            attempts.append(replace(blank, problem=f"{type(error).__name__} in pulse itself"))
+            fields = {"problem": f"{type(error).__name__} in pulse itself"}
+        attempts.append(
+            Attempt(
+                probe,
+                clock,
+                begun_by=clock.monotonic_s + BEGUN_WITHIN_S,
+                lease_ends=clock.monotonic_s + probe.lease_s,
+                **fields,
+            )
+        )
     return attempts
 
 
@@ -206,19 +209,21 @@ def _stored(targets: Iterable[Target], using: str) -> dict[str, dict[str, str]]:
     return secrets.stored(names, using) if names else {}
 
 
-def _ready(blank: Attempt, target: Target | None, plan: Plan, stored: Mapping[str, str]) -> Attempt:
-    probe = blank.claimed
+def _fields(
+    probe: Claimed, target: Target | None, plan: Plan, stored: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return what an attempt has beside its claim: a call and how it is judged, or a problem."""
     if target is None:
-        return replace(blank, problem=f"Unknown target: {probe.target}")
+        return {"problem": f"Unknown target: {probe.target}"}
     if target.problem:
-        return replace(blank, problem=target.problem)
+        return {"problem": target.problem}
     try:
         revealed = secrets.revealed(target.secrets, stored) if target.secrets else {}
         expectations = plan.expectations(target, probe.schedule)
     except SecretUnreadable as error:
-        return replace(blank, problem=f"A secret header cannot be read: {error}")
+        return {"problem": f"A secret header cannot be read: {error}"}
     except PolicyError as error:
-        return replace(blank, problem=str(error))
+        return {"problem": str(error)}
     call = replace(
         target.call,
         headers={
@@ -229,9 +234,12 @@ def _ready(blank: Attempt, target: Target | None, plan: Plan, stored: Mapping[st
         secret_headers=revealed,
         timeout_s=probe.timeout_s,
     )
-    redactor = Redactor(revealed.values()) if revealed else NO_SECRETS
-    schema = contracts.check_of(target.endpoint_id) if expectations.schema else None
-    return replace(blank, call=call, expectations=expectations, schema=schema, redactor=redactor)
+    return {
+        "call": call,
+        "expectations": expectations,
+        "schema": contracts.check_of(target.endpoint_id) if expectations.schema else None,
+        "redactor": Redactor(revealed.values()) if revealed else NO_SECRETS,
+    }
 
 
 def _outcome(attempt: Attempt, answer: Answer, started_s: float) -> Outcome:

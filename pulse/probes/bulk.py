@@ -54,7 +54,7 @@ def insert(
     using: str,
     columns: Sequence[str],
     rows: Iterable[Row],
-    constants: Mapping[str, Any],
+    constants: Mapping[str, Any] | None = None,
 ) -> None:
     """Insert many rows; one statement for each ``BATCH``.
 
@@ -65,6 +65,7 @@ def insert(
         rows: A value for each column.
         constants: Values that all of them have; columns that are named nowhere are null.
     """
+    constants = constants or {}
     connection, fields = connections[using], _fields(model, [*columns, *constants])
     names = _names(fields, connection)
     table = connection.ops.quote_name(model._meta.db_table)

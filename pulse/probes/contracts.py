@@ -6,7 +6,7 @@ is missing nothing is known of an endpoint, and what expects its schema misses.
 
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -17,6 +17,8 @@ from pulse.exceptions import InvalidEndpointId
 from pulse.probes import openapi
 from pulse.probes.openapi import Described, Schema
 
+#: As ``judge`` has it where there is no check.
+NOTHING_KNOWN: Final = "none is known of this endpoint"
 #: Media types of any kind, or of any text.
 ANY: Final = ("*/*", "application/*")
 #: A schema is read so deep; what is below is taken as anything.
@@ -28,23 +30,45 @@ MAX_ASKED: Final = 60
 def check_of(endpoint_id: str) -> SchemaCheck | None:
     """Return what holds an answer against the schema of its endpoint; None where none is known.
 
+    Never makes the document, for which a large API needs seconds while others wait for the engine's
+    lock: where ``warm`` did not, the first answer that is checked does.
+
     Args:
         endpoint_id: ``METHOD /route``; a target's, which is empty for other sites.
     """
-    document = openapi.current()
-    if document is None or not has_validator():
+    if not endpoint_id or not has_validator():
         return None
-    try:
-        described = document.find(parse_endpoint_id(endpoint_id))
-    except InvalidEndpointId:
-        return None
+    if not openapi.is_made():
+        return lambda answer: _checked(endpoint_id, answer)
+    described = _described(endpoint_id)
     return None if described is None else lambda answer: _drift(described, answer)
+
+
+def warm(expectations: Iterable[Mapping[str, object]]) -> None:
+    """Make the document ahead, if one of some targets or schedules expects a schema."""
+    if not openapi.is_made() and any(expect.get("schema") for expect in expectations):
+        openapi.current()
 
 
 @lru_cache(maxsize=1)
 def has_validator() -> bool:
     """Whether the library that validates is installed."""
     return importlib.util.find_spec("jsonschema") is not None
+
+
+def _described(endpoint_id: str) -> Described | None:
+    document = openapi.current()
+    if document is None:
+        return None
+    try:
+        return document.find(parse_endpoint_id(endpoint_id))
+    except InvalidEndpointId:
+        return None
+
+
+def _checked(endpoint_id: str, answer: Answer) -> str:
+    described = _described(endpoint_id)
+    return NOTHING_KNOWN if described is None else _drift(described, answer)
 
 
 def _drift(described: Described, answer: Answer) -> str:

@@ -6,25 +6,21 @@ is over is gone. A fence that goes up with each change of hands keeps one that w
 recording.
 """
 
-import itertools
 import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from django.db import IntegrityError, transaction
 from django.db.models import Count, F, Min, QuerySet
 from django.db.models.functions import Now
 
-from pulse.core.announcement import Announcement
-from pulse.core.schedules import due as due_of
-from pulse.probes import bulk, jobs, leases
+from pulse.probes import bulk, jobs, leases, slots
 from pulse.probes.attempt import Claimed
 from pulse.probes.engine import Engine
-from pulse.probes.plan import Plan, Planned, Target
+from pulse.probes.plan import Plan
 from pulse.probes.state import (
     OPEN_JOBS,
     ItemState,
@@ -33,18 +29,16 @@ from pulse.probes.state import (
     ProbeItem,
     ProbeJob,
     ProbeScheduleState,
-    ScheduleState,
-    Trigger,
 )
 
 logger = logging.getLogger(__name__)
 
+#: Of a target that the policy has no more: it is over before it is sent.
+DEFAULT_TIMEOUT_S: Final = 10.0
 #: Beside a probe's own time limit: to be handed over, broken off and recorded, in seconds.
 LEASE_MARGIN_S: Final = 5.0
 #: What is left of a job's time where nothing is sent any more, in seconds.
 TOO_LATE_S: Final = 0.05
-#: Due schedules that one turn at the lock makes jobs of.
-MAX_DUE: Final = 500
 #: Looked at beside what may be claimed; the next times so much for each, past what is full then.
 SLACK: Final = 50
 LOOKED_AT: Final = 4
@@ -109,9 +103,7 @@ class _Room:
 
 def prepare(plan: Plan, held: Engine) -> None:
     """Make jobs of what is due, take back what vanished workers had, end what is overdue."""
-    if _may_schedule(plan, held):
-        _bring_up_to_date(plan, held)
-        _make_due(plan, held)
+    slots.make_jobs(plan, held)
     leases.reclaim(plan, held)
     jobs.end_overdue(held)
 
@@ -141,10 +133,8 @@ def claim(
     if most <= 0:
         return []
     room = _room(plan, held, most)
-    rows = _last_try(room, plan, held, longest_s) if is_idle else []
-    if not rows:
-        rows = _chosen(room, plan, held, longest_s)
-    return _hand_over(rows, plan, held, owner)
+    rows = _last_tried(plan, held, room, longest_s) if is_idle and room.free > 0 else []
+    return _hand_over(rows or _chosen(plan, held, room, longest_s), plan, held, owner)
 
 
 def next_due_s(held: Engine) -> float | None:
@@ -167,7 +157,7 @@ def is_anything_due(plan: Plan, using: str, within_s: float) -> bool:
     Queries: five at most, each of which finds its answer in an index.
     """
     row = ProbeEngine.objects.using(using).filter(pk=1).values_list("stamp", Now()).first()
-    if row is None or row[0] != _stamp(plan):
+    if row is None or row[0] != slots.stamp_of(plan):
         return row is not None or bool(plan.schedules)
     now, soon = row[1], row[1] + timedelta(seconds=within_s)
     running = ProbeItem.objects.using(using).filter(state=ItemState.RUNNING)
@@ -178,151 +168,6 @@ def is_anything_due(plan: Plan, using: str, within_s: float) -> bool:
         or jobs_open.filter(deadline_at__lte=now).exists()
         or running.filter(lease_until__lte=now).exists()
     )
-
-
-def _may_schedule(plan: Plan, held: Engine) -> bool:
-    """Whether nobody has brought the schedules to a newer policy than this process holds."""
-    known = Announcement.parse(held.row.stamp.partition("|")[0])
-    if known is None:
-        return True
-    if plan.announcement is None:
-        # It could not load any: that there are no schedules is not for it to say.
-        return False
-    return known.lineage != plan.announcement.lineage or not known.supersedes(plan.announcement)
-
-
-def _stamp(plan: Plan) -> str:
-    return f"{plan.announcement}|{plan.stamp}"
-
-
-def _bring_up_to_date(plan: Plan, held: Engine) -> None:
-    """Give each schedule in force a state, and take those of others away."""
-    stamp = _stamp(plan)
-    if held.row.stamp == stamp:
-        return
-    # Most revisions change other things than schedules.
-    if held.row.stamp.partition("|")[2] != plan.stamp:
-        _renew_states(plan, held)
-    held.row.stamp = stamp
-    held.row.save(using=held.using, update_fields=["stamp"])
-
-
-def _renew_states(plan: Plan, held: Engine) -> None:
-    states = ProbeScheduleState.objects.using(held.using)
-    before = {
-        name: (pk, definition, state)
-        for name, pk, definition, state in states.values_list("name", "pk", "definition", "state")
-    }
-    fresh, changed = [], []
-    now_s = held.now.timestamp()
-    for name, planned in plan.schedules.items():
-        definition = planned.definition
-        pk, known, state = before.pop(name, (None, "", ""))
-        if known == definition:
-            continue
-        next_at = _moment(planned.schedule.next_after(now_s))
-        if pk is None:
-            fresh.append(ProbeScheduleState(name=name, definition=definition, next_at=next_at))
-        else:
-            # An edit ends a quarantine as well: somebody has looked at it.
-            state = ScheduleState.IDLE if state == ScheduleState.QUARANTINED else state
-            changed.append((pk, definition, next_at, 0, state))
-    states.bulk_create(fresh, batch_size=jobs.BATCH)
-    columns = ("id", "definition", "next_at", "failed_claims", "state")
-    bulk.update(ProbeScheduleState, held.using, columns, changed)
-    gone = list(before)
-    for start in range(0, len(gone), jobs.BATCH):
-        states.filter(name__in=gone[start : start + jobs.BATCH]).delete()
-
-
-def _make_due(plan: Plan, held: Engine) -> None:
-    """Make a job of each slot that has come, unless the schedule's last job is still open."""
-    states = ProbeScheduleState.objects.using(held.using)
-    come = list(states.filter(next_at__lte=held.now).order_by("next_at")[:MAX_DUE])
-    if not come:
-        return
-    still_open = set(
-        ProbeJob.objects.using(held.using)
-        .filter(
-            pk__in=[state.last_job_id for state in come if state.last_job_id is not None],
-            status__in=OPEN_JOBS,
-        )
-        .values_list("pk", flat=True)
-    )
-    names = {name for state in come for name in plan.schedules[state.name].targets}
-    known = jobs.samples(names, held.using)
-    drafts: list[tuple[ProbeScheduleState, ProbeJob, list[Target]]] = []
-    missed = 0
-    for state in come:
-        planned = plan.schedules[state.name]
-        slot = int(state.next_at.timestamp())
-        found = due_of(planned.schedule, slot, held.now.timestamp())
-        if found.missed or state.last_job_id in still_open:
-            # Late by more than an interval, or still at it: counted, and not made up for.
-            skipped = found.missed or 1
-            missed, state.missed = missed + skipped, state.missed + skipped
-            upcoming = found.slot if found.missed else planned.schedule.next_after(slot)
-            state.next_at = _moment(upcoming)
-            continue
-        targets = [
-            target
-            for name in planned.targets
-            if (target := plan.find(name, known.get(name))) is not None
-        ]
-        if targets:
-            drafts.append((state, _job_of(planned, slot, plan, held, len(targets)), targets))
-        state.next_at = _moment(planned.schedule.next_after(slot))
-    _insert(drafts, held)
-    bulk.update(
-        ProbeScheduleState,
-        held.using,
-        ("id", "next_at", "missed", "state", "last_job_id"),
-        [(state.pk, state.next_at, state.missed, state.state, state.last_job_id) for state in come],
-    )
-    if missed:
-        logger.warning("%d slots of probe schedules were missed", missed)
-        held.row.missed += missed
-        held.row.save(using=held.using, update_fields=["missed"])
-
-
-def _job_of(planned: Planned, slot: int, plan: Plan, held: Engine, total: int) -> ProbeJob:
-    return ProbeJob(
-        trigger=Trigger.SCHEDULE,
-        schedule=planned.name,
-        slot_at=_moment(slot),
-        created_at=held.now,
-        deadline_at=held.now + timedelta(seconds=planned.deadline_s),
-        timeout_s=planned.timeout_s,
-        revision=plan.revision,
-        total=total,
-    )
-
-
-def _insert(drafts: list[tuple[ProbeScheduleState, ProbeJob, list[Target]]], held: Engine) -> None:
-    """Insert jobs with their items; one whose slot had its job before is left out."""
-    made = {id(job) for job in _inserted([job for _state, job, _targets in drafts], held)}
-    kept = [draft for draft in drafts if id(draft[1]) in made]
-    jobs.insert_items(
-        ((job, targets) for _state, job, targets in kept), held, priority=jobs.BY_SCHEDULE
-    )
-    for state, job, _targets in kept:
-        state.last_job_id, state.state = job.pk, ScheduleState.CLAIMED
-
-
-def _inserted(fresh: list[ProbeJob], held: Engine) -> list[ProbeJob]:
-    """Insert jobs; returns those that could be, as their slot was not run before."""
-    rows = ProbeJob.objects.using(held.using)
-    try:
-        with transaction.atomic(using=held.using):
-            return rows.bulk_create(fresh, batch_size=jobs.BATCH)
-    except IntegrityError:
-        # A clock that was set back, or a schedule that went and came again, meets its old slots.
-        if len(fresh) == 1:
-            logger.warning("A slot of the probe schedule %s comes again", fresh[0].schedule)
-            return []
-    for job in fresh:
-        job.pk = None
-    return [made for job in fresh for made in _inserted([job], held)]
 
 
 def _room(plan: Plan, held: Engine, most: int) -> _Room:
@@ -348,17 +193,20 @@ def _room(plan: Plan, held: Engine, most: int) -> _Room:
     return room
 
 
-def _last_try(room: _Room, plan: Plan, held: Engine, longest_s: float) -> list[_Waiting]:
-    """Choose one that has to be alone, where there is one."""
-    if room.free <= 0:
-        return []
-    waiting = _waiting(held, room, SLACK, last_try=True)
-    fit = (row for row in waiting if room.takes(row) and _timeout_s(row, plan, held) <= longest_s)
-    return list(itertools.islice(fit, 1))
+def _queued(using: str) -> QuerySet[ProbeItem]:
+    return ProbeItem.objects.using(using).filter(state=ItemState.QUEUED)
 
 
-def _chosen(room: _Room, plan: Plan, held: Engine, longest_s: float) -> list[_Waiting]:
-    """Choose as many as there is room for, and count them in."""
+def _last_tried(plan: Plan, held: Engine, room: _Room, longest_s: float) -> list[_Waiting]:
+    """Choose one item whose workers vanished as often as may be, if any waits."""
+    for row in _waiting(held, room, SLACK, last_try=True):
+        if room.takes(row) and _timeout_s(row, plan) <= longest_s:
+            return [row]
+    return []
+
+
+def _chosen(plan: Plan, held: Engine, room: _Room, longest_s: float) -> list[_Waiting]:
+    """Choose items until the room is full, or nothing waits that fits in."""
     rows: list[_Waiting] = []
     for _look in range(LOOKS):
         if room.free <= 0:
@@ -369,16 +217,12 @@ def _chosen(room: _Room, plan: Plan, held: Engine, longest_s: float) -> list[_Wa
         for row in seen:
             if room.free <= 0 or row.item in taken or not room.takes(row):
                 continue
-            if _timeout_s(row, plan, held) <= longest_s:
+            if _timeout_s(row, plan) <= longest_s:
                 room.take(row)
                 rows.append(row)
         if len(seen) < window:
             break
     return rows
-
-
-def _queued(using: str) -> QuerySet[ProbeItem]:
-    return ProbeItem.objects.using(using).filter(state=ItemState.QUEUED)
 
 
 def _waiting(held: Engine, room: _Room, most: int, *, last_try: bool = False) -> list[_Waiting]:
@@ -404,7 +248,7 @@ def _hand_over(rows: Sequence[_Waiting], plan: Plan, held: Engine, owner: str) -
     claimed: list[Claimed] = []
     by_lease: dict[int, list[int]] = {}
     for row in rows:
-        timeout_s = _timeout_s(row, plan, held)
+        timeout_s = _timeout_s(row, plan)
         # In whole seconds, so that few statements serve many rows.
         lease_s = math.ceil(timeout_s + LEASE_MARGIN_S)
         by_lease.setdefault(lease_s, []).append(row.item)
@@ -437,19 +281,16 @@ def _hand_over(rows: Sequence[_Waiting], plan: Plan, held: Engine, owner: str) -
     return claimed
 
 
-def _timeout_s(row: _Waiting, plan: Plan, held: Engine) -> float:
-    """The least of the target's limit, the job's, and what is left of the job's time."""
+def _timeout_s(row: _Waiting, plan: Plan) -> float:
+    """The least of the target's limit and the job's for each.
+
+    What a job has left is none: what its deadline cuts off tells nothing of the target, so it is
+    broken off then, and not judged as a target that took too long.
+    """
     target = plan.find(row.target)
-    limits = [10.0 if target is None else target.call.timeout_s]
-    if row.timeout_s is not None:
-        limits.append(row.timeout_s)
-    limits.append((row.deadline_at - held.now).total_seconds())
-    return min(limits)
+    limit_s = DEFAULT_TIMEOUT_S if target is None else target.call.timeout_s
+    return limit_s if row.timeout_s is None else min(limit_s, row.timeout_s)
 
 
 def _batches(pks: Sequence[int]) -> Iterable[Sequence[int]]:
     return (pks[start : start + bulk.BATCH] for start in range(0, len(pks), bulk.BATCH))
-
-
-def _moment(epoch_s: float) -> datetime:
-    return datetime.fromtimestamp(epoch_s, UTC)

@@ -60,13 +60,13 @@ def add(tallies: Mapping[Hour, Tally], held: Engine) -> None:
     old, fresh = [], []
     for hour in sorted(tallies):
         values = before.get(hour, NOTHING)
-        row = (values[0], *_added(values, tallies[hour]))
+        sums = _added(values, tallies[hour])
         if hour in before:
-            old.append(row)
+            old.append((values[0], *sums))
         else:
-            fresh.append(_hour(hour, row))
+            fresh.append((hour[0], _moment(hour[1]), *sums))
     bulk.update(ProbeHour, held.using, COLUMNS, old)
-    ProbeHour.objects.using(held.using).bulk_create(fresh, batch_size=bulk.BATCH)
+    bulk.insert(ProbeHour, held.using, ("target", "at", *COLUMNS[1:]), fresh)
 
 
 def count_lost(targets: Iterable[str], held: Engine) -> None:
@@ -116,11 +116,6 @@ def _added(values: tuple[Any, ...], tally: Tally) -> tuple[Any, ...]:
         max(seen, default=None),
         buckets,
     )
-
-
-def _hour(hour: Hour, row: tuple[Any, ...]) -> ProbeHour:
-    target, at = hour
-    return ProbeHour(target=target, at=_moment(at), **dict(zip(COLUMNS[1:], row[1:], strict=True)))
 
 
 def _moment(epoch_s: int) -> datetime:

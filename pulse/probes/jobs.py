@@ -14,6 +14,7 @@ from typing import Any, Final
 from django.db import transaction
 from django.db.models import Count, Exists, F, OuterRef, QuerySet
 
+from pulse.core.targets import parse_target
 from pulse.exceptions import (
     CooldownActive,
     JobFinished,
@@ -317,6 +318,8 @@ def _draft(plan: Plan, order: Order, held: Engine) -> _Draft:
         names = tuple(dict.fromkeys(order.targets)) or plan.safe_targets
         scopes = [f"target:{name}" for name in names] if order.targets else ["everything"]
         draft.cooldowns |= dict.fromkeys(scopes, TARGET_COOLDOWN_S)
+    for name in names:
+        parse_target(name)  # What is no name, no database need be asked for.
     known = samples(names, held.using)
     draft.targets = [plan.target(name, known.get(name)) for name in names]
     return draft

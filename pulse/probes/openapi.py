@@ -151,6 +151,11 @@ def current(*, anew: bool = False) -> OpenApi | None:
     return _held[0]
 
 
+def is_made() -> bool:
+    """Whether this process has asked for the document, so that asking costs nothing more."""
+    return bool(_held)
+
+
 def forget(**_kwargs: object) -> None:
     """Ask for the document again when it is next needed."""
     _held.clear()

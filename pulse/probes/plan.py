@@ -125,6 +125,7 @@ class Plan:
     _items: Mapping[str, Item] = field(repr=False)
     _payloads: Mapping[str, Item] = field(repr=False)
     _compiled: dict[str, Target] = field(default_factory=dict, repr=False)
+    _expected: dict[tuple[str, str], Expectations] = field(default_factory=dict, repr=False)
 
     @property
     def revision(self) -> int:
@@ -140,6 +141,12 @@ class Plan:
     def safe_targets(self) -> tuple[str, ...]:
         """Name the targets in force that may be probed without a thought."""
         return tuple(name for name, item in self._items.items() if item["method"] in SAFE_METHODS)
+
+    @property
+    def expects(self) -> Iterator[Mapping[str, Any]]:
+        """Yield what is written of expectations, of targets and of schedules."""
+        yield from (item["expect"] for item in self._items.values())
+        yield from (planned.expect for planned in self.schedules.values())
 
     def target(self, name: str, sample: Mapping[str, Any] | None = None) -> Target:
         """Return a target by its name, or by an endpoint id.
@@ -175,8 +182,13 @@ class Plan:
 
     def expectations(self, target: Target, schedule: str) -> Expectations:
         """Return what is expected of a target within a schedule; of none for an empty name."""
-        planned = self.schedules.get(schedule)
-        return parse_expectations(merge(planned.expect if planned else {}, target.expect))
+        key = target.name, schedule
+        found = self._expected.get(key)
+        if found is None:
+            planned = self.schedules.get(schedule)
+            found = parse_expectations(merge(planned.expect if planned else {}, target.expect))
+            self._expected[key] = found
+        return found
 
 
 @dataclass(slots=True)
@@ -219,11 +231,11 @@ def compile_plan(document: Document, announcement: Announcement | None, now: flo
         item["name"]: _planned(item, items)
         for item in _in_force(document, SCHEDULES, now, boundaries)
     }
-    # A window that opens once is told by the times that end other policies: it is not ended.
+    # To a window that opens once its times are when it is open, and its past is still asked for.
+    once = (item for item in document.get(WINDOWS, ()) if not item.get("cron"))
+    again = (item for item in _in_force(document, WINDOWS, now, boundaries) if item.get("cron"))
     windows = {
-        item["name"]: _window(item)
-        for item in document.get(WINDOWS, ())
-        if item["mode"] == Mode.ENFORCE
+        item["name"]: _window(item) for item in (*once, *again) if item["mode"] == Mode.ENFORCE
     }
     return Plan(
         announcement=announcement,

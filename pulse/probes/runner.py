@@ -20,7 +20,7 @@ from django.db import Error as AnyDatabaseError
 
 from pulse.conf import conf
 from pulse.policies import current
-from pulse.probes import attempt, due, engine, leases, recorder, workers
+from pulse.probes import attempt, contracts, due, engine, leases, recorder, workers
 from pulse.probes.attempt import Attempt, Clock, Finished, Key, Send
 from pulse.probes.engine import Engine
 from pulse.probes.loop import Loop
@@ -110,9 +110,11 @@ def take_turn(
     try:
         current.look_at_database()
         using, name = engine.database(), workers.own_name()
-        if not due.is_anything_due(current_plan(time.time()), using, soon_s):
+        plan = current_plan(time.time())
+        if not due.is_anything_due(plan, using, soon_s):
             workers.be_seen(name, kind, using)
             return None
+        contracts.warm(plan.expects)
         with engine.locked(as_worker=True) as held:
             if not workers.begin_turn(name, kind, most_turns, held):
                 return None

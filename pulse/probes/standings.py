@@ -186,16 +186,15 @@ def _standing(
 
 def _write(kept: Mapping[str, _Kept], held: Engine) -> None:
     old: list[tuple[Any, ...]] = []
-    fresh: list[ProbeTargetState] = []
+    fresh: list[tuple[Any, ...]] = []
     for name in sorted(kept):
-        row = (kept[name].pk, *_values(kept[name], held))
-        if row[0] is None:
-            values = dict(zip(COLUMNS[1:], row[1:], strict=True))
-            fresh.append(ProbeTargetState(name=name, **values))
+        pk, values = kept[name].pk, _values(kept[name], held)
+        if pk is None:
+            fresh.append((name, *values))
         else:
-            old.append(row)
+            old.append((pk, *values))
     bulk.update(ProbeTargetState, held.using, COLUMNS, old)
-    ProbeTargetState.objects.using(held.using).bulk_create(fresh, batch_size=bulk.BATCH)
+    bulk.insert(ProbeTargetState, held.using, ("name", *COLUMNS[1:]), fresh)
 
 
 def _values(kept: _Kept, held: Engine) -> tuple[Any, ...]:

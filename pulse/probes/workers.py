@@ -14,6 +14,8 @@ from pulse.probes.state import ProbeWorker
 
 #: For so long a turn counts after its worker last said that it goes on.
 TURN_HELD: Final = timedelta(seconds=5)
+#: So often a worker says that it is there while there is nothing to do.
+SEEN_EVERY: Final = timedelta(seconds=5)
 #: Workers that were silent for so long are forgotten.
 FORGOTTEN: Final = timedelta(hours=1)
 
@@ -61,8 +63,11 @@ def end_turn(name: str, using: str) -> None:
 
 
 def be_seen(name: str, kind: str, using: str) -> None:
-    """Say that the worker is there, though there is nothing to do."""
-    ProbeWorker.objects.using(using).update_or_create(
+    """Say that the worker is there, though there is nothing to do; written now and then."""
+    rows = ProbeWorker.objects.using(using)
+    if rows.filter(name=name, seen_at__gt=Now() - SEEN_EVERY).exists():
+        return
+    rows.update_or_create(
         name=name,
         defaults={"kind": kind, "seen_at": Now()},
         create_defaults={"kind": kind, "seen_at": Now(), "started_at": Now()},

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from django.utils import timezone
 
 from pulse.probes.state import ItemState, JobStatus, ProbeItem, ProbeJob, ProbeWorker
@@ -68,6 +69,7 @@ def test_a_job_is_told_in_shapes_and_words(kim, job):
     assert '<span aria-hidden="true">●</span> ok</span> 2' in page
     assert '<span aria-hidden="true">✕</span> failed</span> 1' in page
     assert f"{url('probeitem_changelist')}?job__id__exact={job.pk}" in page
+    assert reverse("pulse:job", args=[job.pk]) in page
 
 
 def test_a_job_leads_to_its_probes(kim, job):

@@ -152,7 +152,10 @@ def test_a_sample_is_filled_in(kim, shop, named):
     assert data["target"] == named
     assert '"product": 1' in data["body"]
     assert kim.post("probepayload_add", **data).status_code == 302
-    assert ProbePayload.objects.get().body == {"lines": [{"product": 1}]}
+    row = ProbePayload.objects.get()
+    assert (row.body, row.source) == ({"lines": [{"product": 1}]}, "generated")
+    kim.save("probepayload_change", row.pk, body='{"lines": []}')
+    assert ProbePayload.objects.get().source == "custom"
 
 
 def test_where_there_is_no_sample_one_is_told_so(kim, shop):

@@ -202,7 +202,7 @@ def test_the_list_says_how_schedules_do(kim, core):
     assert "Its workers vanish. It rests until" in page
     assert url("probejob_change", job.pk) in page
     assert '<span aria-hidden="true">◷</span> timeout' in page
-    assert "1,234" in page
+    assert "1,234 missed" in page
     listed = kim.get("probeschedule_changelist", state="quarantined").context["cl"].result_list
     assert [row.name for row in listed] == ["core"]
     state.state = "idle"

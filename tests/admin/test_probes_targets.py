@@ -1,9 +1,12 @@
 """Targets in the admin: typed as people write, kept as the document has them."""
 
+from datetime import timedelta
+
 import pytest
 from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
 from django.utils import timezone
 
 from pulse.policies import document, publisher
@@ -288,16 +291,29 @@ def test_the_list_says_how_targets_stand(kim, target):
         latency_ms=43.1,
         detail="status <500>, expected 200",
     )
-    ProbeTargetState.objects.create(
-        name="product", status="down", since=now, last_at=now, last_state="failed", last_item=item
+    state = ProbeTargetState.objects.create(
+        name="product",
+        status="down",
+        since=now,
+        last_at=now,
+        last_state="failed",
+        last_item=item,
+        grace_s=120,
     )
     page = kim.get("probetarget_changelist").content.decode()
     assert '<span aria-hidden="true">✕</span> down' in page
     assert "43 ms" in page
+    assert reverse("pulse:probe", args=["product"]) in page
     assert "status &lt;500&gt;, expected 200" in page
     assert [row.name for row in listed(kim, status="down")] == ["product"]
     assert listed(kim, status="not_watched") == []
     assert [row.name for row in listed(kim, status="nonsense")] == ["product"]
+    state.last_at -= timedelta(minutes=5)
+    state.shadow = {"status": "degraded"}
+    state.save()
+    page = kim.get("probetarget_changelist").content.decode()
+    assert '<span aria-hidden="true">○</span> not watched' in page
+    assert "in shadow: degraded" in page
 
 
 def listed(kim, **query):

@@ -16,6 +16,8 @@ from django.urls import path, re_path
 
 from project.urls import urlpatterns as site_urls
 from pulse import logging as pulse_logging
+from pulse.conf import conf
+from pulse.core import marks
 from pulse.logging import NO_REQUEST_ID
 from pulse.middleware import observe, responses, stack
 from pulse.middleware.context import Context
@@ -272,6 +274,18 @@ def test_a_served_request_is_one_line(call, told) -> None:
         "client_key": None, "verdict": "allowed", "rule": None,
     }.items()  # fmt: skip
     assert 0 < record.duration_ms < 60_000
+
+
+@pytest.mark.parametrize("forged", [False, True])
+def test_a_probe_is_known_by_its_mark(call, told, forged: bool) -> None:
+    """By its job, for those who count; a mark that nobody signed is none."""
+    mark = marks.sign("17", b"another site's" if forged else conf.probe_secret)
+    with override_policies(doc()):
+        call("GET", ECHO, X_Pulse_Probe=mark)
+        call("GET", ECHO)
+    probe, other = told()
+    assert probe.probe == (None if forged else "17")
+    assert other.probe is None
 
 
 def test_a_refused_request_is_a_line_too(call, told) -> None:

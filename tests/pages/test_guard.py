@@ -1,6 +1,7 @@
 """Who may open which page, and what everybody else is told, as people and as machines."""
 
 import json
+import re
 
 import pytest
 from django.test import Client
@@ -13,6 +14,7 @@ from tests.pages.conftest import text_of
 pytestmark = pytest.mark.usefixtures("policy")
 
 PAGES = ("probes", "jobs", "endpoints")
+TOKEN = re.compile(rb'name="csrfmiddlewaretoken" value="([^"]*)')
 
 
 @pytest.fixture(params=PAGES)
@@ -120,6 +122,21 @@ def test_a_page_that_has_not_changed_costs_nothing_to_send(viewer, address):
     again = viewer.get(address, headers={"if-none-match": first["ETag"]})
     assert (again.status_code, again.content) == (304, b"")
     assert again["ETag"] == first["ETag"]
+
+
+def test_a_page_from_before_a_login_is_not_shown_again(operator):
+    """Its forms carry a token that is good no more, though it looks the same."""
+    browser = Client(enforce_csrf_checks=True, headers={"accept": "text/html"})
+    browser.cookies = operator.cookies
+    first = browser.get("/pulse/jobs/")
+    same = browser.get("/pulse/jobs/", headers={"if-none-match": first["ETag"]})
+    assert same.status_code == 304
+    del browser.cookies["csrftoken"]  # As a login changes it, and a browser forgets it.
+    again = browser.get("/pulse/jobs/", headers={"if-none-match": first["ETag"]})
+    assert again.status_code == 200
+    token = TOKEN.search(again.content)
+    started = browser.post("/pulse/jobs/", {"csrfmiddlewaretoken": token[1].decode()})
+    assert started.status_code == 302
 
 
 def test_a_page_has_no_script_or_style_of_its_own(administrator, address):

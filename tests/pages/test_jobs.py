@@ -301,3 +301,40 @@ def test_of_what_went_well_nothing_is_run_again(operator):
     assert "again" not in text_of(operator.get(f"/pulse/jobs/{job.pk}/"))
     response = operator.post(f"/pulse/jobs/{job.pk}/rerun/", headers=MACHINE)
     assert (response.status_code, response.json()["detail"]) == (400, "There is nothing to probe.")
+
+
+@pytest.mark.parametrize("number", ["00", "-1", "1e9", "9" * 5000, "٣"])
+def test_a_page_that_is_no_number_is_the_first(viewer, number):
+    """Whatever a query says, there is a page."""
+    job = factories.job("failed", status="completed", targets=["products"])
+    response = viewer.get(f"/pulse/jobs/{job.pk}/", {"page": number})
+    assert response.status_code == 200
+    assert response.context["number"] == 1
+
+
+@pytest.mark.parametrize("text", ["GET /\x00", "\x00", "GET /\ud800", "\ud800"])
+@pytest.mark.parametrize("name", ["schedule", "targets"])
+def test_what_no_database_can_hold_is_refused(operator, text, name):
+    """A hostile text is the client's mistake, on every database and in every form of answer."""
+    body = {name: [text] if name == "targets" else text}
+    for accept in ("application/json", "text/html"):
+        assert post(operator, body, accept=accept).status_code == 400
+    assert not ProbeJob.objects.exists()
+
+
+def test_a_filter_that_no_database_can_hold_is_left_out(viewer):
+    factories.job("ok", status="completed", targets=["products"])
+    assert viewer.get("/pulse/jobs/", {"schedule": "\x00"}).status_code == 200
+    response = viewer.get("/pulse/jobs/", {"schedule": "\x00"}, headers=MACHINE)
+    assert (response.status_code, list(response.json()["errors"])) == (400, ["schedule"])
+
+
+def test_what_a_browser_reads_has_no_separators(viewer, settings):
+    """A host may write thousands with a comma: neither the script nor a bar understands it."""
+    settings.USE_THOUSAND_SEPARATOR = True
+    job = factories.job("queued", status="running", targets=["products"])
+    ProbeJob.objects.update(total=2500)
+    for address in ("/pulse/jobs/", f"/pulse/jobs/{job.pk}/"):
+        page = viewer.get(address).content.decode()
+        assert 'data-poll="2000"' in page
+        assert 'max="2500"' in page

@@ -236,6 +236,14 @@ def test_pausing_is_an_edit_of_the_policy(administrator, django_capture_on_commi
     assert PolicyRevision.objects.first().reason == "Resumed on its page"
 
 
+@pytest.mark.parametrize("form", [{}, {"mode": "shadow"}, {"mode": "no"}])
+def test_a_mode_that_is_none_changes_nothing(administrator, form):
+    """Least of all does it end the shadow of a target."""
+    ProbeTarget.objects.filter(name="products").update(mode="shadow")
+    assert administrator.post("/pulse/probes/products/mode/", form).status_code == 400
+    assert ProbeTarget.objects.get(name="products").mode == "shadow"
+
+
 def test_a_draft_is_told_as_one(administrator, settings):
     settings.PULSE = {**settings.PULSE, "PUBLISH": "manual"}
     response = administrator.post("/pulse/probes/products/mode/", {"mode": "off"})

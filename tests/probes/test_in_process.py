@@ -17,6 +17,8 @@ from django.db import connection
 
 from pulse.core.attempts import Answer, Call, Failure
 from pulse.probes import in_process, transports
+from tests.management.test_commands import run
+from tests.probes.conftest import Apply
 
 ROOT = Path(__file__).parents[2]
 
@@ -202,6 +204,21 @@ def test_the_way_follows_the_url() -> None:
     assert answer.status_code == 200
     forbidden = asyncio.run(transports.send(Call("GET", "http://169.254.169.254/")))
     assert forbidden.failure == Failure.ADDRESS_FORBIDDEN
+
+
+def test_a_target_is_probed_within_the_site(apply: Apply) -> None:
+    """By its transport, judged and recorded as any; one that never answers as ``timeout``."""
+    apply(
+        probe_targets=[
+            {"name": "own", "path": "/told/", "transport": "in_process", "timeout_s": 60},
+            {"name": "gone", "path": "/leaves/", "transport": "in_process", "timeout_s": 60},
+        ]
+    )
+    code, out, _ = run("pulse_probe", "own", "gone", "--local", "--format", "json")
+    own, gone = (item["result"] for item in json.loads(out)["items"])
+    assert (code, own["state"], own["status_code"], own["address"]) == (1, "ok", 200, None)
+    assert (gone["state"], gone["error"]) == ("failed", "protocol")
+    assert gone["detail"] == "The site's process ended: exit code 3."
 
 
 def test_no_process_outlives_its_worker(tmp_path: Path) -> None:

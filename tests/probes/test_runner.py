@@ -23,7 +23,9 @@ from pulse.probes.state import (
     ProbeItem,
     ProbeJob,
     ProbeScheduleState,
+    ProbeTargetState,
     ProbeWorker,
+    TargetStatus,
 )
 from tests.probes.conftest import Apply
 from tests.probes.engines import (
@@ -125,7 +127,13 @@ def test_where_nothing_is_due_no_turn_is_taken(apply: Apply) -> None:
     apply(probe_targets=targets(1))
     prepare()
     assert runner.take_turn("command", sends=answering()) is None
-    assert ProbeWorker.objects.get().seen_at is not None
+    seen_at = ProbeWorker.objects.get().seen_at
+    # Not at each tick: that would be a write a second for each process.
+    assert runner.take_turn("command", sends=answering()) is None
+    assert ProbeWorker.objects.get().seen_at == seen_at
+    ProbeWorker.objects.update(seen_at=seen_at - timedelta(seconds=6))
+    assert runner.take_turn("command", sends=answering()) is None
+    assert ProbeWorker.objects.get().seen_at >= seen_at
 
 
 def test_a_turn_waits_for_what_is_due_soon(apply: Apply) -> None:
@@ -213,6 +221,22 @@ def test_a_hanging_target_ends_with_its_job(apply: Apply) -> None:
     assert item_states() == ["ok", "ok", "timeout"]
 
 
+def test_one_hanging_target_alone_is_cut_off_by_the_job(apply: Apply) -> None:
+    """S0-18: the job says timeout, and nothing is held against the target."""
+    apply(probe_targets=elsewhere(1, timeout_s=30))
+    job = start(deadline_s=1)
+
+    async def hangs(_call: Call) -> Answer:
+        await asyncio.sleep(60)
+        return WELL
+
+    take(hangs)
+    job.refresh_from_db()
+    item = ProbeItem.objects.get()
+    assert (job.status, item.state, item.error) == ("timeout", "timeout", "deadline")
+    assert not ProbeTargetState.objects.exclude(status=TargetStatus.NOT_WATCHED).exists()
+
+
 @pytest.mark.parametrize(
     ("fields", "state"), [({}, ItemState.QUEUED), (UNSAFE, ItemState.LOST)], ids=["safe", "unsafe"]
 )
@@ -279,8 +303,9 @@ class CommittedUnheard:
         commit = connection._commit
 
         def unheard() -> None:
+            is_it = when()
             commit()
-            if when():
+            if is_it:
                 self.happened = True
                 monkeypatch.setattr(connection, "_commit", commit)
                 raise OperationalError("server closed the connection unexpectedly")

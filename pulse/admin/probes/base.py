@@ -9,6 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from pulse.access.scopes import Scope, holds
 from pulse.admin.base import PolicyAdmin
 from pulse.admin.errands import actor_of, request_id_of
 from pulse.admin.forms import PolicyForm
@@ -75,7 +76,7 @@ class ProbePolicyAdmin(PolicyAdmin):
 
     def has_run_permission(self, request: HttpRequest) -> bool:
         """Whether this user may start probes."""
-        return may_operate(request.user)
+        return holds(request.user, Scope.OPERATE)
 
     def _carry_out(self, request: HttpRequest, act: Any) -> Any:
         """Let what runs probes do so outside of an edit: it is none."""
@@ -88,11 +89,6 @@ class ProbePolicyAdmin(PolicyAdmin):
         switch = _("Everything to shadow")
         tools = super()._tools(request)["pulse_tools"]
         return {"pulse_tools": [(text, address) for text, address in tools if text != switch]}
-
-
-def may_operate(user: Any) -> bool:
-    """Whether a user may start and cancel probes."""
-    return any(user.has_perm(f"pulse.{scope}") for scope in ("operate", "administer"))
 
 
 def starter_of(request: HttpRequest) -> Starter:

@@ -47,3 +47,8 @@ class ProbeBudgetAdmin(ProbePolicyAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         """There is one budget."""
         return super().has_add_permission(request) and not ProbeBudget.objects.exists()
+
+    def get_model_perms(self, request: HttpRequest) -> dict[str, bool]:
+        """Leave adding to the list: every page of the admin asks, and would query for it."""
+        perms = {"view": self.has_view_permission, "change": self.has_change_permission}
+        return {"add": False, "delete": False} | {name: may(request) for name, may in perms.items()}

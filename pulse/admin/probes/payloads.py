@@ -127,6 +127,19 @@ class ProbePayloadAdmin(ProbePolicyAdmin):
             return initial
         return {**initial, "target": initial.get("target") or wanted, **sample}
 
+    def save_model(
+        self,
+        request: HttpRequest,
+        obj: Any,
+        form: Any,
+        change: bool,  # noqa: FBT001 - as Django calls it
+    ) -> None:
+        """Save the row; what is a sample as it was generated says so."""
+        own = {name: getattr(obj, name) for name in ("path_params", "query", "body")}
+        is_sample = not obj.headers and own == sample_of(endpoint_of(obj.target))
+        obj.source = "generated" if is_sample else "custom"
+        super().save_model(request, obj, form, change)
+
     def sample_view(self, request: HttpRequest) -> HttpResponseBase:
         """Lead to the form of a new payload, filled with the sample of what was named."""
         if request.method != "POST" or not self.has_add_permission(request):

@@ -225,21 +225,22 @@ class ProbeScheduleAdmin(ProbePolicyAdmin):
         state = _state_of(row)
         job = None if state is None else state.last_job
         if job is None:
-            return columns.quiet(__("none yet"))
+            return columns.quiet(__("no job yet"))
         name = __("Job %d") % job.pk
         told = columns.link(name, "admin:pulse_probejob_change", job.pk, site=self.admin_site.name)
         badge = columns.state_badge(JobStatus(job.status))
         when = columns.quiet(columns.since(job.created_at))
         return format_html("{} {}<br>{}", told, badge, when)
 
-    @admin.display(description=_("missed"))
+    @admin.display(description=_("slots"))
     def missed_column(self, row: Any) -> SafeString:
         """Tell how often it was due and nobody ran it."""
         state = _state_of(row)
         missed = 0 if state is None else state.missed
         if not missed:
-            return columns.quiet("0")
-        return format_html('<span class="pulse-counted">{}</span>', f"{missed:,}")
+            return columns.quiet(__("none missed"))
+        told = __("%s missed") % f"{missed:,}"
+        return format_html('<span class="pulse-counted pulse-nowrap">{}</span>', told)
 
     @admin.display(description=_("next five runs"))
     def next_runs(self, row: ProbeSchedule) -> SafeString:

@@ -2,12 +2,14 @@
 # ruff: noqa: ARG002 - the signatures are Django's
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final
 
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as __
@@ -262,19 +264,23 @@ class ProbeTargetAdmin(ProbePolicyAdmin):
 
     @admin.display(description=_("status"))
     def status_column(self, row: Any) -> SafeString:
-        """Tell the confirmed status, and since when."""
+        """Tell the confirmed status and since when, and lead to the target's page."""
         state = _state_of(row)
-        if state is None:
-            return columns.state_badge(TargetStatus.NOT_WATCHED)
-        badge = columns.state_badge(TargetStatus(state.status))
-        return format_html("{}<br>{}", badge, columns.quiet(columns.since(state.since)))
+        status, since = _standing(state)
+        badge = columns.link(columns.state_badge(status), "pulse:probe", row.name)
+        if state is not None and state.shadow:
+            shadow = TargetStatus(state.shadow["status"]).label
+            return format_html("{}<br>{}", badge, columns.quiet(__("in shadow: %s") % shadow))
+        if since is None:
+            return badge
+        return format_html("{}<br>{}", badge, columns.quiet(columns.since(since)))
 
     @admin.display(description=_("last result"))
     def last_column(self, row: Any) -> SafeString:
         """Tell the last result, how long it took, and what went wrong."""
         state = _state_of(row)
         if state is None or state.last_at is None:
-            return columns.quiet(__("none yet"))
+            return columns.quiet(__("no result yet"))
         item = state.last_item
         badge = columns.state_badge(ItemState(state.last_state)) if state.last_state else ""
         parts = [badge, columns.quiet(columns.since(state.last_at))]
@@ -333,6 +339,16 @@ def _state_of(row: Any) -> Any:
     if not hasattr(row, "state"):
         add_states([row])
     return row.state
+
+
+def _standing(state: Any) -> tuple[TargetStatus, datetime | None]:
+    """Return the status that still holds, and since when; None for one that never was another."""
+    if state is None or state.last_at is None:
+        return TargetStatus.NOT_WATCHED, None
+    ends = state.last_at + timedelta(seconds=state.grace_s)
+    if ends < timezone.now():
+        return TargetStatus.NOT_WATCHED, ends
+    return TargetStatus(state.status), state.since
 
 
 def _own_first(values: Any) -> list[str]:

@@ -123,11 +123,17 @@ def page(chosen: Mapping[str, str], cursor: str = "", size: int = JOBS) -> curso
         size: How many.
     """
     rows = ProbeJob.objects.using(engine.database()).all()
-    for name, values in FILTERS.items():
+    for name in FILTERS:
         value = chosen.get(name, "")
-        if value and (values is None or value in values):
+        if value and can_be(name, value):
             rows = rows.filter(**{name: value})
     return cursors.read(rows, cursor, size)
+
+
+def can_be(name: str, value: str) -> bool:
+    """Whether any job can have a value of one of ``FILTERS``; PostgreSQL takes no NUL."""
+    values = FILTERS[name]
+    return value in values if values is not None else "\x00" not in value
 
 
 def items_of(job: ProbeJob, group: str = "", number: int = 1) -> tuple[list[ProbeItem], bool]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Min
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -60,7 +60,7 @@ class Machine:
 
 
 def read(plan: Plan) -> Machine:
-    """Look at the engine; five queries."""
+    """Look at the engine; six queries."""
     using = engine.database()
     row = ProbeEngine.objects.using(using).filter(pk=1).values_list(Now(), "missed").first()
     now, missed = row or (timezone.now(), 0)
@@ -83,10 +83,8 @@ def read(plan: Plan) -> Machine:
 
 
 def _items(now: datetime, using: str) -> Mapping[str, Any]:
-    waits = Q(state=ItemState.QUEUED, due_at__lte=now)
-    rows = ProbeItem.objects.using(using).filter(state__in=[ItemState.QUEUED, ItemState.RUNNING])
-    return rows.aggregate(
-        running=Count("pk", filter=Q(state=ItemState.RUNNING)),
-        waiting=Count("pk", filter=waits),
-        oldest=Min("due_at", filter=waits),
-    )
+    # Each by the index of its own state: together they would read every result that is kept.
+    rows = ProbeItem.objects.using(using)
+    waits = rows.filter(state=ItemState.QUEUED, due_at__lte=now)
+    waiting = waits.aggregate(waiting=Count("pk"), oldest=Min("due_at"))
+    return {**waiting, "running": rows.filter(state=ItemState.RUNNING).count()}

@@ -277,8 +277,8 @@ def results(name: str) -> QuerySet[ProbeItem]:
 
 
 def revisions_between(first: datetime, last: datetime, most: int) -> list[PolicyRevision]:
-    """Return the revisions made in a time, oldest first, without their documents; one query."""
-    rows = PolicyRevision.objects.using(engine.database()).defer("document")
+    """Return the revisions made in a time, oldest first, without what they hold; one query."""
+    rows = PolicyRevision.objects.using(engine.database()).defer("document", "changes")
     return list(rows.filter(created_at__gt=first, created_at__lte=last).order_by("-pk")[:most])[
         ::-1
     ]
