@@ -4,20 +4,22 @@ import pytest
 
 from tests.engines import IN_ALL, PROBES, Engine, Postgres, vendor_of
 
-#: What stands in the way of one new row of sums in fifty; the database says it as it would of a
-#: full disk (PostgreSQL), or of a broken rule (SQLite).
+#: What stands in the way of one new row of sums in so many, and so of a good part of what is
+#: written together; the database says it as it would of a full disk (PostgreSQL), or of a broken
+#: rule (SQLite).
+ONE_IN = 2 * IN_ALL
 OBSTACLE = {
     "postgresql": (
-        """CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
-        'BEGIN IF random() < 0.02 THEN
+        f"""CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN IF random() * {ONE_IN} < 1 THEN
         RAISE EXCEPTION USING ERRCODE = ''disk_full'', MESSAGE = ''no space left''; END IF;
         RETURN NEW; END'""",
         """CREATE TRIGGER obstacle BEFORE INSERT ON pulse_probehour
         FOR EACH ROW EXECUTE FUNCTION fail()""",
     ),
     "sqlite": (
-        """CREATE TRIGGER obstacle BEFORE INSERT ON pulse_probehour WHEN random() % 50 = 0
-        BEGIN SELECT RAISE(ABORT, 'no such luck'); END""",
+        f"""CREATE TRIGGER obstacle BEFORE INSERT ON pulse_probehour
+        WHEN random() % {ONE_IN} = 0 BEGIN SELECT RAISE(ABORT, 'no such luck'); END""",
     ),
 }
 
