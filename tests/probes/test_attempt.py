@@ -155,6 +155,22 @@ def test_an_answer_is_judged_by_what_is_expected(
     assert found.latency_ms == answer.latency_ms
 
 
+@pytest.mark.parametrize("secret", ["hunter2-hunter2", "hünter2-hünter2-ü"])
+def test_an_answer_that_repeats_a_secret_to_the_end_keeps_no_half_of_it(
+    apply: Apply, secret: str
+) -> None:
+    """Wherever the excerpt of it is cut."""
+    apply(probe_targets=targets(1))
+    with_secret(secret)
+    each = ready_one()
+    for shift in range(len(secret.encode())):
+        body = b"=" * shift + secret.encode() * 5000
+        found = outcome_of(each, replace(ILL, body=body))
+        assert found.evidence is not None
+        response: Any = found.evidence["response"]
+        assert "h" not in response["body"]
+
+
 def test_evidence_is_of_failures_alone_and_bounded(apply: Apply) -> None:
     """4 KB of a body, and what PostgreSQL takes: no NUL in a text."""
     apply(probe_targets=targets(1, query={"q": "a b"}))
