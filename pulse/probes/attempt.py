@@ -223,13 +223,13 @@ def _ready(blank: Attempt, target: Target | None, plan: Plan, stored: Mapping[st
         return replace(blank, problem=f"A secret header cannot be read: {error}")
     except PolicyError as error:
         return replace(blank, problem=str(error))
+    headers = {"User-Agent": _agent(), **target.call.headers}
+    if target.call.trusts_origin:
+        # Another site would learn a mark by which its own requests pass for probes.
+        headers[marks.HEADER] = _mark(probe.job, conf.probe_secret)
     call = replace(
         target.call,
-        headers={
-            "User-Agent": _agent(),
-            **target.call.headers,
-            marks.HEADER: _mark(probe.job, conf.probe_secret),
-        },
+        headers=headers,
         secret_headers=revealed,
         timeout_s=probe.timeout_s,
     )

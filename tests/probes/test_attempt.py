@@ -56,6 +56,13 @@ def test_a_request_is_marked_and_says_who_sends_it(apply: Apply) -> None:
     assert headers["X-Own"] == "1"
 
 
+def test_another_site_learns_no_mark(apply: Apply) -> None:
+    """With it, requests of its own would pass for this site's probes."""
+    target = {"name": "t0", "url": "https://elsewhere.example/"}
+    apply(probe_targets=[target])
+    assert "X-Pulse-Probe" not in call_of(ready_one()).headers
+
+
 def test_a_target_may_say_who_it_is_and_never_whose_probe(apply: Apply) -> None:
     apply(probe_targets=targets(1, headers={"User-Agent": "mine", "X-Pulse-Probe": "1.forged"}))
     headers = call_of(ready_one()).headers
