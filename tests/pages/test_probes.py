@@ -253,3 +253,19 @@ def test_a_draft_is_told_as_one(administrator, settings):
 
 def test_pausing_what_has_no_row_is_not_found(administrator):
     assert administrator.post(f"{ENDPOINT_URL}mode/", {"mode": "off"}).status_code == 404
+
+
+def test_a_secret_of_a_query_is_shown_and_found_nowhere(apply, viewer):
+    """Whoever may look at probes need not be one who may read policies."""
+    apply(
+        probe_targets=[
+            {"name": "one", "url": "https://a.example/?api_key=hunter22"},
+            {"name": "two", "path": "/api/products/", "query": {"token": "hunter22"}},
+            {"name": "off", "url": "https://a.example/?api_key=hunter22", "mode": "off"},
+        ]
+    )
+    for address in ("", "one/", "two/", "off/"):
+        assert "hunter22" not in viewer.get(f"/pulse/probes/{address}").content.decode()
+    assert "GET https://a.example/?api_key=***" in text_of(viewer.get("/pulse/probes/one/"))
+    assert "No target is like that." in text_of(viewer.get("/pulse/probes/", {"q": "key=hunter2"}))
+    assert "one" in text_of(viewer.get("/pulse/probes/", {"q": "a.example"}))
