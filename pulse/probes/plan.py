@@ -225,12 +225,7 @@ def compile_plan(document: Document, announcement: Announcement | None, now: flo
         item["name"]: _planned(item, items)
         for item in _in_force(document, SCHEDULES, now, boundaries)
     }
-    # A window that opens once is told by the times that end other policies: it is not ended.
-    windows = {
-        item["name"]: _window(item)
-        for item in document.get(WINDOWS, ())
-        if item["mode"] == Mode.ENFORCE
-    }
+    windows = {item["name"]: _window(item) for item in _windows(document, now, boundaries)}
     return Plan(
         announcement=announcement,
         valid_until=min(boundaries, default=None),
@@ -246,6 +241,17 @@ def compile_plan(document: Document, announcement: Announcement | None, now: flo
         _items=items,
         _payloads=payloads,
     )
+
+
+def _windows(document: Document, now: float, boundaries: list[float]) -> Iterator[Item]:
+    """Yield the windows that count.
+
+    One that opens once is told by the times that end other policies: it is not ended by them.
+    """
+    in_force = {item["name"] for item in _in_force(document, WINDOWS, now, boundaries)}
+    for item in document.get(WINDOWS, ()):
+        if item["mode"] == Mode.ENFORCE and (not item.get("cron") or item["name"] in in_force):
+            yield item
 
 
 def _window(item: Item) -> Window:
