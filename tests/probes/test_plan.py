@@ -1,6 +1,6 @@
 """The plan that is compiled of the policy in force."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.utils import timezone
 
@@ -27,3 +27,14 @@ def test_a_window_that_opens_again_and_again_ends_with_its_policy(apply: Apply) 
     assert names_at(now - timedelta(days=3)) == ("once",)
     assert names_at(now) == ("night", "once")
     assert names_at(now + timedelta(days=3)) == ("once",)
+
+
+def test_a_plan_holds_neither_before_nor_after_its_time(apply: Apply) -> None:
+    """A process whose clock is ahead of the database's does not start a schedule too early."""
+    begins = timezone.now().replace(microsecond=0) + timedelta(hours=1)
+    apply(probe_targets=targets(1), probe_schedules=[CORE | {"starts_at": begins.isoformat()}])
+    ahead = current_plan(begins.timestamp() + 1)
+    assert set(ahead.schedules) == {"core"}
+    assert current_plan(begins.timestamp() + 2) is ahead
+    assert not current_plan(begins.timestamp() - 1).schedules
+    assert set(current_plan(begins.timestamp()).schedules) == {"core"}
