@@ -27,7 +27,7 @@ from tests.sites import ROOT
 from tests.targets import CountingTarget
 
 #: How many probes a run has. The proof in full: PULSE_TEST_PROBES=10000.
-PROBES = int(os.environ.get("PULSE_TEST_PROBES", "600"))
+PROBES = int(os.environ.get("PULSE_TEST_PROBES", "300"))
 #: Caps that a run of this size fills; those of the full proof are the budget's own.
 IN_ALL, PER_HOST = (200, 2) if PROBES >= 10_000 else (30, 2)
 HOSTS = IN_ALL * 2 // 3
@@ -237,7 +237,7 @@ class Engine:
                 "name": f"t{number}",
                 "url": self.target.url(number),
                 "allow_networks": ["127.0.0.1/32"],
-                "timeout_s": 5,
+                "timeout_s": 10,
                 **fields,
             }
             for number in range(count)

@@ -126,8 +126,9 @@ async def _serve(ports: int) -> None:
         match words[1:]:
             case ["hold", number]:
                 ledger.free = int(number)
-            case ["release", delay_s]:
-                ledger.delay_s, ledger.free = float(delay_s), None
+            case ["release", delay_s, number]:
+                ledger.delay_s = float(delay_s)
+                ledger.free = None if number == "all" else int(number)
                 held, ledger.held = ledger.held, []
                 for request in held:
                     request.answer()
@@ -182,9 +183,9 @@ class CountingTarget:
         """Answer so many more, and then nobody."""
         self._ask(f"hold/{after}")
 
-    def release(self, delay_s: float = 0.0) -> None:
-        """Answer whoever waits, and from now on everybody so late."""
-        self._ask(f"release/{delay_s}")
+    def release(self, delay_s: float = 0.0, *, after: int | None = None) -> None:
+        """Answer whoever waits, and from now on so many more, or everybody, so late."""
+        self._ask(f"release/{delay_s}/{'all' if after is None else after}")
 
     def close(self) -> None:
         self._process.kill()

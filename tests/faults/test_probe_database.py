@@ -29,15 +29,14 @@ def test_a_restarted_database_loses_no_probe(postgres_engine: Engine, postgres: 
     """What was being written is written later, once; workers go on by themselves."""
     engine = postgres_engine
     engine.apply(engine.targets())
-    engine.target.hold(after=PROBES // 4)
+    engine.target.hold(after=PROBES // 6)
     job = engine.start()
     workers = [engine.worker(), engine.worker()]
-    for share in (2, 3):
+    for _ in range(2):
         engine.wait(lambda: engine.target.report()["in_flight"] == IN_ALL)
         postgres.restart()
-        engine.target.release(delay_s=0.02)
-        engine.wait(lambda share=share: engine.ended() > PROBES * share // 5)
-        engine.target.hold()
+        engine.target.release(after=PROBES // 6)
+    engine.wait(lambda: engine.target.report()["in_flight"] == IN_ALL)
     engine.target.release()
     engine.wait_until_ended(job)
     assert all(worker.is_alive for worker in workers), engine.told()
