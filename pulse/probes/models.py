@@ -181,6 +181,8 @@ class ProbeTarget(Policy):
         if self.url and self.transport == TransportChoices.IN_PROCESS:
             raise ValidationError({"transport": _("Another site is reached by HTTP only.")})
         validators.validate_place(self)
+        if self.url:
+            validators.validate_address(self)
         self._check_secrets()
 
     def save(self, *args: Any, **kwargs: Any) -> None:

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as __
 from django.utils.translation import gettext_lazy as _
 
 from pulse.conf import conf
-from pulse.core.addresses import parse_opening
+from pulse.core.addresses import check_address, parse_opening, parse_openings
 from pulse.core.endpoints import METHODS
 from pulse.core.expectations import parse_expectations
 from pulse.core.requests import check_header
@@ -21,7 +21,13 @@ from pulse.core.schedules import parse_cron, parse_every
 from pulse.core.targets import SAFE_METHODS, EndpointId, parse_target
 from pulse.core.urls import parse_url
 from pulse.core.windows import make_window
-from pulse.exceptions import InvalidSchedule, InvalidWindow, PulseError
+from pulse.exceptions import (
+    ForbiddenAddress,
+    ForbiddenUrl,
+    InvalidSchedule,
+    InvalidWindow,
+    PulseError,
+)
 from pulse.policies import routes
 
 if TYPE_CHECKING:
@@ -168,6 +174,21 @@ def validate_place(target: "ProbeTarget") -> None:
                 else __("There is no route of this name.")
             )
             raise ValidationError({field: text}) from error
+
+
+def validate_address(target: "ProbeTarget") -> None:
+    """Refuse a URL whose host is an address that may not be connected to.
+
+    What a name's address is, each attempt judges: it may be another by then.
+    """
+    try:
+        url = parse_url(target.url)
+        if url.address is not None:
+            check_address(url.address, url.port, parse_openings(target.allow_networks))
+    except ForbiddenUrl:
+        return  # Its own field says so.
+    except ForbiddenAddress as error:
+        raise ValidationError({"url": str(error)}) from error
 
 
 def validate_pace(schedule: "ProbeSchedule") -> None:
