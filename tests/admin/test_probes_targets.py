@@ -8,6 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
+from django.views.debug import SafeExceptionReporterFilter
 
 from pulse.exceptions import InvalidDocument
 from pulse.policies import document, publisher
@@ -185,6 +186,19 @@ class TestSecrets:
             kim.client.get(f"/admin/pulse/probetarget/{target.pk}/history/"),
         ):
             assert "s3cr3t" not in shown.content.decode()
+
+    def test_a_value_stands_in_no_report_of_an_error(self, kim, target):
+        """Django mails what was posted to the site's admins, unless it is told of secrets."""
+        page = kim.save(
+            "probetarget_change",
+            target.pk,
+            secret_headers_0="X-Key",
+            secret_headers_1=SECRET,
+            timeout_s="0",
+        )
+        report = SafeExceptionReporterFilter().get_post_parameters(page.wsgi_request)
+        assert report["secret_headers_0"] == "X-Key"
+        assert "s3cr3t" not in str(report)
 
     def test_an_empty_value_keeps_what_is_stored(self, kim, target):
         kim.save("probetarget_change", target.pk, secret_headers_0="X-Key", secret_headers_1=SECRET)

@@ -10,11 +10,13 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as __
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
+from django.views.decorators.debug import sensitive_post_parameters
 
 from pulse import tasks
 from pulse.admin.columns import StateFilter
@@ -53,6 +55,8 @@ from pulse.probes.words import say_expectations
 
 #: More routes than this are not proposed: the page would grow by megabytes.
 MAX_PROPOSALS: Final = 500
+#: Where a form has the values of secrets.
+VALUES: Final = [f"secret_headers_{2 * row + 1}" for row in range(MAX_SECRETS)]
 
 
 class ProbeTargetForm(ExpectForm, ProbeForm):
@@ -263,6 +267,11 @@ class ProbeTargetAdmin(ProbePolicyAdmin):
         "Nothing is probed. Add a target: a route of this site by its URL name, such as the "
         "health check, or another site's URL. Then name it in a schedule."
     )
+
+    @method_decorator(sensitive_post_parameters(*VALUES))
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Keep what is typed of secrets out of reports of errors."""
+        return super().changeform_view(request, *args, **kwargs)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Begin with how it stands; say what is expected where nothing is to be changed."""
