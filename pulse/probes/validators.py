@@ -41,10 +41,6 @@ if TYPE_CHECKING:
 #: Parameters, query and headers each, as compact JSON, in bytes.
 MAX_INPUT_BYTES: Final = 64 * 1024
 MAX_TARGETS: Final = 10_000
-#: What the client writes itself; another value would change where a request ends.
-OWN_HEADERS: Final = frozenset(
-    {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "expect"}
-)
 KB: Final = 1024
 MB: Final = 1024 * 1024
 
@@ -64,9 +60,6 @@ def validate_headers(value: Any) -> None:
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
         raise ValidationError(_("Write texts by header name."), code="headers")
     for name, content in value.items():
-        if name.lower() in OWN_HEADERS:
-            text = _("%(name)s is written by the client itself.")
-            raise ValidationError(text, code="headers", params={"name": name})
         _run(check_header, name, content)
     if len({name.lower() for name in value}) != len(value):
         raise ValidationError(_("A header is named twice."), code="headers")

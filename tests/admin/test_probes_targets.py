@@ -127,7 +127,7 @@ def test_a_changed_expectation_alone_is_saved(kim, target):
         ({"expect_json": "nothing"}, "expect_json", "Line 1: “nothing” is no “Name: value”."),
         ({"expect_headers": "a b: c"}, "expect_headers", "is no name of a header."),
         ({"expect_certificate_days": "5000"}, "expect_certificate_days", "at most 3650"),
-        ({"headers": "Host: evil.example"}, "headers", "Host is written by the client itself."),
+        ({"headers": "Host: evil.example"}, "headers", '"Host" is set by pulse itself.'),
         ({"headers": "no colon"}, "headers", "is no “Name: value”."),
         ({"query": "a: 1\na: 2"}, "query", "Line 2: a is named twice."),
         ({"url_name": "nowhere"}, "url_name", "There is no route of this name."),
