@@ -174,6 +174,8 @@ def test_changes_of_the_policy_are_marked_where_they_happened(administrator):
     revision = PolicyRevision.objects.get(number=mark.number)
     assert mark.address == f"/admin/pulse/policyrevision/{revision.pk}/change/"
     assert f'<a href="{mark.address}" aria-label="{mark.text}">' in response.content.decode()
+    # What has links in it is no image to who cannot see it.
+    assert '<svg class="chart" viewBox="0 0 720 200" role="group"' in response.content.decode()
 
 
 @pytest.mark.parametrize("window", ["24h", "7d", "30d"])
