@@ -8,6 +8,7 @@ recording.
 
 import logging
 import math
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,8 +43,11 @@ logger = logging.getLogger(__name__)
 LEASE_MARGIN_S: Final = 5.0
 #: What is left of a job's time where nothing is sent any more, in seconds.
 TOO_LATE_S: Final = 0.05
-#: Due schedules that one turn at the lock makes jobs of.
+#: Due schedules that one turn at the lock makes jobs of, and for how long it does, in seconds: when
+#: nobody was there for a day, counting what a cron schedule missed takes 20 ms, and who
+#: is silent for long is taken for frozen by the database.
 MAX_DUE: Final = 500
+MAX_DUE_S: Final = 1.0
 #: Looked at beside what may be claimed; the next times so much for each, past what is full then.
 SLACK: Final = 50
 LOOKED_AT: Final = 4
@@ -250,7 +254,11 @@ def _make_due(plan: Plan, held: Engine) -> None:
     known = jobs.samples(names, held.using)
     drafts: list[tuple[ProbeScheduleState, ProbeJob, list[Target]]] = []
     missed = 0
-    for state in come:
+    looked_until_s = time.monotonic() + MAX_DUE_S
+    for number, state in enumerate(come):
+        if number and time.monotonic() > looked_until_s:
+            come = come[:number]
+            break
         planned = plan.schedules[state.name]
         slot = int(state.next_at.timestamp())
         found = due_of(planned.schedule, slot, held.now.timestamp())

@@ -66,6 +66,23 @@ def test_slots_that_nobody_ran_are_counted_and_not_made_up_for(apply: Apply) -> 
     assert ProbeJob.objects.count() == 1
 
 
+def test_a_backlog_is_worked_off_bit_by_bit(apply: Apply, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No turn at the lock is longer than others can wait; the longest due come first."""
+    names = [f"s{number}" for number in range(4)]
+    apply(
+        probe_targets=targets(1),
+        probe_schedules=[{"name": name, "cron": "* * * * *", "targets": ["t0"]} for name in names],
+    )
+    slot = next_slot("s0")
+    monkeypatch.setattr(due, "MAX_DUE_S", 0.0)
+    late = slot + 100 * 60 + 1
+    for done in range(1, 5):
+        prepare_at(late)
+        caught_up = ProbeScheduleState.objects.filter(missed=101)
+        assert caught_up.count() == done
+    assert not ProbeJob.objects.exists()
+
+
 def test_a_slot_that_is_late_by_less_than_an_interval_runs(apply: Apply) -> None:
     """And the next one is where it always was."""
     apply(probe_targets=targets(1), probe_schedules=[CORE])
