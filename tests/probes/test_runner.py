@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import DataError, OperationalError, connections
+from django.db import DataError, InternalError, OperationalError, connections
 
 from pulse.core.attempts import Answer, Call
 from pulse.policies import document
@@ -258,12 +258,21 @@ class Away:
         return execute(sql, params, many, context)
 
 
-def test_what_ended_while_the_database_was_away_is_recorded_after_it(apply: Apply) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("server closed the connection unexpectedly"),
+        InternalError("terminating connection due to idle-in-transaction timeout"),
+    ],
+)
+def test_what_ended_while_the_database_was_away_is_recorded_after_it(
+    apply: Apply, error: Exception
+) -> None:
     """Once: nothing is sent again."""
     apply(probe_targets=targets(2))
     start()
     client = Hanging(at_once=True)
-    away = Away(3, OperationalError("server closed the connection unexpectedly"))
+    away = Away(3, error)
     with connections["default"].execute_wrapper(away):
         turn = take(client)
     assert away.left == 0
