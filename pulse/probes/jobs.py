@@ -159,6 +159,11 @@ def find(job_id: int) -> ProbeJob:
     return job
 
 
+def open_jobs(using: str) -> QuerySet[ProbeJob]:
+    """Select the jobs that have not ended, by their index."""
+    return ProbeJob.objects.using(using).filter(status__in=OPEN_JOBS, finished_at=None)
+
+
 def insert(job: ProbeJob, targets: Sequence[Target], held: Engine, *, priority: int) -> ProbeJob:
     """Insert a job and its items; who calls holds the lock."""
     job.created_at, job.total = held.now, len(targets)
@@ -212,7 +217,7 @@ def end_overdue(held: Engine) -> list[ProbeJob]:
     Six queries for as many as ``MAX_OVERDUE``, the longest overdue first: when workers come back
     after a while, the last job of every schedule is.
     """
-    rows = ProbeJob.objects.using(held.using).filter(status__in=OPEN_JOBS)
+    rows = open_jobs(held.using)
     overdue = list(rows.filter(deadline_at__lte=held.now).order_by("deadline_at")[:MAX_OVERDUE])
     if not overdue:
         return []
@@ -344,8 +349,7 @@ def _check_cooldowns(cooldowns: Mapping[str, float], held: Engine) -> None:
 
 
 def _check_open(most: int, held: Engine) -> None:
-    rows = ProbeJob.objects.using(held.using).filter(status__in=OPEN_JOBS)
-    running = rows.exclude(trigger=Trigger.SCHEDULE).count()
+    running = open_jobs(held.using).exclude(trigger=Trigger.SCHEDULE).count()
     if running >= most:
         raise TooManyJobs(running, most)
 

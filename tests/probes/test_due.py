@@ -1,6 +1,8 @@
 """What is due becomes jobs, and jobs are claimed within the caps."""
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from pulse.probes import due
 from pulse.probes.plan import compile_plan
@@ -279,6 +281,33 @@ def test_a_tick_finds_without_the_lock_that_there_is_work(apply: Apply, what: st
 def is_anything_due() -> bool:
     with held() as (plan, lock):
         return due.is_anything_due(plan, lock.using, within_s=0)
+
+
+def test_a_tick_and_a_turn_find_work_by_indexes(apply: Apply) -> None:
+    """However much has ended: what is kept of that is millions of rows."""
+    apply(probe_targets=targets(1), probe_schedules=[CORE])
+    prepare()
+    with CaptureQueriesContext(connection) as asked:
+        assert not is_anything_due()
+        with held() as (plan, lock):
+            due.prepare(plan, lock)
+            due.next_due_s(lock)
+    reads = {
+        query["sql"]
+        for query in asked
+        if query["sql"].startswith("SELECT") and 'FROM "pulse_probe' in query["sql"]
+    }
+    assert len(reads) >= 8
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":  # Which reads small tables whole.
+            cursor.execute("SET LOCAL enable_seqscan = off")
+        for read in reads:
+            words = "QUERY PLAN " if connection.vendor == "sqlite" else ""
+            cursor.execute(f"EXPLAIN {words}{read}")
+            for step in cursor.fetchall():
+                told = str(step[-1])
+                assert "Seq Scan" not in told, read
+                assert "SCAN" not in told or "USING" in told, read
 
 
 def test_a_site_without_probes_has_no_work(apply: Apply) -> None:
