@@ -59,8 +59,10 @@ class Order:
     """What is asked for: one schedule, or some targets, or every safe target there is.
 
     Attributes:
-        timeout_s: Of each probe, where it is less than the target's own, in seconds.
-        deadline_s: Of the whole job, from now on; at most the budget's, in seconds.
+        timeout_s: Of each probe, where it is less than the target's own and the schedule's, in
+            seconds.
+        deadline_s: Of the whole job, from now on; at most the budget's and the schedule's, in
+            seconds.
     """
 
     schedule: str = ""
@@ -283,7 +285,13 @@ def _start(draft: _Draft, order: Order, starter: Starter, plan: Plan, held: Engi
         raise UnknownTarget("")
     _check_cooldowns(draft.cooldowns, held)
     _check_open(plan.budget.max_jobs, held)
-    deadline_s = min(order.deadline_s or plan.budget.job_timeout_s, plan.budget.job_timeout_s)
+    planned = plan.schedules.get(order.schedule)
+    deadlines = (
+        plan.budget.job_timeout_s,
+        order.deadline_s,
+        planned.deadline_s if planned else None,
+    )
+    timeouts = (order.timeout_s, planned.timeout_s if planned else None)
     job = insert(
         ProbeJob(
             trigger=starter.trigger,
@@ -291,8 +299,8 @@ def _start(draft: _Draft, order: Order, starter: Starter, plan: Plan, held: Engi
             actor_type=starter.actor.type,
             actor_name=starter.actor.name[:150],
             request_id=starter.request_id[:128],
-            deadline_at=held.now + timedelta(seconds=deadline_s),
-            timeout_s=order.timeout_s,
+            deadline_at=held.now + timedelta(seconds=min(limit for limit in deadlines if limit)),
+            timeout_s=min((limit for limit in timeouts if limit), default=None),
             revision=plan.revision,
         ),
         draft.targets,

@@ -144,6 +144,20 @@ def test_a_deadline_is_no_longer_than_the_budgets(apply: Apply) -> None:
         assert (job.deadline_at - job.created_at).total_seconds() == 600
 
 
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [({}, (3, 40)), ({"timeout_s": 2, "deadline_s": 20}, (2, 20)), ({"timeout_s": 9}, (3, 40))],
+)
+def test_a_schedule_that_is_started_by_hand_keeps_its_limits(
+    apply: Apply, asked: dict[str, float], expected: tuple[float, float]
+) -> None:
+    """Who starts it may ask for less."""
+    apply(probe_targets=targets(2), probe_schedules=[CORE | {"timeout_s": 3, "deadline_s": 40}])
+    job = jobs.start(Order(schedule="core", **asked), ANA)
+    first = claim()[0]
+    assert (first.timeout_s, (job.deadline_at - job.created_at).total_seconds()) == expected
+
+
 def test_a_cancelled_job_sends_nothing_more(apply: Apply) -> None:
     """What waits is not sent, what runs is nobody's to record; again changes nothing."""
     apply(probe_targets=targets(3))
