@@ -11,9 +11,11 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, Exists, F, OuterRef, QuerySet
 
+from pulse.core.targets import EndpointId, parse_target
 from pulse.exceptions import (
     CooldownActive,
     JobFinished,
@@ -22,6 +24,7 @@ from pulse.exceptions import (
     UnknownSchedule,
     UnknownTarget,
 )
+from pulse.policies import routes
 from pulse.policies.publisher import Actor
 from pulse.probes import bulk, engine
 from pulse.probes.engine import Engine
@@ -343,7 +346,17 @@ def _draft(plan: Plan, order: Order, held: Engine) -> _Draft:
         draft.cooldowns |= dict.fromkeys(scopes, TARGET_COOLDOWN_S)
     known = samples(names, held.using)
     draft.targets = [plan.target(name, known.get(name)) for name in names]
+    _check_routes(order.targets)
     return draft
+
+
+def _check_routes(names: Iterable[str]) -> None:
+    """Refuse endpoints that this site has not; those that a schedule names may have vanished."""
+    known = routes.known_values(settings.ROOT_URLCONF)["route"]
+    for name in names:
+        parsed = parse_target(name)
+        if isinstance(parsed, EndpointId) and parsed.route not in known:
+            raise UnknownTarget(name)
 
 
 def _check_cooldowns(cooldowns: Mapping[str, float], held: Engine) -> None:

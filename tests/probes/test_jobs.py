@@ -102,6 +102,7 @@ def test_jobs_of_schedules_do_not_count_among_them(apply: Apply) -> None:
     [
         (Order(targets=("nobody",)), UnknownTarget, "Unknown target: nobody"),
         (Order(targets=("POST /api/orders/",)), UnknownTarget, "Unknown target: POST /api/orders/"),
+        (Order(targets=("GET /api/nope/",)), UnknownTarget, "Unknown target: GET /api/nope/"),
         (Order(schedule="never"), UnknownSchedule, "Unknown schedule: never"),
         (
             Order(targets=("../../../etc/passwd",)),
