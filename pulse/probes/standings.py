@@ -220,7 +220,8 @@ def _tell(transitions: Iterable[ProbeTransition]) -> None:
             transition.before,
             " (in shadow)" if transition.shadow else "",
         )
-        probe_transition.send_robust(sender=ProbeTransition, transition=transition)
+        if not transition.shadow:
+            probe_transition.send_robust(sender=ProbeTransition, transition=transition)
 
 
 def _moment(epoch_s: float) -> datetime:

@@ -263,6 +263,27 @@ def test_a_schedule_in_shadow_moves_nothing_that_is_public(apply: Apply) -> None
     assert sum(hour.up_s + hour.down_s for hour in hours) == 0
 
 
+def test_nobody_is_told_of_what_is_in_shadow(
+    apply: Apply, django_capture_on_commit_callbacks
+) -> None:
+    """Receivers need not ask."""
+    apply(probe_targets=targets(2, mode="shadow"))
+    heard: list[ProbeTransition] = []
+
+    def hears(transition: ProbeTransition, **_: Any) -> None:
+        heard.append(transition)
+
+    probe_transition.connect(hears)
+    try:
+        start()
+        with django_capture_on_commit_callbacks(execute=True):
+            record(claim(), State.FAILED)
+    finally:
+        probe_transition.disconnect(hears)
+    assert ProbeTransition.objects.filter(shadow=True).count() == 2
+    assert heard == []
+
+
 def test_nothing_is_confirmed_within_maintenance(apply: Apply) -> None:
     """Its time is credited to maintenance, and to nobody's uptime."""
     apply(probe_targets=targets(1), probe_schedules=[CORE])
