@@ -62,11 +62,10 @@ def end_turn(name: str, using: str) -> None:
 
 def be_seen(name: str, kind: str, using: str) -> None:
     """Say that the worker is there, though there is nothing to do."""
-    ProbeWorker.objects.using(using).update_or_create(
-        name=name,
-        defaults={"kind": kind, "seen_at": Now()},
-        create_defaults={"kind": kind, "seen_at": Now(), "started_at": Now()},
-    )
+    rows = ProbeWorker.objects.using(using)
+    # Begins with an UPDATE: on SQLite a read that later turns into a write fails at once.
+    if not rows.filter(name=name).update(kind=kind, seen_at=Now()):
+        rows.create(name=name, kind=kind, seen_at=Now(), started_at=Now())
 
 
 @lru_cache(maxsize=1)

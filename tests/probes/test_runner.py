@@ -128,6 +128,20 @@ def test_where_nothing_is_due_no_turn_is_taken(apply: Apply) -> None:
     assert ProbeWorker.objects.get().seen_at is not None
 
 
+def test_a_worker_without_work_says_that_it_is_there(
+    apply: Apply, django_assert_num_queries
+) -> None:
+    """By one statement each time: it does so every second."""
+    apply()
+    workers.be_seen("idle", "command", "default")
+    first = ProbeWorker.objects.get()
+    with django_assert_num_queries(1):
+        workers.be_seen("idle", "command", "default")
+    again = ProbeWorker.objects.get()
+    assert again.started_at == first.started_at
+    assert again.seen_at >= first.seen_at
+
+
 def test_a_turn_waits_for_what_is_due_soon(apply: Apply) -> None:
     """So that it is sent on time, though beat's ticks are a second apart."""
     apply(
