@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import DataError, OperationalError, connections
+from django.db import DataError, InternalError, OperationalError, connections
 
 from pulse.core.attempts import Answer, Call
 from pulse.policies import document
@@ -134,6 +134,20 @@ def test_where_nothing_is_due_no_turn_is_taken(apply: Apply) -> None:
     ProbeWorker.objects.update(seen_at=seen_at - timedelta(seconds=6))
     assert runner.take_turn("command", sends=answering()) is None
     assert ProbeWorker.objects.get().seen_at >= seen_at
+
+
+def test_a_worker_without_work_says_that_it_is_there(
+    apply: Apply, django_assert_num_queries
+) -> None:
+    """By one statement each time: it does so every second."""
+    apply()
+    workers.be_seen("idle", "command", "default")
+    first = ProbeWorker.objects.get()
+    with django_assert_num_queries(1):
+        workers.be_seen("idle", "command", "default")
+    again = ProbeWorker.objects.get()
+    assert again.started_at == first.started_at
+    assert again.seen_at >= first.seen_at
 
 
 def test_a_turn_waits_for_what_is_due_soon(apply: Apply) -> None:
@@ -282,12 +296,21 @@ class Away:
         return execute(sql, params, many, context)
 
 
-def test_what_ended_while_the_database_was_away_is_recorded_after_it(apply: Apply) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("server closed the connection unexpectedly"),
+        InternalError("terminating connection due to idle-in-transaction timeout"),
+    ],
+)
+def test_what_ended_while_the_database_was_away_is_recorded_after_it(
+    apply: Apply, error: Exception
+) -> None:
     """Once: nothing is sent again."""
     apply(probe_targets=targets(2))
     start()
     client = Hanging(at_once=True)
-    away = Away(3, OperationalError("server closed the connection unexpectedly"))
+    away = Away(3, error)
     with connections["default"].execute_wrapper(away):
         turn = take(client)
     assert away.left == 0
