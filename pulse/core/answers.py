@@ -32,18 +32,20 @@ def rate_limit_headers(found: Sequence[Charge], decision: Decision, form: str) -
     tightest = _tightest(found, decision)
     if tightest is None:
         return {}
-    name, quota, verdict = tightest
+    charge, place, verdict = tightest
+    name, capacity = _told(charge.rule, charge.ceiling)[place]
+    remaining = str(verdict.remaining)
     after_us = verdict.retry_after_us or verdict.reset_after_us
     headers = {}
     if form != "ietf":
-        headers["X-RateLimit-Limit"] = str(quota.capacity)
-        headers["X-RateLimit-Remaining"] = str(verdict.remaining)
+        headers["X-RateLimit-Limit"] = capacity
+        headers["X-RateLimit-Remaining"] = remaining
         headers["X-RateLimit-Reset"] = str(ceil_s(decision.now_us + after_us))
     if form != "legacy":
         headers["RateLimit-Policy"] = ", ".join(
             [_policies(charge.rule, charge.ceiling) for charge in found if charge.claim.enforced]
         )
-        headers["RateLimit"] = f'"{name}";r={verdict.remaining};t={ceil_s(after_us)}'
+        headers["RateLimit"] = f'"{name}";r={remaining};t={ceil_s(after_us)}'
     return headers
 
 
@@ -67,21 +69,20 @@ def ceil_s(time_us: int) -> int:
     return -(-time_us // SECOND_US)
 
 
-def _tightest(found: Sequence[Charge], decision: Decision) -> tuple[str, Quota, Verdict] | None:
-    """Return the quota with the longest wait, or the least remaining, and its policy's name."""
-    best: tuple[tuple[int, int, int], Charge, int, Quota, Verdict] | None = None
-    for charge, outcome in zip(found, decision.outcomes, strict=True):
-        if not outcome.claim.enforced:
-            continue
-        quotas = outcome.claim.allowance.quotas
-        for place, verdict in enumerate(outcome.verdicts):
-            rank = (-verdict.retry_after_us, verdict.remaining, -verdict.reset_after_us)
-            if best is None or rank < best[0]:
-                best = (rank, charge, place, quotas[place], verdict)
-    if best is None:
-        return None
-    _, charge, place, quota, verdict = best
-    return _policy_name(charge.rule, charge.ceiling, place), quota, verdict
+def _tightest(found: Sequence[Charge], decision: Decision) -> tuple[Charge, int, Verdict] | None:
+    """Return what has the longest wait, or the least remaining: a charge, which of its quotas."""
+    standing = [
+        (charge, place, verdict)
+        for charge, outcome in zip(found, decision.outcomes, strict=True)
+        if outcome.claim.enforced
+        for place, verdict in enumerate(outcome.verdicts)
+    ]
+    return min(standing, key=_tightness, default=None)
+
+
+def _tightness(standing: tuple[Charge, int, Verdict]) -> tuple[int, int, int]:
+    _, _, verdict = standing
+    return -verdict.retry_after_us, verdict.remaining, -verdict.reset_after_us
 
 
 @lru_cache(maxsize=4096)
@@ -91,6 +92,16 @@ def _policies(rule: Rule, ceiling: bool) -> str:  # noqa: FBT001 - half of a key
     return ", ".join(
         f'"{_policy_name(rule, ceiling, place)}";q={quota.capacity};w={_refill_s(quota)}'
         for place, quota in enumerate(allowance.quotas)
+    )
+
+
+@lru_cache(maxsize=4096)
+def _told(rule: Rule, ceiling: bool) -> tuple[tuple[str, str], ...]:  # noqa: FBT001 - as above
+    """Write the policy's name and the most at once of every quota of a rule."""
+    quotas = (rule.ceiling if ceiling else rule.allowance).quotas
+    return tuple(
+        (_policy_name(rule, ceiling, place), str(quota.capacity))
+        for place, quota in enumerate(quotas)
     )
 
 

@@ -4,6 +4,7 @@ Enforcement and ``pulse_explain`` run this one code, so an explanation cannot di
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from pulse.core.claims import Claim
@@ -12,7 +13,6 @@ from pulse.core.clients import (
     ClientAddress,
     Identity,
     User,
-    by_address,
     by_header,
     identify,
     in_percent,
@@ -23,6 +23,11 @@ from pulse.core.snapshot import Assignment, Mode, Rule, Snapshot
 
 #: Stands between a rule and a client in the key under which preflights are counted.
 PREFLIGHT: Final = "preflight:"
+#: Charges that are remembered: clients come again, and making one costs more than finding it.
+MAX_REMEMBERED: Final = 8192
+#: Whom a rule by ``client`` alone counts: what nearly every rule does.
+BY_CLIENT: Final = ("client",)
+OF_EVERYONE: Final = "tier of every client"
 
 
 class Facts(NamedTuple):
@@ -79,7 +84,7 @@ def exempt_by(snapshot: Snapshot, facts: Facts) -> str | None:
     if path is not None:
         return path
     if snapshot.exempt_networks and facts.address.address is not None:
-        return next(snapshot.exempt_networks.find(facts.address.address), None)
+        return next(iter(snapshot.exempt_networks.find(facts.address.address)), None)
     return None
 
 
@@ -103,8 +108,11 @@ def charges(snapshot: Snapshot, facts: Facts) -> list[Charge]:
         rules = snapshot.endpoints.find(facts.match, facts.path, facts.method)
     found: list[Charge] = []
     if not rules or not any(rule.replaces_tier and _acts(rule, facts) for rule in rules):
-        for tier, enforced, why in tiers(snapshot, facts):
-            _charge(found, tier, client, facts, why, enforced=enforced)
+        if snapshot.assigns:
+            for tier, enforced, why in tiers(snapshot, facts):
+                _charge(found, tier, client, facts, why, enforced=enforced)
+        elif snapshot.default_tier is not None:
+            _charge(found, snapshot.default_tier, client, facts, OF_EVERYONE)
     for rule in rules:
         _charge(found, rule, client, facts, "matches the request")
     if facts.method == "OPTIONS" and facts.is_preflight:
@@ -121,7 +129,7 @@ def tiers(snapshot: Snapshot, facts: Facts) -> Iterator[tuple[Rule, bool, str]]:
     """
     held: Assignment | None = None
     shadows: list[Assignment] = []
-    if snapshot.assignments:
+    if snapshot.assigns:
         for assignment in _assigned(snapshot, facts):
             if not _assigns(assignment, facts):
                 shadows.append(assignment)
@@ -129,7 +137,7 @@ def tiers(snapshot: Snapshot, facts: Facts) -> Iterator[tuple[Rule, bool, str]]:
                 held = assignment
     tier = snapshot.default_tier if held is None else held.tier
     if tier is not None:
-        why = "tier of every client" if held is None else f"tier of {held.who}"
+        why = OF_EVERYONE if held is None else f"tier of {held.who}"
         yield tier, True, why
     if not shadows:
         return
@@ -174,15 +182,28 @@ def _charge(
     if not rule.allowance.quotas:
         return  # It only takes requests off their client's tier.
     enforced = enforced and _acts(rule, facts)
-    holding = _holding(rule, client, facts)
-    prefix = rule.prefix if enforced else f"shadow:{rule.prefix}"
-    claim = Claim(prefix + holding.key, rule.allowance, enforced, rule.on_store_error)
-    found.append(Charge(rule, claim, holding.kind, ceiling=False, why=why))
+    holding = client if rule.key == BY_CLIENT else _holding(rule, client, facts)
+    found.append(_charge_of(rule, holding, why, enforced))
     if not holding.verified:
-        key = f"{prefix}ceiling:{facts.address.prefix}"
-        ceiling = Claim(key, rule.ceiling, enforced, rule.on_store_error)
-        why = "address of an unverified client"
-        found.append(Charge(rule, ceiling, "ip", ceiling=True, why=why))
+        found.append(_ceiling_of(rule, facts.address.prefix, enforced))
+
+
+@lru_cache(maxsize=MAX_REMEMBERED)
+def _charge_of(rule: Rule, holding: Identity, why: str, enforced: bool) -> Charge:  # noqa: FBT001 - a part of the key
+    key = _prefix(rule, enforced=enforced) + holding.key
+    claim = Claim(key, rule.allowance, enforced, rule.on_store_error)
+    return Charge(rule, claim, holding.kind, ceiling=False, why=why)
+
+
+@lru_cache(maxsize=MAX_REMEMBERED)
+def _ceiling_of(rule: Rule, address: str, enforced: bool) -> Charge:  # noqa: FBT001 - as above
+    key = f"{_prefix(rule, enforced=enforced)}ceiling:{address}"
+    claim = Claim(key, rule.ceiling, enforced, rule.on_store_error)
+    return Charge(rule, claim, "ip", ceiling=True, why="address of an unverified client")
+
+
+def _prefix(rule: Rule, *, enforced: bool) -> str:
+    return rule.prefix if enforced else f"shadow:{rule.prefix}"
 
 
 def _apart(charge: Charge) -> Charge:
@@ -202,8 +223,6 @@ def _acts(rule: Rule, facts: Facts) -> bool:
 
 
 def _holding(rule: Rule, client: Identity, facts: Facts) -> Identity:
-    if rule.key == ("client",):
-        return client
     parts = [_part(source, client, facts) for source in rule.key]
     return Identity(
         "+".join(part.kind for part in parts),
@@ -225,4 +244,4 @@ def _part(source: str, client: Identity, facts: Facts) -> Identity:
         if value:
             return by_header(name, value, facts.secret)
     # Nobody is logged in, or the header is missing: leaving it out must not escape the limit.
-    return by_address(facts.address)
+    return facts.address.identity

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import takewhile
 from typing import Final, NamedTuple
 
 from pulse.core.networks import Address, NetworkIndex, client_prefix, parse_address
@@ -18,39 +19,6 @@ MAX_HOPS: Final = 32
 MAX_REMEMBERED: Final = 256
 
 
-@dataclass(frozen=True, slots=True)
-class ClientAddress:
-    """Where a request came from, and how that was found.
-
-    Attributes:
-        address: The client's address, None if not even the socket has one.
-        peer_trusted: The socket's peer is a trusted proxy: headers that it sets count.
-        steps: What was looked at, in order, in words.
-        prefix: The name under which the address is counted.
-    """
-
-    address: Address | None
-    peer_trusted: bool = False
-    steps: tuple[str, ...] = ()
-    prefix: str = field(init=False, compare=False)
-
-    def __post_init__(self) -> None:
-        prefix = UNKNOWN if self.address is None else client_prefix(self.address)
-        object.__setattr__(self, "prefix", prefix)
-
-    def __str__(self) -> str:
-        return UNKNOWN if self.address is None else str(self.address)
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """An authenticated user as policies see one."""
-
-    id: str
-    name: str
-    groups: frozenset[str] = frozenset()
-
-
 class Identity(NamedTuple):
     """The name under which a client is counted.
 
@@ -63,6 +31,42 @@ class Identity(NamedTuple):
     kind: str
     key: str
     verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClientAddress:
+    """Where a request came from, and how that was found.
+
+    Attributes:
+        address: The client's address, None if not even the socket has one.
+        peer_trusted: The socket's peer is a trusted proxy: headers that it sets count.
+        steps: What was looked at, in order, in words.
+        prefix: The name under which the address is counted.
+        identity: Who the client is, where nothing but its address tells.
+    """
+
+    address: Address | None
+    peer_trusted: bool = False
+    steps: tuple[str, ...] = ()
+    prefix: str = field(init=False, compare=False)
+    identity: Identity = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        prefix = UNKNOWN if self.address is None else client_prefix(self.address)
+        object.__setattr__(self, "prefix", prefix)
+        object.__setattr__(self, "identity", Identity("ip", f"ip:{prefix}", verified=True))
+
+    def __str__(self) -> str:
+        return UNKNOWN if self.address is None else str(self.address)
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An authenticated user as policies see one."""
+
+    id: str
+    name: str
+    groups: frozenset[str] = frozenset()
 
 
 def resolve_address(
@@ -125,23 +129,13 @@ def identify(
         address: The client's address.
         secret: Keys the hash of header values.
     """
-    for source in sources:
-        if source == "user":
+    for name in _headers_of(tuple(sources)):
+        if name is None:
             if user is not None:
                 return Identity("user", f"user:{user.id}", verified=True)
-        elif source == "address":
-            break
-        else:
-            name = source.partition(":")[2]
-            value = header(name)
-            if value:
-                return by_header(name, value, secret)
-    return by_address(address)
-
-
-def by_address(address: ClientAddress) -> Identity:
-    """Name a client by its address."""
-    return Identity("ip", f"ip:{address.prefix}", verified=True)
+        elif value := header(name):
+            return by_header(name, value, secret)
+    return address.identity
 
 
 def by_header(name: str, value: str, secret: bytes) -> Identity:
@@ -180,6 +174,13 @@ def in_percent(rule: str, client: str, percent: int, secret: bytes) -> bool:
     if percent >= 100:
         return True
     return int(digest(f"{rule}\n{client}", secret)[:8], 16) * 100 < percent << 32
+
+
+@lru_cache(maxsize=16)
+def _headers_of(sources: tuple[str, ...]) -> tuple[str | None, ...]:
+    """Return the headers that are looked at before the address, with None for the user."""
+    before = takewhile(lambda source: source != "address", sources)
+    return tuple(None if each == "user" else each.partition(":")[2] for each in before)
 
 
 @lru_cache(maxsize=8192)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from pulse.core.document import Item
-from pulse.core.endpoints import prefixes
+from pulse.core.endpoints import Remembered, prefixes
 from pulse.core.origins import ANY, LONGEST, NULL, is_wildcard, parse_origin, wildcards_of
 from pulse.exceptions import InvalidDocument, InvalidOrigin
 
@@ -198,13 +198,14 @@ class CorsIndex:
         trusts_csrf: Some rule in force trusts its origin for CSRF.
     """
 
-    __slots__ = ("_enforced", "_has_any", "_has_shadow", "_shadow", "trusts_csrf")
+    __slots__ = ("_enforced", "_has_any", "_has_shadow", "_remembered", "_shadow", "trusts_csrf")
 
     def __init__(self, enforced: Iterable[CorsRule] = (), shadow: Iterable[CorsRule] = ()) -> None:
         enforced = tuple(enforced)
         self._enforced, self._shadow = _Tree(enforced), _Tree(shadow)
         self._has_shadow = bool(self._shadow)
         self._has_any = bool(enforced) or self._has_shadow
+        self._remembered: Remembered[tuple[str, str | None], Found] = Remembered()
         self.trusts_csrf = any(rule.csrf_trusted for rule in enforced)
 
     def __bool__(self) -> bool:
@@ -221,9 +222,17 @@ class CorsIndex:
         """
         if origin is not None and (origin == NULL or len(origin) > LONGEST):
             origin = None
+        found = self._remembered.get((path, origin))
+        return self._find(path, origin) if found is None else found
+
+    def _find(self, path: str, origin: str | None) -> Found:
         found = self._enforced.find(path, origin)
-        if found.rule is None and self._has_shadow and origin is not None:
-            return found._replace(would=self._shadow.find(path, origin).rule)
+        if found.rule is None:
+            # Not remembered: whom no rule names should not drive out those whom one does.
+            if self._has_shadow and origin is not None:
+                return found._replace(would=self._shadow.find(path, origin).rule)
+            return found
+        self._remembered.keep((path, origin), found, path)
         return found
 
     def trusts(self, path: str, origin: str) -> bool:

@@ -8,14 +8,28 @@ from typing import Final, Generic, NamedTuple, TypeVar
 from pulse.exceptions import InvalidPath
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
-#: Combinations of route and method whose answer is remembered; a site has fewer.
+#: Combinations of rules whose answer is remembered; a site has fewer.
 MAX_REMEMBERED: Final = 10_000
 #: What is found for a path is remembered for so many, none longer: clients write them, and could
 #: fill memory.
 MAX_REMEMBERED_PATHS: Final = 4096
 MAX_REMEMBERED_PATH: Final = 64
 
+K = TypeVar("K")
 T = TypeVar("T")
+
+
+class Remembered(dict[K, T]):
+    """What was found for paths, within bounds: clients write them, and could fill memory."""
+
+    __slots__ = ()
+
+    def keep(self, key: K, value: T, path: str) -> None:
+        """Remember what was found for a path, under a key that it is a part of."""
+        if len(path) <= MAX_REMEMBERED_PATH:
+            if len(self) >= MAX_REMEMBERED_PATHS:
+                self.clear()
+            self[key] = value
 
 
 class Match(NamedTuple):
@@ -62,7 +76,6 @@ class EndpointIndex(Generic[T]):
         "_longest",
         "_paths",
         "_remembered",
-        "_remembered_paths",
         "_routes",
         "_url_names",
         "_views",
@@ -73,8 +86,7 @@ class EndpointIndex(Generic[T]):
         self._url_names: dict[str, list[tuple[Matcher, T]]] = {}
         self._views: dict[str, list[tuple[Matcher, T]]] = {}
         self._paths: dict[str, list[tuple[Matcher, T]]] = {}
-        self._remembered: dict[tuple[Match, str], tuple[T, ...]] = {}
-        self._remembered_paths: dict[tuple[Match, str, str], tuple[T, ...]] = {}
+        self._remembered: Remembered[tuple[Match, str, str], tuple[T, ...]] = Remembered()
         for matcher, value in items:
             table, key = self._place(matcher)
             table.setdefault(key, []).append((matcher, value))
@@ -82,37 +94,23 @@ class EndpointIndex(Generic[T]):
 
     def find(self, match: Match, path: str, method: str) -> tuple[T, ...]:
         """Return every value for a request: by route, URL name, view, then longest prefix."""
-        key = (match, method)
+        key = (match, method, path if self._paths else "")
         found = self._remembered.get(key)
         if found is None:
-            candidates = (
-                *self._routes.get(match.route, ()),
-                *(self._url_names.get(match.url_name, ()) if match.url_name else ()),
-                *self._views.get(match.view, ()),
-            )
-            found = tuple(value for matcher, value in candidates if matcher.accepts(method))
+            found = self._find(match, path, method)
             # Methods are the client's to invent; those that no standard names are not kept.
-            if method in METHODS and len(self._remembered) < MAX_REMEMBERED:
-                self._remembered[key] = found
-        if not self._paths:
-            return found
-        place = (match, method, path)
-        whole = self._remembered_paths.get(place)
-        if whole is None:
-            whole = found + self._find_under(path, method)
-            if method in METHODS and len(path) <= MAX_REMEMBERED_PATH:
-                if len(self._remembered_paths) >= MAX_REMEMBERED_PATHS:
-                    self._remembered_paths.clear()
-                self._remembered_paths[place] = whole
-        return whole
+            if method in METHODS:
+                self._remembered.keep(key, found, key[2])
+        return found
 
-    def _find_under(self, path: str, method: str) -> tuple[T, ...]:
-        return tuple(
-            value
-            for prefix in prefixes(path, self._longest)
-            for matcher, value in self._paths.get(prefix, ())
-            if matcher.accepts(method)
+    def _find(self, match: Match, path: str, method: str) -> tuple[T, ...]:
+        candidates = (
+            *self._routes.get(match.route, ()),
+            *(self._url_names.get(match.url_name, ()) if match.url_name else ()),
+            *self._views.get(match.view, ()),
+            *(row for at in prefixes(path, self._longest) for row in self._paths.get(at, ())),
         )
+        return tuple(value for matcher, value in candidates if matcher.accepts(method))
 
     def _place(self, matcher: Matcher) -> tuple[dict[str, list[tuple[Matcher, T]]], str]:
         if matcher.route is not None:
@@ -157,10 +155,15 @@ class PathIndex(Generic[T]):
     def __bool__(self) -> bool:
         return bool(self._rows)
 
-    def find(self, path: str) -> Iterator[T]:
-        """Yield the values of every prefix that a path lies under, longest first."""
-        for prefix in prefixes(path, self._longest):
-            yield from self._rows.get(prefix, ())
+    def find(self, path: str) -> list[T]:
+        """Return the values of every prefix that a path lies under, longest first."""
+        rows = self._rows
+        return [
+            value
+            for prefix in prefixes(path, self._longest)
+            if prefix in rows
+            for value in rows[prefix]
+        ]
 
 
 def prefixes(path: str, longest: int) -> Iterable[str]:

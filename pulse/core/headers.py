@@ -18,7 +18,7 @@ from pulse.core.csp import (
     reports_elsewhere,
 )
 from pulse.core.document import Item
-from pulse.core.endpoints import PathIndex
+from pulse.core.endpoints import PathIndex, Remembered
 from pulse.exceptions import InvalidHeader
 
 HSTS: Final = "Strict-Transport-Security"
@@ -363,7 +363,7 @@ class HeaderRule:
         """
         headers = self.sent(secure=secure, hsts=hsts, collector=collector)
         theirs = fields.get(REPORTING_ENDPOINTS.lower()) if self.reports else None
-        if self.force:
+        if self.force or headers.keys().isdisjoint(fields):
             fields.update(headers)
         else:
             for name, header in headers.items():
@@ -424,12 +424,13 @@ class HeaderRule:
 class HeaderIndex:
     """The header policies by path; one holds for a request."""
 
-    __slots__ = ("_names", "_paths")
+    __slots__ = ("_names", "_paths", "_remembered")
 
     def __init__(self, rules: Iterable[HeaderRule] = ()) -> None:
         ordered = sorted(rules, key=lambda rule: rule.name)
         self._paths = PathIndex((rule.path, rule) for rule in ordered)
         self._names = {rule.name: rule for rule in ordered}
+        self._remembered: Remembered[str, list[HeaderRule]] = Remembered()
 
     def __bool__(self) -> bool:
         return bool(self._names)
@@ -449,7 +450,11 @@ class HeaderIndex:
             client: The client's address, as it is counted.
             secret: Keys the share of clients for whom a policy is enforced.
         """
-        for rule in self._paths.find(path):
+        found = self._remembered.get(path)
+        if found is None:
+            found = self._paths.find(path)
+            self._remembered.keep(path, found, path)
+        for rule in found:
             if rule.percent >= 100 or in_percent(
                 f"header_policies:{rule.name}:", client, rule.percent, secret
             ):

@@ -1,7 +1,7 @@
 """Addresses and networks, and finding one among many at a flat cost."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 from ipaddress import (
     IPv4Address,
@@ -117,10 +117,12 @@ class NetworkIndex(Generic[T]):
         tables = self._v4 if address.version == 4 else self._v6
         return any(number >> shift in table for shift, table in tables)
 
-    def find(self, address: Address) -> Iterator[T]:
-        """Yield the values of every network around an address, most specific first."""
+    def find(self, address: Address) -> list[T]:
+        """Return the values of every network around an address, most specific first."""
+        found: list[T] = []
         number = int(address)
         for shift, table in self._v4 if address.version == 4 else self._v6:
-            values = table.get(number >> shift)
-            if values is not None:
-                yield from values
+            # One probe of each length, and nothing else where no network is around it.
+            if values := table.get(number >> shift):
+                found += values
+        return found

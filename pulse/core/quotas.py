@@ -137,13 +137,13 @@ def gcra(
     """
     spacing = quota.spacing_us
     tolerance = quota.tolerance_us
-    owed = owed_us(quota, arrival_us, now_us, spacing_us)
+    owed = owed_us(quota, arrival_us, now_us, spacing_us) if arrival_us > now_us else 0
     wait = owed + cost * spacing - tolerance
     if wait > 0:
         remaining = (tolerance - owed) // spacing
         return _refused(remaining, wait, owed), now_us + owed
     owed += cost * spacing
-    return _passed((tolerance - owed) // spacing, owed), now_us + owed
+    return Verdict(True, (tolerance - owed) // spacing, 0, owed), now_us + owed  # noqa: FBT003 - the first field
 
 
 def owed_us(quota: Quota, arrival_us: int, now_us: int, spacing_us: int | None = None) -> int:

@@ -39,7 +39,11 @@ _FORMS: Final = (
     (re.compile(r"(?i)(\b[a-z][a-z0-9+.-]{0,30}://)[^/?#\s\"'<>]*@"), rf"\1{REDACTED}@"),
     (re.compile(r"(?i)\b(bearer)(\s+|%20|\+)[^\s\"'<>,;]+"), rf"\1\2{REDACTED}"),
     (re.compile(r"(?i)\b(basic|negotiate)(\s+)[a-z0-9+/=_-]{8,}"), rf"\1\2{REDACTED}"),
-    (re.compile(r"\beyJ[\w-]{5,}\.[\w-]{5,}\.[\w-]*"), REDACTED),
+    # From the beginning of a word on: each of its thousands of "-eyJ" would read to its end.
+    (
+        re.compile(r"(?<![\w-])(?=([\w-]*?)\beyJ)\1eyJ[\w-]{5,}+\.[\w-]{5,}+\.[\w-]*+"),
+        rf"\1{REDACTED}",
+    ),
     (re.compile(r"\b(pulse_[A-Za-z0-9]{4,16})_[\w-]{20,}"), rf"\1_{REDACTED}"),
     (re.compile(r"\bwhsec_[\w+/=-]+"), REDACTED),
     (
@@ -68,19 +72,25 @@ class Redactor:
         """Return a text without its secrets; of a long one the first ``MAX_TEXT`` characters."""
         return self.excerpt(text, MAX_TEXT)
 
-    def excerpt(self, text: str, most: int) -> str:
+    def excerpt(self, text: str, most: int, *, is_cut: bool = False) -> str:
         """Return the first ``most`` characters of what a text is without its secrets.
 
         Cutting first would leave the front half of a secret, which is not found any more.
+
+        Args:
+            text: From its beginning.
+            most: How much is returned.
+            is_cut: It went on, and may end in the middle of a secret.
         """
         read = text[: max(most, min(MAX_TEXT, max(MIN_READ, 16 * most)))]
-        if len(read) < len(text):
+        is_cut = is_cut or len(read) < len(text)
+        if is_cut:
             read = self._without_half_secret(_without_half_word(read))
         told = self._without_given(read)
         for pattern, instead in _FORMS:
             told = pattern.sub(instead, told)
         told = self._without_given(_without_named(told))
-        return told if len(told) <= most and len(read) == len(text) else f"{told[: most - 1]}…"
+        return told if len(told) <= most and not is_cut else f"{told[: most - 1]}…"
 
     def value(self, value: object, *, name: str = "", depth: int = 0) -> object:
         """Return a JSON value without its secrets, those of the names in it among them."""
@@ -114,11 +124,15 @@ class Redactor:
 
     def _without_half_secret(self, text: str) -> str:
         """Leave out what may be the front half of a secret at the end of a text that was cut."""
+        if not self._given:
+            return text
+        # What is whole stays so: the end of a secret may look like the beginning of another.
+        whole = max((found.end() for found in self._pattern.finditer(text)), default=0)
         half = max(
             (
                 length
                 for secret in self._given
-                for length in range(1, min(len(secret), len(text)))
+                for length in range(1, min(len(secret), len(text) - whole + 1))
                 if text.endswith(secret[:length])
             ),
             default=0,

@@ -103,6 +103,7 @@ class Snapshot:
         trusts_unix: A proxy on a Unix socket, which has no address, is a trusted one.
         wants_user: Some limit or assignment looks at the authenticated user.
         wants_groups: Some assignment is by group.
+        assigns: Some client may have another tier than the default.
     """
 
     announcement: Announcement | None = None
@@ -122,10 +123,12 @@ class Snapshot:
     access: AccessIndex = field(default_factory=AccessIndex)
     bounds: Bounds = field(default_factory=Bounds)
     stamp: str | None = field(init=False)
+    assigns: bool = field(init=False)
 
     def __post_init__(self) -> None:
         text = None if self.announcement is None else str(self.announcement)
         object.__setattr__(self, "stamp", text)
+        object.__setattr__(self, "assigns", bool(self.assignments))
 
     @property
     def revision(self) -> int:

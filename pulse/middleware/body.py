@@ -16,7 +16,6 @@ from pulse.envelope import JSON
 from pulse.middleware.context import Context
 from pulse.middleware.responses import Refusal, refuse
 from pulse.policies import texts
-from pulse.policies.routes import match_of
 from pulse.store import buckets
 
 #: What refuses in Django's name.
@@ -48,12 +47,12 @@ def judge(request: HttpRequest, context: Context) -> HttpResponse | None:
 
 def judge_endpoint(request: HttpRequest, context: Context) -> HttpResponse | None:
     """Find the endpoint's bounds, and refuse a body that it does not take."""
-    snapshot, resolved = context.snapshot, request.resolver_match
+    snapshot, match = context.snapshot, context.match
     context.bounds = context.deadline = None
-    if snapshot is None or snapshot.bounds.is_empty or resolved is None or context.client is None:
+    if snapshot is None or snapshot.bounds.is_empty or match is None or context.client is None:
         return None
     found = context.bounds = snapshot.bounds.find(
-        match_of(resolved),
+        match,
         request.path_info,
         request.method or "",
         context.client.prefix,

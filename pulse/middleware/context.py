@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,11 +17,10 @@ from pulse.core.bounds import Effective
 from pulse.core.charging import Charge, Facts
 from pulse.core.claims import Decision
 from pulse.core.clients import ClientAddress, User, came_over_https, resolve_address
-from pulse.core.endpoints import METHODS
+from pulse.core.endpoints import METHODS, Match
 from pulse.core.snapshot import Snapshot
 from pulse.logging import say
 from pulse.middleware.ids import new_id
-from pulse.policies.routes import match_of
 
 if TYPE_CHECKING:
     from pulse.middleware.responses import Refusal
@@ -52,6 +52,7 @@ class Context:
         is_unread: Django found the form larger than it reads into memory.
         client: Where the request came from, and how that was found.
         snapshot: The policy that decided.
+        match: The request's route; None where no view was found for it, or not yet.
         charges: What the request was charged to, in the order of the decision's outcomes.
         decision: The verdict; None while undecided, and where nothing was asked.
         settled: Limits have had their say, also where none applies.
@@ -64,50 +65,30 @@ class Context:
         probe: The id of the job whose probe the request is, by its signed mark; None for others.
     """
 
-    __slots__ = (
-        "_request_id",
-        "body_bytes",
-        "bounds",
-        "charges",
-        "client",
-        "clock",
-        "deadline",
-        "decision",
-        "deferred",
-        "exempt_by",
-        "is_unread",
-        "probe",
-        "refusal",
-        "refused",
-        "settled",
-        "snapshot",
-        "started",
-        "traceparent",
-        "verdict",
-        "would_refuse",
-    )
+    # Of the class, as most requests change few of them.
+    traceparent = ""
+    deadline: float | None = None
+    body_bytes = 0
+    bounds: Effective | None = None
+    clock: asyncio.Timeout | None = None
+    is_unread = False
+    client: ClientAddress | None = None
+    snapshot: Snapshot | None = None
+    match: Match | None = None
+    charges: Sequence[Charge] = ()
+    decision: Decision | None = None
+    settled = False
+    exempt_by: str | None = None
+    deferred = False
+    refused: HttpResponse | None = None
+    refusal: "Refusal | None" = None
+    verdict = "allowed"
+    would_refuse: str | None = None
+    probe: str | None = None
+    _request_id: str | None = None
 
     def __init__(self) -> None:
         self.started = time.perf_counter()
-        self._request_id: str | None = None
-        self.traceparent = ""
-        self.deadline: float | None = None
-        self.body_bytes = 0
-        self.bounds: Effective | None = None
-        self.clock: asyncio.Timeout | None = None
-        self.is_unread = False
-        self.client: ClientAddress | None = None
-        self.snapshot: Snapshot | None = None
-        self.charges: list[Charge] = []
-        self.decision: Decision | None = None
-        self.settled = False
-        self.exempt_by: str | None = None
-        self.deferred = False
-        self.refused: HttpResponse | None = None
-        self.refusal: Refusal | None = None
-        self.verdict = "allowed"
-        self.would_refuse: str | None = None
-        self.probe: str | None = None
 
     @property
     def request_id(self) -> str:
@@ -168,11 +149,10 @@ def locate(snapshot: Snapshot, request: HttpRequest) -> ClientAddress:
 
 def facts_of(request: HttpRequest, address: ClientAddress, user: User | None) -> Facts:
     """Gather what the policy needs to know of a request, as plain values."""
-    resolved = request.resolver_match
     return Facts(
         method=request.method or "",
         path=request.path_info,
-        match=None if resolved is None else match_of(resolved),
+        match=request.pulse.match,  # type: ignore[attr-defined]
         address=address,
         header=partial(_header, request.META),
         sources=conf.CLIENT_IDENTITY,

@@ -57,8 +57,8 @@ ALL_HEADERS: Final = frozenset(
         MAX_AGE,
     )
 )
-BY_ORIGIN: Final = ("Origin",)
-BY_REQUEST: Final = ("Access-Control-Request-Method", "Access-Control-Request-Headers")
+BY_ORIGIN: Final = "Origin"
+BY_REQUEST: Final = "Access-Control-Request-Method, Access-Control-Request-Headers"
 #: Origins are the clients' to invent: so many texts with one in them are counted an hour, of those
 #: that may read and of those that may not apart, so that a stranger leaves room for users.
 MAX_COUNTED: Final = 500
@@ -87,7 +87,7 @@ class Cors(CorsMiddleware):
             response = _judge(request, found.rule, origin, method)
         if response is not None:
             _count(request, context, found, origin, response)
-            _vary(response, BY_ORIGIN + BY_REQUEST if found.varies else BY_REQUEST)
+            _vary(response, f"{BY_ORIGIN}, {BY_REQUEST}" if found.varies else BY_REQUEST)
             # Django would log a 403 again, as if a view had refused somebody.
             response._has_been_logged = True  # type: ignore[attr-defined]  # Django's own mark
             context.verdict = "preflight"
@@ -101,7 +101,8 @@ class Cors(CorsMiddleware):
             return
         origin = request.META.get("HTTP_ORIGIN")
         rules = _rules(context)
-        found = rules.find(request.path_info, origin) if rules else NOTHING
+        has_rules = bool(rules)
+        found = rules.find(request.path_info, origin) if has_rules else NOTHING
         if found.path is not None:
             _clear(response)
             if found.varies:
@@ -113,7 +114,7 @@ class Cors(CorsMiddleware):
         elif origin is not None or not found.varies:
             # An answer that is the same for all may be kept by a cache, and says it to all.
             _allow(response, rule, origin, rule.permission.answer)
-        if origin is not None and rules:
+        if origin is not None and has_rules:
             _count(request, context, found, origin, response)
 
     def origin_found_in_white_lists(self, origin: str, url: SplitResult) -> bool:  # noqa: ARG002
@@ -259,11 +260,12 @@ def _allow(
     allowed = rule.allowed_origin(origin)
     if allowed is None:
         return
-    for name, value in headers:
+    told = dict(headers)
+    if allowed == ANY:
         # Nothing compiles to it, and nothing sends it: everybody, with the visitor's cookies.
-        if allowed != ANY or name != ALLOW_CREDENTIALS:
-            put(response, name, value)
-    put(response, ALLOW_ORIGIN, allowed)
+        told.pop(ALLOW_CREDENTIALS, None)
+    told[ALLOW_ORIGIN] = allowed
+    put(response, told)
 
 
 def _empty(status: int) -> HttpResponse:
@@ -278,11 +280,12 @@ def _clear(response: HttpResponseBase) -> None:
             del fields[name]
 
 
-def _vary(response: HttpResponseBase, names: tuple[str, ...]) -> None:
-    if "vary" in fields_of(response):
-        patch_vary_headers(response, names)
+def _vary(response: HttpResponseBase, names: str) -> None:
+    fields = fields_of(response)
+    if "vary" in fields:
+        patch_vary_headers(response, names.split(", "))
     else:
-        put(response, "Vary", ", ".join(names))
+        fields["vary"] = ("Vary", names)
 
 
 def _count(

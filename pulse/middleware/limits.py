@@ -1,6 +1,7 @@
 """The limits: one decision a request, and what it puts into the answer."""
 
 import time
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -116,7 +117,7 @@ def settle(request: HttpRequest, *, refuses: bool = True) -> HttpResponse | None
         answer = refusal(request, facts, context)
         return answer if refuses else None
     _count(left, decision)
-    context.charges += left
+    context.charges = [*context.charges, *left]
     context.decision = decision if before is None else before.followed_by(decision)
     return _refuse(request, facts, context) if refuses and not decision.allowed else None
 
@@ -191,12 +192,10 @@ def add_headers(request: HttpRequest, context: Context, response: HttpResponseBa
     """Tell the client where it stands with the tightest limit that is enforced on it."""
     if context.decision is None:
         return
-    fields = rate_limit_headers(context.charges, context.decision, conf.RATE_LIMIT_HEADERS)
-    for name, value in fields.items():
-        put(response, name, value)
+    put(response, rate_limit_headers(context.charges, context.decision, conf.RATE_LIMIT_HEADERS))
 
 
-def _count(found: list[Charge], decision: Decision) -> None:
+def _count(found: Sequence[Charge], decision: Decision) -> None:
     """Count what was refused, or would have been, by rule."""
     for charge, outcome in zip(found, decision.outcomes, strict=True):
         if not outcome.passed:

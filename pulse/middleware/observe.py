@@ -16,7 +16,7 @@ from pulse.core.clients import digest
 from pulse.core.traces import is_request_id, is_traceparent
 from pulse.logging import say
 from pulse.middleware.context import Context, is_secure, method_of, route_of
-from pulse.middleware.responses import put
+from pulse.middleware.responses import fields_of
 from pulse.store import buckets
 
 logger = logging.getLogger(__name__)
@@ -47,14 +47,15 @@ def begin(request: HttpRequest, context: Context) -> None:
         context.traceparent = trace
     if mark := meta.get(PROBE_MARK):
         context.probe = marks.verify(mark, conf.probe_secret)
-    request.request_id = context.request_id  # type: ignore[attr-defined]  # for the host's views
-    pulse_logging.request_id.set(context.request_id)
+    request_id = context.request_id
+    request.request_id = request_id  # type: ignore[attr-defined]  # for the host's views
+    pulse_logging.request_id.set(request_id)
     pulse_logging.traceparent.set(context.traceparent)
 
 
 def end(request: HttpRequest, context: Context, response: HttpResponseBase) -> None:
     """Put the id into the answer, log what came of the request, and look at its cookies."""
-    put(response, "X-Request-ID", context.request_id)
+    fields_of(response)["x-request-id"] = ("X-Request-ID", context.request_id)
     taken_ms = (time.perf_counter() - context.started) * 1000
     slow_ms = conf.SLOW_REQUEST_MS
     if context.bounds is not None and context.bounds.slow is not None:

@@ -2,11 +2,13 @@
 
 import contextlib
 import logging
+from collections.abc import Mapping, ValuesView
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http.response import ResponseHeaders
 from django.urls import resolve
 from django.utils.cache import patch_vary_headers
 
@@ -119,9 +121,25 @@ def fields_of(response: HttpResponseBase) -> dict[str, tuple[str, str]]:
     return fields
 
 
-def put(response: HttpResponseBase, name: str, value: str) -> None:
-    """Set a header that pulse made, and that is known to be one."""
-    response.headers._store[name.lower()] = (name, value)
+def put(response: HttpResponseBase, headers: Mapping[str, str]) -> None:
+    """Set headers that pulse made, and that are known to be such."""
+    response.headers._store.update(zip(map(str.lower, headers), headers.items()))  # noqa: B905 - of one mapping
+
+
+class ListedHeaders(ResponseHeaders):
+    """The headers of an answer, listed as they are kept: each a name and a value."""
+
+    def items(self) -> ValuesView[tuple[str, str]]:  # type: ignore[override]  # of the same pairs
+        return self._store.values()
+
+
+def list_at_once(response: HttpResponseBase) -> None:
+    """Have an answer's headers listed at once as it is sent.
+
+    Django looks each up again by its name: of a dozen that makes 4 µs.
+    """
+    if type(response.headers) is ResponseHeaders:
+        response.headers.__class__ = ListedHeaders
 
 
 def put_over(response: HttpResponseBase, refusal: HttpResponse) -> HttpResponse:

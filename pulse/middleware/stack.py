@@ -1,6 +1,6 @@
 """The one middleware: its steps in order, under WSGI and ASGI."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from http import HTTPStatus
 from typing import Any, ClassVar, Final, TypeVar
@@ -23,13 +23,16 @@ from pulse.middleware.context import (
 from pulse.middleware.cors import Cors
 from pulse.middleware.errands import Errand, Steps, errand, run, run_async
 from pulse.middleware.observe import swallow
-from pulse.middleware.responses import put_over, say_method_not_allowed
+from pulse.middleware.responses import list_at_once, put_over, say_method_not_allowed
 from pulse.policies import current
+from pulse.policies.routes import match_of
 from pulse.store import heartbeat
 
 T = TypeVar("T")
 Response = HttpResponseBase
 GetResponse = Callable[[HttpRequest], Any]
+#: What may answer in the place of the view; None where it does not.
+Step = Callable[[HttpRequest, Context], HttpResponse | None]
 
 #: What a view does in answer to these can be left unsaid: it changes nothing (RFC 9110, 9.2.1).
 SAFE: Final = ("GET", "HEAD", "OPTIONS")
@@ -58,6 +61,10 @@ class PulseMiddleware:
         self.is_async = iscoroutinefunction(get_response)
         self.cors = Cors(get_response)
         #: In this order, each by itself: one that fails keeps none of the others from its work.
+        self._on_the_way_in: tuple[tuple[str, Step], ...] = (
+            ("observe", observe.begin),
+            ("cors", self.cors.preflight),
+        )
         self._on_the_way_back = (
             ("timeouts", timeouts.end),
             ("limits", limits.add_headers),
@@ -109,8 +116,8 @@ class PulseMiddleware:
 
     def _enter(self, request: HttpRequest, context: Context) -> HttpResponse | None:
         """Take what can be decided before the route is known; return what answers already."""
-        _guarded("observe", observe.begin, request, context)
-        return _guarded("cors", self.cors.preflight, request, context) or _admit(request, context)
+        answer = _first_answer(self._on_the_way_in, request, context)
+        return _admit(request, context) if answer is None else answer
 
     def _process_view(self, request: HttpRequest, *view: Any) -> HttpResponse | None:
         context: Context | None = getattr(request, "pulse", None)
@@ -168,6 +175,7 @@ class PulseMiddleware:
                 add(request, context, response)
             except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
                 swallow(request, where, error)
+        list_at_once(response)
         return response
 
 
@@ -187,11 +195,25 @@ def _take_loaded_policy(request: HttpRequest, context: Context) -> bool:
 
 def _admit(request: HttpRequest, context: Context) -> HttpResponse | None:
     """Refuse what needs no route to be refused."""
-    return (
-        _guarded("access", access.judge, request, context)
-        or _guarded("body", body.judge, request, context)
-        or body.refuse_cut(request)  # Where one of the two failed.
-    )
+    steps = (("access", access.judge), ("body", body.judge))
+    refused = _first_answer(steps, request, context)
+    # Cut off, and nothing said so where one of the two failed.
+    return body.refuse_cut(request) if refused is None else refused
+
+
+def _first_answer(
+    steps: Iterable[tuple[str, Step]], request: HttpRequest, context: Context
+) -> HttpResponse | None:
+    """Take steps that fail no request, until one answers."""
+    for where, step in steps:
+        try:
+            answer = step(request, context)
+        except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
+            swallow(request, where, error)
+        else:
+            if answer is not None:
+                return answer
+    return None
 
 
 def _judge(
@@ -208,13 +230,16 @@ def _judge(
     snapshot = context.snapshot
     if snapshot is None:
         return None
+    resolved = request.resolver_match
+    context.match = None if resolved is None else match_of(resolved)
     announcement = snapshot.stamp
     for reloads in range(MAX_RELOADS + 1):
         refused = _guarded("body", body.judge_endpoint, request, context)
         if refused is not None:
             context.settled = True
             return refused
-        if context.bounds is not None or context.clock is not None:
+        bounds = context.bounds
+        if context.clock is not None or (bounds is not None and bounds.timeout is not None):
             _guarded("timeouts", partial(timeouts.begin, view=view), request, context)
         user = None
         if may_have_user(snapshot, request):

@@ -95,6 +95,7 @@ def detail(request: HttpRequest, name: str) -> HttpResponse:
         "view": view,
         "whole": whole,
         "target": whole.target,
+        "address": targets.address_of(whole.target) if whole.target else "",
         "day": whole.windows["24h"],
         "windows": [
             (name, tally, charts.slices(_shares(tally))) for name, tally in whole.windows.items()

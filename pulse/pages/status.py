@@ -106,6 +106,8 @@ def current() -> dict[str, Any]:
         # Another thread reads it: what was read last is good for the moment that this takes.
         return _held.status or _nothing()
     try:
+        if _held.status is not None and time.monotonic() < _held.until:
+            return _held.status  # Read by whom this thread waited for.
         _held.status = _read()
         _held.until = time.monotonic() + FRESH_S
         return _held.status

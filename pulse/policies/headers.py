@@ -155,7 +155,7 @@ def holding(items: Iterable[Item], path: str) -> Item | None:
         for item in ordered
         if item["mode"] == Mode.ENFORCE and item["percent"] >= 100
     )
-    return next(index.find(path), None)
+    return next(iter(index.find(path)), None)
 
 
 def new_holds(before: Document, after: Document) -> list[str]:

@@ -5,6 +5,7 @@ plain values only.
 """
 
 import asyncio
+import codecs
 import logging
 import math
 import time
@@ -39,6 +40,9 @@ BREAK_OFF_S: Final = 0.5
 BEGUN_WITHIN_S: Final = 2.0
 #: How much is kept of a body, in characters.
 MAX_EXCERPT: Final = 4096
+#: How much of a body is looked at for it, in bytes.
+MAX_READ: Final = 4 * MAX_EXCERPT
+Utf8: Final = codecs.getincrementaldecoder("utf-8")
 NO_SECRETS: Final = Redactor()
 #: Of an answer's headers so many are kept.
 MAX_HEADERS: Final = 50
@@ -224,13 +228,13 @@ def _fields(
         return {"problem": f"A secret header cannot be read: {error}"}
     except PolicyError as error:
         return {"problem": str(error)}
+    headers = {"User-Agent": _agent(), **target.call.headers}
+    if target.call.trusts_origin:
+        # Another site would learn a mark by which its own requests pass for probes.
+        headers[marks.HEADER] = _mark(probe.job, conf.probe_secret)
     call = replace(
         target.call,
-        headers={
-            "User-Agent": _agent(),
-            **target.call.headers,
-            marks.HEADER: _mark(probe.job, conf.probe_secret),
-        },
+        headers=headers,
         secret_headers=revealed,
         timeout_s=probe.timeout_s,
     )
@@ -305,8 +309,10 @@ def _evidence(attempt: Attempt, answer: Answer, found: Judgement) -> dict[str, o
 
 
 def _excerpt(body: bytes, redactor: Redactor) -> str:
-    # More than is kept, as what is taken out makes room.
-    return redactor.excerpt(body[: 4 * MAX_EXCERPT].decode("utf-8", "replace"), MAX_EXCERPT)
+    # More than is kept, as what is taken out makes room; half a character at the cut is left out.
+    is_cut = len(body) > MAX_READ
+    text = Utf8("replace").decode(body[:MAX_READ], final=not is_cut)
+    return redactor.excerpt(text, MAX_EXCERPT, is_cut=is_cut)
 
 
 def _storable(value: Any) -> object:

@@ -87,9 +87,22 @@ def _take_back(gone: Sequence[_Gone], plan: Plan, held: Engine) -> None:
         else:
             lost.append(row)
     _queue(again, held, reclaims=F("reclaims") + 1)
+    shaken = _schedules_shaken(lost, held)
     _lose(suspects, f"its worker vanished {MAX_RECLAIMS + 1} times", held)
     _lose(lost, "its worker vanished; it may have been sent", held)
-    _suspect({row.schedule for row in lost}, {row.schedule for row in suspects}, plan, held)
+    _suspect(shaken, {row.schedule for row in suspects}, plan, held)
+
+
+def _schedules_shaken(lost: Sequence[_Gone], held: Engine) -> set[str]:
+    """Name the schedules of jobs that lose their first probe now: what else they lose is no news.
+
+    The leases of one worker end at different times, as its probes' time limits do.
+    """
+    if not lost:
+        return set()
+    items = ProbeItem.objects.using(held.using).filter(state=ItemState.LOST)
+    known = set(items.filter(job__in={row.job for row in lost}).values_list("job_id", flat=True))
+    return {row.schedule for row in lost if row.job not in known}
 
 
 def _reruns(row: _Gone, plan: Plan) -> bool:

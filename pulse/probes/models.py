@@ -18,8 +18,6 @@ from pulse.policies.bases import Policy
 from pulse.policies.validators import validate_name
 from pulse.probes import validators
 
-#: A probe's input beside its body: parameters, query and headers, as compact JSON, in bytes.
-MAX_INPUT_BYTES: Final = 64 * 1024
 LONGEST_TIMEOUT_S: Final = 120
 LONGEST_DEADLINE_S: Final = 24 * 3600
 #: What a secret reads as; writing it keeps what is stored.
@@ -181,6 +179,8 @@ class ProbeTarget(Policy):
         if self.url and self.transport == TransportChoices.IN_PROCESS:
             raise ValidationError({"transport": _("Another site is reached by HTTP only.")})
         validators.validate_place(self)
+        if self.url:
+            validators.validate_address(self)
         self._check_secrets()
 
     def save(self, *args: Any, **kwargs: Any) -> None:

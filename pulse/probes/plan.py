@@ -110,12 +110,14 @@ class Plan:
 
     Attributes:
         announcement: Names the revision; None where no database has told one.
-        valid_until: When the next policy of it starts or ends, in epoch seconds.
+        valid_from: When a policy of it last started or ended, in epoch seconds.
+        valid_until: When the next one does; None for never.
         limited: How many probes at once the schedules have that name a number.
         stamp: Tells two sets of schedules apart.
     """
 
     announcement: Announcement | None
+    valid_from: float
     valid_until: float | None
     budget: Budget
     schedules: Mapping[str, Planned]
@@ -131,6 +133,10 @@ class Plan:
     def revision(self) -> int:
         """The number of the revision; 0 for the empty policy."""
         return 0 if self.announcement is None else self.announcement.revision
+
+    def holds(self, now: float) -> bool:
+        """Whether it is the plan of a time, in epoch seconds."""
+        return self.valid_from <= now and (self.valid_until is None or now < self.valid_until)
 
     @property
     def target_names(self) -> tuple[str, ...]:
@@ -212,7 +218,8 @@ def current_plan(now: float) -> Plan:
     if (
         plan is None
         or document is not _held.document
-        or (plan.valid_until is not None and plan.valid_until <= now)
+        # Before it, too: the clock of the process that compiled it may be ahead of the database's.
+        or not plan.holds(now)
         or plan.announcement != snapshot.announcement
     ):
         plan = compile_plan(document, snapshot.announcement, now)
@@ -231,15 +238,11 @@ def compile_plan(document: Document, announcement: Announcement | None, now: flo
         item["name"]: _planned(item, items)
         for item in _in_force(document, SCHEDULES, now, boundaries)
     }
-    # To a window that opens once its times are when it is open, and its past is still asked for.
-    once = (item for item in document.get(WINDOWS, ()) if not item.get("cron"))
-    again = (item for item in _in_force(document, WINDOWS, now, boundaries) if item.get("cron"))
-    windows = {
-        item["name"]: _window(item) for item in (*once, *again) if item["mode"] == Mode.ENFORCE
-    }
+    windows = {item["name"]: _window(item) for item in _windows(document, now, boundaries)}
     return Plan(
         announcement=announcement,
-        valid_until=min(boundaries, default=None),
+        valid_from=max((at for at in boundaries if at <= now), default=0.0),
+        valid_until=min((at for at in boundaries if now < at < INFINITY), default=None),
         budget=Budget(**{name: written[name] for name in BUDGET}),
         schedules=schedules,
         limited={
@@ -252,6 +255,17 @@ def compile_plan(document: Document, announcement: Announcement | None, now: flo
         _items=items,
         _payloads=payloads,
     )
+
+
+def _windows(document: Document, now: float, boundaries: list[float]) -> Iterator[Item]:
+    """Yield the windows that count.
+
+    One that opens once is told by the times that end other policies: it is not ended by them.
+    """
+    in_force = {item["name"] for item in _in_force(document, WINDOWS, now, boundaries)}
+    for item in document.get(WINDOWS, ()):
+        if item["mode"] == Mode.ENFORCE and (not item.get("cron") or item["name"] in in_force):
+            yield item
 
 
 def _window(item: Item) -> Window:
@@ -415,12 +429,12 @@ def _typed(payload: Item) -> dict[str, str]:
 
 
 def _in_force(document: Document, kind: str, now: float, boundaries: list[float]) -> Iterator[Item]:
-    """Yield the items of a kind that are on now; note when the next one starts or ends."""
+    """Yield the items of a kind that are on now; note when any starts or ends."""
     for item in document.get(kind, ()):
         if item["mode"] == Mode.OFF:
             continue
         starts, ends = _seconds(item.get("starts_at"), 0.0), _seconds(item.get("ends_at"), INFINITY)
-        boundaries += [at for at in (starts, ends) if now < at < INFINITY]
+        boundaries += [starts, ends]
         if starts <= now < ends:
             yield item
 

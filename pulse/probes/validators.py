@@ -13,7 +13,7 @@ from django.utils.translation import gettext as __
 from django.utils.translation import gettext_lazy as _
 
 from pulse.conf import conf
-from pulse.core.addresses import parse_opening
+from pulse.core.addresses import check_address, parse_opening, parse_openings
 from pulse.core.endpoints import METHODS
 from pulse.core.expectations import parse_expectations
 from pulse.core.requests import check_header
@@ -21,7 +21,13 @@ from pulse.core.schedules import parse_cron, parse_every
 from pulse.core.targets import SAFE_METHODS, EndpointId, parse_target
 from pulse.core.urls import parse_url
 from pulse.core.windows import make_window
-from pulse.exceptions import InvalidSchedule, InvalidWindow, PulseError
+from pulse.exceptions import (
+    ForbiddenAddress,
+    ForbiddenUrl,
+    InvalidSchedule,
+    InvalidWindow,
+    PulseError,
+)
 from pulse.policies import routes
 
 if TYPE_CHECKING:
@@ -35,10 +41,6 @@ if TYPE_CHECKING:
 #: Parameters, query and headers each, as compact JSON, in bytes.
 MAX_INPUT_BYTES: Final = 64 * 1024
 MAX_TARGETS: Final = 10_000
-#: What the client writes itself; another value would change where a request ends.
-OWN_HEADERS: Final = frozenset(
-    {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "expect"}
-)
 KB: Final = 1024
 MB: Final = 1024 * 1024
 
@@ -58,9 +60,6 @@ def validate_headers(value: Any) -> None:
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
         raise ValidationError(_("Write texts by header name."), code="headers")
     for name, content in value.items():
-        if name.lower() in OWN_HEADERS:
-            text = _("%(name)s is written by the client itself.")
-            raise ValidationError(text, code="headers", params={"name": name})
         _run(check_header, name, content)
     if len({name.lower() for name in value}) != len(value):
         raise ValidationError(_("A header is named twice."), code="headers")
@@ -168,6 +167,21 @@ def validate_place(target: "ProbeTarget") -> None:
                 else __("There is no route of this name.")
             )
             raise ValidationError({field: text}) from error
+
+
+def validate_address(target: "ProbeTarget") -> None:
+    """Refuse a URL whose host is an address that may not be connected to.
+
+    What a name's address is, each attempt judges: it may be another by then.
+    """
+    try:
+        url = parse_url(target.url)
+        if url.address is not None:
+            check_address(url.address, url.port, parse_openings(target.allow_networks))
+    except ForbiddenUrl:
+        return  # Its own field says so.
+    except ForbiddenAddress as error:
+        raise ValidationError({"url": str(error)}) from error
 
 
 def validate_pace(schedule: "ProbeSchedule") -> None:

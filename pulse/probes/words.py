@@ -175,9 +175,9 @@ def _window(item: Item) -> str:
             "what": what,
         }
     else:
-        does = sentences(_("Maintenance of %s.") % what, say_times(item))
+        does = _("Maintenance of %s.") % what
     shadow = _("In shadow: it does nothing.") if item["mode"] == Mode.SHADOW else ""
-    return sentences(does, shadow, _say_off(item))
+    return sentences(does, say_times(item), shadow, _say_off(item))
 
 
 def _say_seconds(seconds: float) -> str:

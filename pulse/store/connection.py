@@ -29,6 +29,7 @@ from pulse.exceptions import StoreUnavailable
 from pulse.logging import say
 from pulse.store.guard import Guard
 from pulse.store.keys import Keys
+from pulse.store.lines import Connection, Line
 
 try:
     from hiredis import pack_command
@@ -67,16 +68,6 @@ INTRODUCTIONS: Final = (
 SILENT: Final[dict[str, None]] = dict.fromkeys(INTRODUCTIONS)
 
 
-class Connection(Protocol):
-    """What is used of redis-py's connections."""
-
-    def connect(self) -> None: ...
-    def disconnect(self) -> None: ...
-    def can_read(self, timeout: float = 0) -> bool: ...
-    def send_packed_command(self, command: Sequence[bytes], *, check_health: bool) -> None: ...
-    def read_response(self) -> Any: ...
-
-
 class AliasPool(Protocol):
     """What is used of the cache alias's connection pool."""
 
@@ -113,7 +104,7 @@ class Pool:
             finder = self._parameters["connection_pool"]
             self._parameters["connection_pool"] = _impatient(finder, timeout_ms)
         self._first = self._parameters | {"socket_timeout": FIRST_BUDGETS * timeout_ms / 1000}
-        self._idle: deque[tuple[Connection, float]] = deque()
+        self._idle: deque[Line] = deque()
         #: A call of this process has come back.
         self.is_proven = False
         _pools.add(self)
@@ -126,21 +117,20 @@ class Pool:
                 error. The connection is gone, unless the server merely lacks the script.
         """
         packed: bytes = pack_command(arguments)  # type: ignore[arg-type]  # stub: of one
-        connection, is_patient = self._take()
+        line = self._take()
         try:
-            connection.send_packed_command((packed,), check_health=False)
-            reply = connection.read_response()
+            reply: Reply = line.exchange(packed)
         except NoScriptError:
-            self._give_back(connection, is_patient=is_patient)
+            self._give_back(line)
             raise
         except BaseException:
             # Also when a caller is cancelled: its reply is still to come, and must not be
             # the answer to somebody else (CVE-2023-28858).
-            connection.disconnect()
+            line.connection.disconnect()
             raise
         self.is_proven = True
-        self._give_back(connection, is_patient=is_patient)
-        return cast("Reply", reply)
+        self._give_back(line)
+        return reply
 
     def call_anew(self, *arguments: Argument) -> None:
         """Send one command over a connection made for it.
@@ -160,28 +150,29 @@ class Pool:
         """Close the connections that rest."""
         while True:
             try:
-                connection, _ = self._idle.pop()
+                line = self._idle.pop()
             except IndexError:
                 return
-            connection.disconnect()
+            line.connection.disconnect()
 
-    def _take(self) -> tuple[Connection, bool]:
-        """Return a connection, and whether it has the patience of the first call."""
+    def _take(self) -> Line:
         while True:
             try:
-                connection, used_at = self._idle.pop()
+                line = self._idle.pop()
             except IndexError:
                 is_patient = not self.is_proven
-                return self._open(self._first if is_patient else self._parameters), is_patient
-            if time.monotonic() - used_at < RESTED_S or _is_alive(connection):
-                return connection, False
-            connection.disconnect()
+                connection = self._open(self._first if is_patient else self._parameters)
+                return Line(connection, is_patient=is_patient)
+            if time.monotonic() - line.used_at < RESTED_S or _is_alive(line.connection):
+                return line
+            line.connection.disconnect()
 
-    def _give_back(self, connection: Connection, *, is_patient: bool) -> None:
-        if is_patient or len(self._idle) >= MAX_IDLE:
-            connection.disconnect()
+    def _give_back(self, line: Line) -> None:
+        if line.is_patient or len(self._idle) >= MAX_IDLE:
+            line.connection.disconnect()
         else:
-            self._idle.append((connection, time.monotonic()))
+            line.used_at = time.monotonic()
+            self._idle.append(line)
 
     def _open(self, parameters: dict[str, Any]) -> Connection:
         connection = self._class(**parameters)
@@ -321,14 +312,15 @@ def current_backend() -> Backend | None:
 
 def _make_backend(alias: str) -> Backend | None:
     try:
-        cache = caches[alias]
+        # One of pulse's own, as Django would close the thread's after every request.
+        cache = caches.create_connection(alias)
         template = _template_of(cache)
         if template is None:
             return None
         return Backend(Keys(cache.make_key), Pool(template, conf.STORE_TIMEOUT_MS))
     except (
         *(InvalidCacheBackendError, ImproperlyConfigured, RedisError),
-        *(AttributeError, ImportError, TypeError, ValueError),
+        *(AttributeError, ImportError, LookupError, TypeError, ValueError),
     ):
         say(
             logger,

@@ -159,15 +159,14 @@ def _decide_shared(backend: Backend, claims: Sequence[Claim], announcement: str 
     wire = b""
     groups = b""
     shadows = 0
-    for claim in claims:
-        allowance = claim.allowance
-        keys += backend.keys.limits(claim.key, allowance.slots)
+    for key, allowance, enforced, _ in claims:
+        keys += backend.keys.limits(key, allowance.slots)
         wire += allowance.wire
-        group = 0
-        if not claim.enforced:
+        if enforced:
+            groups += bytes(len(allowance.slots))
+        else:
             shadows += 1
-            group = min(shadows, MAX_GROUP)
-        groups += bytes((group,)) * len(allowance.slots)
+            groups += bytes((min(shadows, MAX_GROUP),)) * len(allowance.slots)
     arguments: tuple[Argument, ...] = (announcement or "", wire, groups)
     reply = backend.run(DECIDE, keys, arguments)
     if not isinstance(reply, list):
@@ -184,7 +183,7 @@ def _read(claims: Sequence[Claim], reply: list[int]) -> Decision:
         for _ in claim.allowance.slots:
             allowed = reply[at] == 1
             passed = passed and allowed
-            verdicts.append(Verdict(allowed, reply[at + 1], reply[at + 2], reply[at + 3]))
+            verdicts.append(Verdict(allowed, *reply[at + 1 : at + 4]))
             at += 4
         outcomes.append(Outcome(claim, passed, tuple(verdicts)))
     return Decision(reply[1] == 1, tuple(outcomes), reply[0], Store.REDIS)

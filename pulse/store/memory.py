@@ -50,14 +50,16 @@ class MemoryStore:
             now_us = self._clock()
             found = [entry and entry[0] for entry in map(kept.get, places)]
             outcomes, states = settle(claims, found, now_us, parts=parts)
-            # A generator would cost more than it spares: there are one or two outcomes.
-            allowed = all([outcome.passed or not outcome.claim.enforced for outcome in outcomes])  # noqa: C419
-            verdicts = [verdict for outcome in outcomes for verdict in outcome.verdicts]
-            for place, state, verdict in zip(places, states, verdicts, strict=True):
-                if state is not None:
-                    kept[place] = state, now_us + verdict.reset_after_us
-                if place in kept:  # Also what was refused is in use.
-                    kept.move_to_end(place)
+            allowed, at = True, 0
+            for claim, passed, verdicts in outcomes:
+                allowed = allowed and (passed or not claim.enforced)
+                for verdict in verdicts:
+                    place, state = places[at], states[at]
+                    at += 1
+                    if state is not None:
+                        kept[place] = state, now_us + verdict.reset_after_us
+                    if place in kept:  # Also what was refused is in use.
+                        kept.move_to_end(place)
             while len(kept) > max_keys:
                 self._shrink(now_us)
         return Decision(allowed, outcomes, now_us, Store.LOCAL)

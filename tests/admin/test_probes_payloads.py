@@ -165,6 +165,10 @@ def test_where_there_is_no_sample_one_is_told_so(kim, shop):
     assert kim.get("probepayload_sample").status_code == 403
 
 
+def test_a_sample_of_what_no_database_can_hold_is_none(kim, shop):
+    assert kim.get("probepayload_add", sample="GET /\x00").status_code == 200
+
+
 def test_a_sample_is_for_who_may_add(clerk, shop):
     assert clerk.post("probepayload_sample", target="order").status_code == 403
 

@@ -8,11 +8,14 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
+from django.views.debug import SafeExceptionReporterFilter
 
+from pulse.exceptions import InvalidDocument
 from pulse.policies import document, publisher
 from pulse.policies.models import PolicyRevision
 from pulse.probes.models import KEPT, ProbeSecret, ProbeTarget
 from pulse.probes.state import ItemState, ProbeItem, ProbeJob, ProbeTargetState
+from pulse.testing import stub_network
 from tests.admin.conftest import errors, form_data, revision, told, url
 
 SECRET = "Bearer s3cr3t-of-the-shop"
@@ -124,7 +127,7 @@ def test_a_changed_expectation_alone_is_saved(kim, target):
         ({"expect_json": "nothing"}, "expect_json", "Line 1: “nothing” is no “Name: value”."),
         ({"expect_headers": "a b: c"}, "expect_headers", "is no name of a header."),
         ({"expect_certificate_days": "5000"}, "expect_certificate_days", "at most 3650"),
-        ({"headers": "Host: evil.example"}, "headers", "Host is written by the client itself."),
+        ({"headers": "Host: evil.example"}, "headers", '"Host" is set by pulse itself.'),
         ({"headers": "no colon"}, "headers", "is no “Name: value”."),
         ({"query": "a: 1\na: 2"}, "query", "Line 2: a is named twice."),
         ({"url_name": "nowhere"}, "url_name", "There is no route of this name."),
@@ -183,6 +186,19 @@ class TestSecrets:
             kim.client.get(f"/admin/pulse/probetarget/{target.pk}/history/"),
         ):
             assert "s3cr3t" not in shown.content.decode()
+
+    def test_a_value_stands_in_no_report_of_an_error(self, kim, target):
+        """Django mails what was posted to the site's admins, unless it is told of secrets."""
+        page = kim.save(
+            "probetarget_change",
+            target.pk,
+            secret_headers_0="X-Key",
+            secret_headers_1=SECRET,
+            timeout_s="0",
+        )
+        report = SafeExceptionReporterFilter().get_post_parameters(page.wsgi_request)
+        assert report["secret_headers_0"] == "X-Key"
+        assert "s3cr3t" not in str(report)
 
     def test_an_empty_value_keeps_what_is_stored(self, kim, target):
         kim.save("probetarget_change", target.pk, secret_headers_0="X-Key", secret_headers_1=SECRET)
@@ -377,3 +393,71 @@ def test_an_edit_over_another_is_refused_once(kim, target):
     assert kim.post("probetarget_change", target.pk, **form_data(page)).status_code == 302
     target.refresh_from_db()
     assert target.description == "mine"
+
+
+ELSEWHERE = {"url_name": "", "path_params": ""}
+
+
+@pytest.mark.parametrize(
+    ("url", "networks", "said"),
+    [
+        ("http://127.0.0.1:8000/", "", "Address not allowed: 127.0.0.1 (loopback)"),
+        ("http://[::ffff:127.0.0.1]/", "", "(embedded)"),
+        ("http://169.254.169.254/", "", "(metadata)"),
+        ("http://10.0.0.5:81/", "10.0.0.5/32:80", "(private)"),
+        ("http://inside.test/", "", "Address not allowed: 10.0.0.5 (private)"),
+    ],
+)
+def test_where_nothing_is_sent_is_told_as_it_is_saved(kim, url, networks, said):
+    """The address guard judges it then, and again each time it is used."""
+    with stub_network({"inside.test": ["93.184.216.34", "10.0.0.5"]}):
+        response = add(kim, **ELSEWHERE, url=url, allow_networks=networks)
+    (error,) = errors(response)["url"]
+    assert said in error
+    assert not ProbeTarget.objects.exists()
+
+
+@pytest.mark.parametrize("url", ["http://inside.test/", "http://10.0.0.5/", "http://no.test/"])
+def test_what_is_open_to_it_or_has_no_address_yet_is_saved(kim, url):
+    with stub_network({"inside.test": ["10.0.0.5"]}):
+        add(kim, **ELSEWHERE, url=url, allow_networks="10.0.0.5/32")
+    assert ProbeTarget.objects.get().url == url
+
+
+def test_a_document_is_judged_by_the_addresses_in_it(kim):
+    targets = [{"name": "a", "url": "http://127.0.0.1:9/"}]
+    with pytest.raises(InvalidDocument) as refused:
+        document.apply({"version": 1, "probe_targets": targets}, publisher.SYSTEM)
+    assert list(refused.value.errors) == ["probe_targets.0.url"]
+
+
+@pytest.mark.parametrize(
+    ("url", "moved"),
+    [
+        ("https://shop.example/other/?q=1", False),
+        ("https://thief.example/", True),
+        ("https://shop.example:8443/", True),
+        ("http://shop.example/", True),
+    ],
+)
+def test_a_stored_secret_goes_to_no_other_place(kim, target, url, moved):
+    """Who may edit a target would read it at a server of their own."""
+    with stub_network({}):
+        add(
+            kim,
+            **ELSEWHERE,
+            url="https://shop.example/",
+            secret_headers_0="Authorization",
+            secret_headers_1=SECRET,
+        )
+        row = ProbeTarget.objects.get(name="shop")
+        response = kim.save("probetarget_change", row.pk, url=url)
+        row.refresh_from_db()
+        assert (row.url == url) is not moved
+        if moved:
+            assert errors(response)["secret_headers"] == [
+                "It leads elsewhere now: write the value of Authorization again, or empty its name."
+            ]
+            kim.save("probetarget_change", row.pk, url=url, secret_headers_1="another-secret")
+            row.refresh_from_db()
+            assert row.url == url

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
@@ -249,6 +250,18 @@ def test_renewing_can_be_paused_and_a_server_that_is_away_is_told(opened, histor
     playwright.expect(page.locator("body")).to_have_class("stale")
     page.unroute("**/pulse/jobs/")
     playwright.expect(state).to_have_text("Live")
+
+
+def test_a_login_page_is_no_news(opened, settings):
+    """The admin's has a part of the same name; what was last known stays, and is told as old."""
+    settings.LOGIN_URL = "admin:login"
+    opened.go("probes/search/")
+    page = opened.page
+    page.wait_for_selector("[data-now=on]")
+    Session.objects.all().delete()
+    page.wait_for_selector("[data-now=stale]")
+    assert page.locator("h1").inner_text().startswith("search")
+    assert page.locator("[name=password]").count() == 0
 
 
 def test_a_page_that_nobody_sees_asks_for_nothing(opened):

@@ -15,6 +15,7 @@ from pulse.core.cors import (
     CorsIndex,
     cors_index,
 )
+from pulse.core.endpoints import MAX_REMEMBERED_PATH, MAX_REMEMBERED_PATHS
 from pulse.exceptions import InvalidDocument
 from tests.cors_oracle import Rule, must_vary, rule_for
 
@@ -234,6 +235,19 @@ def test_a_permission_covers_a_method_and_headers(method: str, headers: str, cov
     """For strict rules; a list longer than any browser's is not read."""
     permission = index(APP).find("/", APP).rule.permission
     assert permission.covers(method, headers) is covered
+
+
+def test_what_clients_make_up_does_not_fill_memory() -> None:
+    """Only what a rule answers is remembered, and no more than so much of it."""
+    rules = index(APP, "https://*.tenant.example.com")
+    for number in range(500):
+        assert rules.find("/", f"https://{number}.example.org").rule is None
+        assert rules.find(f"/{'a' * MAX_REMEMBERED_PATH}{number}", APP).rule is not None
+    assert rules._remembered == {}
+    for number in range(MAX_REMEMBERED_PATHS + 10):
+        assert rules.find("/", f"https://{number}.tenant.example.com").rule is not None
+    assert 0 < len(rules._remembered) <= MAX_REMEMBERED_PATHS
+    assert rules.find("/", APP) == rules.find("/", APP) == rules._remembered["/", APP]
 
 
 def test_csrf_trust_is_of_the_rule_that_answers_alone() -> None:

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pulse.core.endpoints import (
+    MAX_REMEMBERED_PATH,
+    MAX_REMEMBERED_PATHS,
     METHODS,
     EndpointIndex,
     Match,
@@ -124,6 +126,17 @@ def test_methods_that_clients_invent_are_not_remembered() -> None:
     for method in METHODS:
         index.find(PRODUCT, "/", method)
     assert len(index._remembered) == len(METHODS)
+
+
+def test_paths_that_clients_invent_do_not_fill_memory() -> None:
+    """Long ones are not remembered, and of short ones no more than so many."""
+    index = EndpointIndex([(Matcher(path="/a/"), "rule")])
+    for number in range(100):
+        assert index.find(PRODUCT, f"/a/{'b' * MAX_REMEMBERED_PATH}{number}", "GET") == ("rule",)
+    assert index._remembered == {}
+    for number in range(MAX_REMEMBERED_PATHS + 10):
+        assert index.find(PRODUCT, f"/a/{number}", "GET") == ("rule",)
+    assert 0 < len(index._remembered) <= MAX_REMEMBERED_PATHS
 
 
 _matchers = st.builds(

@@ -215,6 +215,8 @@ def test_names_of_other_things(name: str) -> None:
         "http://a" * MAX_TEXT,
         "Bearer " * MAX_TEXT,
         "eyJ" * MAX_TEXT,
+        "eyJaaaaa-" * MAX_TEXT,
+        "eyJaaaaa." + "a-" * MAX_TEXT,
         " " * MAX_TEXT,
         "-----BEGIN PRIVATE KEY-----" * 2000,
         "token" * MAX_TEXT,
@@ -226,6 +228,28 @@ def test_no_text_takes_long(text: str) -> None:
     started = time.process_time()
     NOTHING.text(text)
     assert time.process_time() - started < 5
+
+
+def test_a_header_of_tokens_blocks_nobody() -> None:
+    """It took a second, of a loop in which other probes wait: the time grew with the square."""
+    times = []
+    for length in (8_000, 64_000):
+        started = time.process_time()
+        for _again in range(5):
+            NOTHING.text(("eyJaaaaa-" * length)[:length])
+        times.append(time.process_time() - started)
+    assert times[1] < times[0] * 24 + 0.01
+
+
+def test_half_a_secret_at_a_cut_is_left_out() -> None:
+    """Also where somebody else has cut."""
+    told = Redactor(["hunter2-hunter2"]).excerpt("hunter2-hunter2 hunter2-hun", 4096, is_cut=True)
+    assert "hun" not in told
+
+
+def test_a_secret_that_ends_as_it_begins_is_left_out_whole_at_a_cut() -> None:
+    told = Redactor(["hunter2-hunter2"]).excerpt("a hunter2-hunter2", 4096, is_cut=True)
+    assert "hunter2" not in told
 
 
 def test_a_basic_credential_is_taken_out_whole() -> None:

@@ -374,8 +374,8 @@ def test_a_slow_request_is_told_of(call, settings, told, monkeypatch) -> None:
 
 def test_an_endpoint_says_itself_what_is_slow(call, settings, told, monkeypatch) -> None:
     """More, less or nothing; the most specific, else the setting, as for what has no route."""
-    began = observe.time.perf_counter()
-    monkeypatch.setattr(observe.time, "perf_counter", lambda: began + 1.234)
+    began = 1000.0  # Seconds of which a float loses nothing.
+    monkeypatch.setattr(observe.time, "perf_counter", lambda: began + 1.25)
     monkeypatch.setattr(Context, "__init__", _started_at(began))
     settings.PULSE = {"SLOW_REQUEST_MS": 1000, "ACCESS_LOG": False}
     site = {"name": "site", "path": "/", "slow_ms": 5000}
@@ -389,8 +389,8 @@ def test_an_endpoint_says_itself_what_is_slow(call, settings, told, monkeypatch)
     echo = {"name": "echo", "url_name": "echo"}
     assert slow(ECHO)
     assert not slow(ECHO, site)
-    assert slow(ECHO, site, {**echo, "slow_ms": 1233})
-    assert not slow(ECHO, site, {**echo, "slow_ms": 1234})
+    assert slow(ECHO, site, {**echo, "slow_ms": 1249})
+    assert not slow(ECHO, site, {**echo, "slow_ms": 1250})
     assert not slow(ECHO, {**echo, "slow_ms": 0})
     assert slow(ECHO, {**echo, "slow_ms": 0, "mode": "shadow"})
     assert slow(ECHO, {**echo, "max_body_bytes": 5})

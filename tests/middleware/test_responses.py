@@ -14,9 +14,10 @@ from django.http import (
     JsonResponse,
     StreamingHttpResponse,
 )
+from django.http.response import ResponseHeaders
 
 from pulse.middleware import stack
-from pulse.middleware.responses import put_over
+from pulse.middleware.responses import fields_of, list_at_once, put, put_over
 from pulse.testing import override_policies
 from tests.factories import default_tier
 from tests.factories import document as doc
@@ -118,3 +119,36 @@ def test_a_refusal_at_the_front_is_logged_by_the_route_it_was_for(rf, caplog) ->
     assert found["Content-Length"] == str(len(found.content))
     assert "Refused GET api/products/<int:pk>/ from 127.0.0.1" in caplog.text
     assert "hunter2" not in caplog.text
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_headers_are_listed_as_django_lists_them(name: str) -> None:
+    """What is sent is the same, only found faster."""
+    response = ANSWERS[name]()
+    put(response, {"X-One": "1", "RateLimit": "2"})
+    before = list(response.items())
+    list_at_once(response)
+    assert list(response.items()) == before
+    response["x-ONE"] = "3"
+    del response["RateLimit"]
+    kept = {name: value for name, value in before if name not in {"X-One", "RateLimit"}}
+    assert dict(response.items()) == kept | {"x-ONE": "3"}
+    assert response["X-One"] == "3"
+
+
+def test_headers_of_another_kind_are_left_alone() -> None:
+    """A host may have its own, which list themselves as it wants."""
+
+    class Own(ResponseHeaders):
+        pass
+
+    response = HttpResponse("a page")
+    response.headers = Own({"X-Host": "1"})
+    list_at_once(response)
+    assert type(response.headers) is Own
+
+
+def test_what_is_put_is_found_whatever_its_case() -> None:
+    response = HttpResponse("a page", headers={"x-request-id": "the view's"})
+    put(response, {"X-Request-ID": "7"})
+    assert (response["x-request-ID"], len(fields_of(response))) == ("7", 2)

@@ -174,6 +174,8 @@ def test_changes_of_the_policy_are_marked_where_they_happened(administrator):
     revision = PolicyRevision.objects.get(number=mark.number)
     assert mark.address == f"/admin/pulse/policyrevision/{revision.pk}/change/"
     assert f'<a href="{mark.address}" aria-label="{mark.text}">' in response.content.decode()
+    # What has links in it is no image to who cannot see it.
+    assert '<svg class="chart" viewBox="0 0 720 200" role="group"' in response.content.decode()
 
 
 @pytest.mark.parametrize("window", ["24h", "7d", "30d"])
@@ -253,3 +255,19 @@ def test_a_draft_is_told_as_one(administrator, settings):
 
 def test_pausing_what_has_no_row_is_not_found(administrator):
     assert administrator.post(f"{ENDPOINT_URL}mode/", {"mode": "off"}).status_code == 404
+
+
+def test_a_secret_of_a_query_is_shown_and_found_nowhere(apply, viewer):
+    """Whoever may look at probes need not be one who may read policies."""
+    apply(
+        probe_targets=[
+            {"name": "one", "url": "https://a.example/?api_key=hunter22"},
+            {"name": "two", "path": "/api/products/", "query": {"token": "hunter22"}},
+            {"name": "off", "url": "https://a.example/?api_key=hunter22", "mode": "off"},
+        ]
+    )
+    for address in ("", "one/", "two/", "off/"):
+        assert "hunter22" not in viewer.get(f"/pulse/probes/{address}").content.decode()
+    assert "GET https://a.example/?api_key=***" in text_of(viewer.get("/pulse/probes/one/"))
+    assert "No target is like that." in text_of(viewer.get("/pulse/probes/", {"q": "key=hunter2"}))
+    assert "one" in text_of(viewer.get("/pulse/probes/", {"q": "a.example"}))

@@ -1,5 +1,7 @@
 """The public status: what everybody may see, also when the database is away."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from xml.etree import ElementTree as ET
 
@@ -271,3 +273,18 @@ def test_a_name_stands_in_a_badge_as_text_whatever_it_is(nobody, apply):
 @pytest.mark.parametrize("slug", ["inner", "gone", "nothing"])
 def test_there_is_no_badge_of_what_is_not_public(nobody, slug):
     assert nobody.get(f"/pulse/status/badges/{slug}.svg").status_code == 404
+
+
+def test_who_waits_for_the_first_reading_does_not_read_again(monkeypatch):
+    """However many come at once to a process that knows nothing yet."""
+    reads = []
+
+    def read_slowly():
+        reads.append(1)
+        time.sleep(0.2)
+        return {"status": "operational"}
+
+    monkeypatch.setattr(status, "_read", read_slowly)
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _number: status.current(), range(8)))
+    assert (len(reads), len(found)) == (1, 8)

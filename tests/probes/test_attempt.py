@@ -56,6 +56,13 @@ def test_a_request_is_marked_and_says_who_sends_it(apply: Apply) -> None:
     assert headers["X-Own"] == "1"
 
 
+def test_another_site_learns_no_mark(apply: Apply) -> None:
+    """With it, requests of its own would pass for this site's probes."""
+    target = {"name": "t0", "url": "https://elsewhere.example/"}
+    apply(probe_targets=[target])
+    assert "X-Pulse-Probe" not in call_of(ready_one()).headers
+
+
 def test_a_target_may_say_who_it_is_and_never_whose_probe(apply: Apply) -> None:
     apply(probe_targets=targets(1, headers={"User-Agent": "mine", "X-Pulse-Probe": "1.forged"}))
     headers = call_of(ready_one()).headers
@@ -153,6 +160,22 @@ def test_an_answer_is_judged_by_what_is_expected(
     assert found.state == state
     assert found.status_code == answer.status_code
     assert found.latency_ms == answer.latency_ms
+
+
+@pytest.mark.parametrize("secret", ["hunter2-hunter2", "hünter2-hünter2-ü"])
+def test_an_answer_that_repeats_a_secret_to_the_end_keeps_no_half_of_it(
+    apply: Apply, secret: str
+) -> None:
+    """Wherever the excerpt of it is cut."""
+    apply(probe_targets=targets(1))
+    with_secret(secret)
+    each = ready_one()
+    for shift in range(len(secret.encode())):
+        body = b"=" * shift + secret.encode() * 5000
+        found = outcome_of(each, replace(ILL, body=body))
+        assert found.evidence is not None
+        response: Any = found.evidence["response"]
+        assert "h" not in response["body"]
 
 
 def test_evidence_is_of_failures_alone_and_bounded(apply: Apply) -> None:

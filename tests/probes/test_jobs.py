@@ -205,6 +205,32 @@ def test_a_job_that_nobody_takes_ends_too(apply: Apply) -> None:
     assert ProbeJob.objects.get().status == JobStatus.TIMEOUT
 
 
+def test_many_jobs_past_their_deadline_end_by_few_queries(
+    apply: Apply, django_assert_max_num_queries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers that come back find the last job of every schedule overdue, and hold up nobody."""
+    names = [f"s{number}" for number in range(30)]
+    apply(
+        probe_targets=targets(1),
+        probe_schedules=[
+            {"name": name, "every": "1d", "targets": ["t0"], "deadline_s": 60} for name in names
+        ],
+    )
+    prepare()
+    last_slot = max(state_of(name).next_at for name in names).timestamp()
+    with held_at(last_slot) as (plan, lock):
+        due.prepare(plan, lock)
+    monkeypatch.setattr(jobs, "MAX_OVERDUE", 20)
+    with held_at(last_slot + 60) as (_plan, lock):
+        with django_assert_max_num_queries(6):
+            assert len(jobs.end_overdue(lock)) == 20
+        assert len(jobs.end_overdue(lock)) == 10
+        assert jobs.end_overdue(lock) == []
+    assert set(ProbeItem.objects.values_list("state", "error")) == {("timeout", "deadline")}
+    assert set(ProbeJob.objects.values_list("status", flat=True)) == {"timeout"}
+    assert {state_of(name).state for name in names} == {ScheduleState.IDLE}
+
+
 def test_a_job_without_open_probes_is_completed(apply: Apply) -> None:
     """Whatever came of them; its schedule waits for the next slot."""
     apply(probe_targets=elsewhere(2), probe_schedules=[CORE])

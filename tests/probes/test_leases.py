@@ -137,6 +137,31 @@ def test_a_schedule_whose_every_job_is_lost_is_quarantined(apply: Apply) -> None
         assert state_of("core").state == expected
 
 
+def test_one_worker_that_vanishes_is_counted_once(apply: Apply) -> None:
+    """However many leases it had of a job, and whenever each of them ends."""
+    many = [
+        {"name": f"t{number}", "path": "/api/products/", "timeout_s": 5 + 5 * number} | UNSAFE
+        for number in range(5)
+    ]
+    names = [target["name"] for target in many]
+    apply(
+        probe_targets=many,
+        probe_budgets=[{"name": "default", "max_per_host": 10}],
+        probe_schedules=[{"name": "core", "every": "1d", "targets": names}],
+    )
+    prepare()
+    slot = int(state_of("core").next_at.timestamp())
+    with held_at(slot) as (plan, lock):
+        due.prepare(plan, lock)
+        assert len({each.lease_s for each in due.claim(plan, lock, "killed", 10)}) == 5
+    for later in range(10, 40, 5):
+        with held_at(slot + later) as (plan, lock):
+            due.prepare(plan, lock)
+    assert set(ProbeItem.objects.values_list("state", flat=True)) == {ItemState.LOST}
+    state = state_of("core")
+    assert (state.failed_claims, state.state) == (1, ScheduleState.IDLE)
+
+
 def test_what_was_not_begun_is_given_back_for_others(apply: Apply) -> None:
     """Whatever it is: it was not sent."""
     apply(probe_targets=targets(2, **UNSAFE))

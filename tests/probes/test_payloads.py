@@ -140,5 +140,5 @@ def test_a_payload_may_say_what_its_body_is(apply: Apply) -> None:
     apply(
         probe_payloads=[{"target": PRODUCT, "headers": {"Content-Type": "text/csv"}, "body": "a"}]
     )
-    with pytest.raises(InvalidDocument, match="is written by the client itself"):
+    with pytest.raises(InvalidDocument, match="is set by pulse itself"):
         apply(probe_payloads=[{"target": PRODUCT, "headers": {"Content-Length": "1"}}])

@@ -122,7 +122,7 @@ class ProbePayloadAdmin(ProbePolicyAdmin):
         """Begin with the sample of an endpoint, where one was asked for."""
         initial: dict[str, Any] = super().get_changeform_initial_data(request)
         wanted = initial.pop(SAMPLE, "")
-        sample = sample_of(wanted) if wanted else None
+        sample = sample_of(endpoint_of(wanted)) if wanted else None
         if sample is None:
             return initial
         return {**initial, "target": initial.get("target") or wanted, **sample}

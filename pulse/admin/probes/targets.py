@@ -10,11 +10,13 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as __
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
+from django.views.decorators.debug import sensitive_post_parameters
 
 from pulse import tasks
 from pulse.admin.columns import StateFilter
@@ -35,16 +37,26 @@ from pulse.admin.tiers import NOTES
 from pulse.conf import conf
 from pulse.core.endpoints import METHODS
 from pulse.core.targets import is_regex, parameters_of
-from pulse.exceptions import CooldownActive, PolicyError, ProbeError
+from pulse.core.urls import parse_url
+from pulse.exceptions import (
+    CooldownActive,
+    ForbiddenAddress,
+    ForbiddenUrl,
+    PolicyError,
+    ProbeError,
+)
 from pulse.policies import routes
 from pulse.probes import jobs, uses
-from pulse.probes.models import ProbeTarget
+from pulse.probes.client.dial import check_target
+from pulse.probes.models import KEPT, ProbeTarget
 from pulse.probes.secrets import is_public
 from pulse.probes.state import ItemState, ProbeTargetState, TargetStatus
 from pulse.probes.words import say_expectations
 
 #: More routes than this are not proposed: the page would grow by megabytes.
 MAX_PROPOSALS: Final = 500
+#: Where a form has the values of secrets.
+VALUES: Final = [f"secret_headers_{2 * row + 1}" for row in range(MAX_SECRETS)]
 
 
 class ProbeTargetForm(ExpectForm, ProbeForm):
@@ -120,6 +132,22 @@ class ProbeTargetForm(ExpectForm, ProbeForm):
         """Let a number that was there stay a number."""
         return lines.keep_kinds(self.cleaned_data["query"], self.instance.query)
 
+    def clean(self) -> dict[str, Any] | None:
+        """Judge where it leads now, and who would be sent the secrets that are stored."""
+        cleaned = super().clean()
+        url = self.cleaned_data.get("url", "")
+        if url and not {"url", "allow_networks"} & self.errors.keys():
+            self._check_host(url, self.cleaned_data.get("allow_networks", ()))
+        kept = [
+            name
+            for name, value in self.cleaned_data.get("secret_headers", {}).items()
+            if value == KEPT
+        ]
+        if kept and "url" in self.fields and _origin(url) != _origin(self.initial.get("url", "")):
+            text = __("It leads elsewhere now: write the value of %s again, or empty its name.")
+            self.add_error("secret_headers", text % ", ".join(kept))
+        return cleaned
+
     def full_clean(self) -> None:
         """Look everything over; of a secret in a form that comes back, ask again."""
         super().full_clean()
@@ -128,6 +156,15 @@ class ProbeTargetForm(ExpectForm, ProbeForm):
         if fresh and self.errors:
             text = __("Write the value of %s again: it is not shown back.")
             self.add_error("secret_headers", text % ", ".join(fresh))
+
+    def _check_host(self, url: str, allow_networks: Sequence[str]) -> None:
+        try:
+            if parse_url(url).address is None:  # Of a host that is one, the model says the same.
+                check_target(url, allow_networks)
+        except ForbiddenUrl:
+            return  # Likewise.
+        except ForbiddenAddress as error:
+            self.add_error("url", str(error))
 
     def _lay_out_secrets(self) -> None:
         before = self.fields["secret_headers"]
@@ -230,6 +267,11 @@ class ProbeTargetAdmin(ProbePolicyAdmin):
         "Nothing is probed. Add a target: a route of this site by its URL name, such as the "
         "health check, or another site's URL. Then name it in a schedule."
     )
+
+    @method_decorator(sensitive_post_parameters(*VALUES))
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Keep what is typed of secrets out of reports of errors."""
+        return super().changeform_view(request, *args, **kwargs)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Begin with how it stands; say what is expected where nothing is to be changed."""
@@ -349,6 +391,14 @@ def _standing(state: Any) -> tuple[TargetStatus, datetime | None]:
     if ends < timezone.now():
         return TargetStatus.NOT_WATCHED, ends
     return TargetStatus(state.status), state.since
+
+
+def _origin(url: str) -> tuple[str, str, int] | None:
+    """Return whom a URL leads to; None for this site, and for what is none."""
+    try:
+        return parse_url(url).origin if url else None
+    except ForbiddenUrl:
+        return None
 
 
 def _own_first(values: Any) -> list[str]:

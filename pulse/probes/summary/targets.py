@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 
 from pulse.core.document import Item
 from pulse.core.health import Status, status_at
+from pulse.core.redaction import Redactor
 from pulse.core.snapshot import Mode
 from pulse.core.windows import Scope, find_open
 from pulse.exceptions import PulseError
@@ -45,6 +46,7 @@ SORTS: Final = ("trouble", "name", "changed", "last")
 Slots = Mapping[str, ProbeScheduleState | None]
 #: Transitions that one target's page tells.
 TRANSITIONS: Final = 20
+redactor: Final = Redactor()
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -93,8 +95,10 @@ class TargetView:
     @property
     def text(self) -> str:
         """What is searched: all of it that is told to operators, in small letters."""
-        words = (self.item.get(name) or "" for name in ("description", "path", "url_name", "url"))
-        return " ".join([self.name, self.group, *map(str, words)]).lower()
+        words = (self.item.get(name) or "" for name in ("description", "path", "url_name"))
+        # A query may hold a secret, which a search would tell letter by letter.
+        url = str(self.item.get("url") or "").partition("?")[0].partition("#")[0]
+        return " ".join([self.name, self.group, url, *map(str, words)]).lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +280,11 @@ def results(name: str) -> QuerySet[ProbeItem]:
     return rows.exclude(state__in=OPEN_ITEMS).select_related("job").defer("evidence")
 
 
+def address_of(target: Target) -> str:
+    """Write method and URL of what is sent, without the secrets that a query may hold."""
+    return redactor.text(f"{target.call.method} {target.call.url}")
+
+
 def revisions_between(first: datetime, last: datetime, most: int) -> list[PolicyRevision]:
     """Return the revisions made in a time, oldest first, without what they hold; one query."""
     rows = PolicyRevision.objects.using(engine.database()).defer("document", "changes")
@@ -380,5 +389,6 @@ def _endpoint(plan: Plan, each: TargetView) -> str:
     """Say what is probed, in as few words as there are."""
     target = plan.find(each.name)
     if target is None:
-        return str(each.item.get("path") or each.item.get("url_name") or each.item.get("url") or "")
-    return target.endpoint_id or f"{target.call.method} {target.call.url}"
+        item = each.item
+        return redactor.text(str(item.get("path") or item.get("url_name") or item.get("url") or ""))
+    return target.endpoint_id or address_of(target)

@@ -73,8 +73,8 @@ function isBefore(kept, next) {
 }
 
 function take(page) {
-  const fresh = page.getElementById("content");
-  // A login page, or an error in a host's own clothes, is not what was asked for.
+  const fresh = page.querySelector("main#content[data-poll]");
+  // A login page, whose parts may be named alike, is not what was asked for.
   if (!fresh) return false;
   morph(main, fresh);
   if (document.title !== page.title) document.title = page.title;
