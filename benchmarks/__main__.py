@@ -89,7 +89,7 @@ def _measure(options: argparse.Namespace, place: Place, results: dict[str, Any])
         _say("Editing")
         results["edits"] = measure.measure_edits(place, sizes)
     if "probes" in chosen:
-        scale = Scale(number=1000, rounds=2, seconds=15) if options.quick else Scale()
+        scale = Scale(number=1000, rounds=3, seconds=15) if options.quick else Scale()
         if options.seconds:
             scale = replace(scale, seconds=options.seconds)
         _say(f"Probing, and running schedules for {scale.seconds:g} s on each database")

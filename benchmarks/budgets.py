@@ -1,10 +1,9 @@
 """The budgets, and whether what was measured meets them."""
 
 from dataclasses import dataclass
-from statistics import median
 from typing import Any, Final
 
-from benchmarks.measure import Figures
+from benchmarks.measure import Figures, quiet
 
 Measured = dict[str, Figures]
 
@@ -156,7 +155,7 @@ def _probes(results: dict[str, Any]) -> list[Budget]:
 
     def cpu(name: str) -> float | None:
         found = results["probes"]["fetching"].get(name)
-        return median(found["cpu"]) if found and found["cpu"] else None
+        return quiet(found["cpu"]) if found and found["cpu"] else None
 
     found = []
     for database in ("SQLite", "PostgreSQL"):

@@ -67,7 +67,7 @@ def time_in_turns(cases: Sequence[Case], place: Place, rounds: int, generations:
         if made and name not in timing.failed:
             walls, cpus = ([batch[kind] for batch in made] for kind in ("wall", "cpu"))
             timing.figures[name] = Figures(
-                median(walls), _quiet(walls), _quiet(cpus), server.get(name)
+                median(walls), quiet(walls), quiet(cpus), server.get(name)
             )
     return timing
 
@@ -83,8 +83,8 @@ def _checked(processes: Sequence[Process], failed: dict[str, str]) -> dict[Proce
     return sizes
 
 
-def _quiet(values: list[float]) -> float:
-    return quantiles(values, n=10)[0] if len(values) > 1 else values[0]
+def quiet(values: list[float]) -> float:
+    return quantiles(values, n=10, method="inclusive")[0] if len(values) > 1 else values[0]
 
 
 def _server_us(process: Process, place: Place) -> float | None:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from benchmarks.probing.cpu import used_s
@@ -41,8 +40,8 @@ class Scale:
         seconds: For which schedules run, once they are under way.
     """
 
-    number: int = 5000
-    rounds: int = 3
+    number: int = 2000
+    rounds: int = 10
     seconds: float = 60.0
 
 
@@ -66,11 +65,6 @@ class Fetching:
     target: list[float] = field(default_factory=list)
     publishing: list[float] = field(default_factory=list)
     wall_s: list[float] = field(default_factory=list)
-
-    @property
-    def a_cpu_second(self) -> float | None:
-        """How many are done in a second of CPU."""
-        return 1e6 / median(self.cpu) if self.cpu else None
 
 
 @dataclass(slots=True)

@@ -359,3 +359,18 @@ class TestWindows:
     def test_what_cannot_be_is_told_at_its_field(self, kim, core, changed, place, text):
         assert text in " ".join(errors(self.add(kim, **changed))[place])
         assert not MaintenanceWindow.objects.exists()
+
+
+def test_the_name_of_a_group_is_no_mark_up(kim):
+    """Who may edit a target writes it; who plans maintenance, perhaps a superuser, reads it."""
+    group = "<script>alert(1)</script>"
+    document.apply(
+        {
+            "version": 1,
+            "probe_targets": [{"name": "a", "path": "/api/products/", "public_group": group}],
+        },
+        publisher.SYSTEM,
+    )
+    page = kim.get("maintenancewindow_add").content.decode()
+    assert group not in page
+    assert "&lt;script&gt;alert(1)" in page
