@@ -51,8 +51,8 @@ class MaintenanceWindowForm(TargetsForm, ProbeForm):
             known = rows.values_list("public_group", flat=True).distinct()[:20]
             if known:
                 # The admin writes help as it is, and a group's name is anybody's words.
-                text = escape(__("One to a line. There are: %s.") % ", ".join(known))
-                self.fields["groups"].help_text = text
+                told = __("One to a line. There are: %s.") % ", ".join(known)
+                self.fields["groups"].help_text = escape(told)
         upcoming.watch(self.fields, "name", "cron", "time_zone", "duration_s")
 
     def clean(self) -> dict[str, Any] | None:
