@@ -52,7 +52,7 @@ class MaintenanceWindowForm(TargetsForm, ProbeForm):
             if known:
                 # The admin writes help as it is, and a group's name is anybody's words.
                 told = __("One to a line. There are: %s.") % ", ".join(known)
-                self.fields["groups"].help_text = escape(told)
+                self.fields["groups"].help_text = str(escape(told))
         upcoming.watch(self.fields, "name", "cron", "time_zone", "duration_s")
 
     def clean(self) -> dict[str, Any] | None:
