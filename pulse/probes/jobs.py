@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, Exists, F, OuterRef, QuerySet
 
+from pulse.core.attempts import Failure
 from pulse.core.targets import EndpointId, parse_target
 from pulse.exceptions import (
     CooldownActive,
@@ -250,17 +251,39 @@ def end_overdue(held: Engine) -> list[ProbeJob]:
     return overdue
 
 
-def end_finished(job_ids: Iterable[int], held: Engine) -> int:
-    """Bring those jobs to ``completed`` of which no item is open; returns how many."""
+def end_finished(
+    job_ids: Iterable[int], held: Engine, unsent: Mapping[int, str] | None = None
+) -> int:
+    """Bring those jobs to an end of which no item is open; returns how many.
+
+    ``completed``, whatever came of its probes; ``failed`` where not one could be sent.
+
+    Args:
+        job_ids: Those that may have ended.
+        held: The lock.
+        unsent: Why a probe of a job could not be sent, of those that have one such.
+    """
     unfinished = ProbeItem.objects.using(held.using).filter(
         job=OuterRef("pk"), finished_at__isnull=True
     )
     rows = ProbeJob.objects.using(held.using).filter(status__in=OPEN_JOBS)
     ended = list(rows.filter(~Exists(unfinished), pk__in=set(job_ids)).values_list("pk", flat=True))
     if ended:
+        for pk in _of_nothing_sent([pk for pk in ended if pk in (unsent or {})], held):
+            error = (unsent or {})[pk]
+            rows.filter(pk=pk).update(status=JobStatus.FAILED, finished_at=held.now, error=error)
+            logger.error("Probe job %s failed: %s", pk, error)
         rows.filter(pk__in=ended).update(status=JobStatus.COMPLETED, finished_at=held.now)
         _settle(ended, held)
     return len(ended)
+
+
+def _of_nothing_sent(job_ids: Sequence[int], held: Engine) -> list[int]:
+    if not job_ids:
+        return []
+    items = ProbeItem.objects.using(held.using).filter(job__in=job_ids)
+    sent = set(items.exclude(error=Failure.INTERNAL).values_list("job", flat=True))
+    return [pk for pk in job_ids if pk not in sent]
 
 
 def counts(job_ids: Iterable[int], using: str) -> dict[int, dict[str, int]]:

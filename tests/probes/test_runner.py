@@ -251,6 +251,18 @@ def test_one_hanging_target_alone_is_cut_off_by_the_job(apply: Apply) -> None:
     assert not ProbeTargetState.objects.exclude(status=TargetStatus.NOT_WATCHED).exists()
 
 
+def test_a_job_of_which_nothing_can_be_sent_has_failed(apply: Apply, settings: Any) -> None:
+    """S0-19: the engine could not run it, and says why; with one that ran it is completed."""
+    apply(probe_targets=[*targets(1), *elsewhere(2)[1:]])
+    settings.PULSE = {}
+    alone, with_another = start("t0"), start("t1")
+    take(answering(WELL))
+    for job in (alone, with_another):
+        job.refresh_from_db()
+    assert (alone.status, with_another.status) == (JobStatus.FAILED, JobStatus.COMPLETED)
+    assert "PROBE_BASE_URL" in alone.error
+
+
 @pytest.mark.parametrize(
     ("fields", "state"), [({}, ItemState.QUEUED), (UNSAFE, ItemState.LOST)], ids=["safe", "unsafe"]
 )
