@@ -331,7 +331,7 @@ class ProbeSchedule(Policy):
         help_text=_("Seconds; what has not ended then is marked as timeout."),
     )
     retries = models.PositiveSmallIntegerField(
-        _("retries"), default=0, validators=[MaxValueValidator(5)]
+        _("retries"), default=0, validators=[MaxValueValidator(validators.MAX_RETRIES)]
     )
     retry_backoff_s = models.FloatField(
         _("wait before a retry"),
