@@ -22,6 +22,14 @@ DEFAULTS = {
     "MAX_BODY_BYTES": 10_485_760,
     "ACCESS_LOG": True,
     "SLOW_REQUEST_MS": 1000,
+    "PROBE_BASE_URL": "",
+    "PROBE_TRANSPORT": "http",
+    "PROBE_OPENAPI": "",
+    "PROBE_PAYLOAD_MAX_BYTES": 1_048_576,
+    "PROBE_PAYLOAD_TOTAL_BYTES": 10_485_760,
+    "PROBE_TURNS": 2,
+    "PROBE_RESULTS_MAX": 2_000_000,
+    "SECRET_KEYS": (),
     "OUTBOUND_NETWORK": "",
 }
 DOCS = Path(__file__).parents[1] / "docs" / "settings.md"
@@ -57,6 +65,10 @@ def test_no_pulse_at_all(settings) -> None:
         ("LOCAL_MAX_KEYS", 5_000),
         ("RATE_LIMIT_REQUESTS_PER_SECOND", 3),
         ("RATE_LIMIT_BURST", 4),
+        ("PROBE_BASE_URL", "http://127.0.0.1:8000"),
+        ("PROBE_TRANSPORT", "in_process"),
+        ("PROBE_TURNS", 4),
+        ("SECRET_KEYS", ("new", "old")),
         ("OUTBOUND_NETWORK", "pulse.testing.StubNetwork"),
     ],
 )
@@ -76,7 +88,7 @@ def test_wrong_type_counts_as_the_default(settings, name, value) -> None:
     assert getattr(conf, name) == DEFAULTS[name]
 
 
-@pytest.mark.parametrize("name", ["RATE_LIMIT_HEADERS", "PUBLISH"])
+@pytest.mark.parametrize("name", ["RATE_LIMIT_HEADERS", "PUBLISH", "PROBE_TRANSPORT"])
 def test_unknown_choice_counts_as_the_default(settings, name) -> None:
     """As does a text that is none of the choices."""
     settings.PULSE = {name: "everything"}
