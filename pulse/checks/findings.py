@@ -448,6 +448,13 @@ FINDINGS: Final = (
         'PULSE["SECRET_KEYS"] (without them: of SECRET_KEY_FALLBACKS).',
     ),
     Finding(
+        "W124",
+        "No value is stored for the secret header %(header)s of the probe target %(target)s: its "
+        "probes fail.",
+        "It was deleted with the target, and a rollback or a document brought the target back. "
+        "Write its value again in the admin.",
+    ),
+    Finding(
         "W099",
         "The check %(check)s could not be made: %(error)s",
         "Report it to the authors of pulse, with the traceback in the log.",

@@ -19,7 +19,7 @@ from pulse.core.urls import parse_url
 from pulse.exceptions import ForbiddenUrl, PolicyError, ProbeError, SecretUnreadable
 from pulse.policies import routes
 from pulse.probes import secrets
-from pulse.probes.models import ProbeSecret
+from pulse.probes.models import KEPT, ProbeSecret, ProbeTarget
 from pulse.probes.plan import Plan, compile_plan
 
 #: What beat sends once a second.
@@ -56,12 +56,20 @@ def check_probes(document: Document) -> Iterator[CheckMessage]:
 
 
 def check_secrets(alias: str) -> Iterator[CheckMessage]:
-    """Try every stored secret with the keys that there are. Two queries."""
+    """Try every stored secret with the keys that there are, and miss those that are stored nowhere.
+
+    Three queries.
+    """
     try:
         if ProbeSecret._meta.db_table not in connections[alias].introspection.table_names():
             return
         rows = ProbeSecret.objects.using(alias).order_by("target__name", "header")
         stored = list(rows.values_list("target__name", "header", "value"))
+        headers = dict(
+            ProbeTarget.objects.using(alias)
+            .exclude(secret_headers={})
+            .values_list("name", "secret_headers")
+        )
     except DatabaseError:
         return
     for target, header, value in stored:
@@ -69,6 +77,11 @@ def check_secrets(alias: str) -> Iterator[CheckMessage]:
             secrets.decrypt(value)
         except SecretUnreadable:
             yield found("W123", target=target, header=header)
+    there = {(target, header) for target, header, _value in stored}
+    for target, values in headers.items():
+        for header, value in values.items():
+            if value == KEPT and (target, header.lower()) not in there:
+                yield found("W124", target=target, header=header)
 
 
 def _problem_of(base: str) -> str:

@@ -19,17 +19,19 @@ def probe_secret(site_secret: str | bytes) -> bytes:
     return hashlib.blake2b(raw, person=b"pulse.probe", digest_size=32).digest()
 
 
-def sign(job: str, secret: bytes) -> str:
+def sign(job: str, secret: bytes, audience: str = "") -> str:
     """Return the value of the header for the requests of a job.
 
     Args:
         job: Its id: at most 64 letters, digits, hyphens and underscores.
         secret: Of ``probe_secret``.
+        audience: The other site that is sent it, host and port. What that learns is no mark here:
+            with one its own requests could pass for this site's probes.
 
     Raises:
         ValueError: The id could not be read again.
     """
-    mark = f"{job}.{_signature(job, secret)}"
+    mark = f"{job}.{_signature(f'{job} {audience}' if audience else job, secret)}"
     if not MARK.fullmatch(mark):
         raise ValueError("A job's id has letters, digits, hyphens and underscores, at most 64.")
     return mark
@@ -47,5 +49,5 @@ def verify(mark: str, secret: bytes) -> str | None:
     return job if hmac.compare_digest(signature, _signature(job, secret)) else None
 
 
-def _signature(job: str, secret: bytes) -> str:
-    return hashlib.blake2b(job.encode(), key=secret, digest_size=16).hexdigest()
+def _signature(signed: str, secret: bytes) -> str:
+    return hashlib.blake2b(signed.encode(), key=secret, digest_size=16).hexdigest()

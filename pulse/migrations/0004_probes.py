@@ -294,7 +294,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'probe job',
                 'ordering': ['-pk'],
-                'indexes': [models.Index(condition=models.Q(('status__in', ['queued', 'running'])), fields=['deadline_at'], name='pulse_open_jobs'), models.Index(fields=['schedule', '-id'], name='pulse_jobs_of_schedule')],
+                'indexes': [models.Index(condition=models.Q(('finished_at__isnull', True)), fields=['deadline_at'], name='pulse_open_jobs'), models.Index(fields=['schedule', '-id'], name='pulse_jobs_of_schedule')],
                 'constraints': [models.UniqueConstraint(condition=models.Q(('slot_at__isnull', False)), fields=('schedule', 'slot_at'), name='pulse_one_job_a_slot')],
             },
         ),

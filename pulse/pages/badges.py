@@ -30,7 +30,8 @@ def draw(name: str, word: str, uptime: float | None) -> SafeString:
         word: Its status, as the contract has it.
         uptime: 0 to 1, of 30 days; None leaves it out.
     """
-    name = name[:MAX_NAME]
+    # XML has no control characters, not even written as references.
+    name = "".join(filter(str.isprintable, name[:MAX_NAME]))
     says = word.replace("_", " ")
     if uptime is not None:
         says = f"{says} {int(uptime * 10_000) / 100:g} %"

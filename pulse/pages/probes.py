@@ -25,6 +25,7 @@ from pulse.pages.starts import starter_of
 from pulse.policies import publisher, switches
 from pulse.policies.bases import ModeChoices
 from pulse.policies.models import PolicyRevision
+from pulse.probes.kinds import TARGETS
 from pulse.probes.models import ProbeTarget
 from pulse.probes.plan import Plan, current_plan
 from pulse.probes.state import TargetStatus
@@ -36,6 +37,8 @@ BEFORE: Final = timedelta(minutes=10)
 #: Marks that a chart has room for.
 MAX_MARKS: Final = 40
 RESULTS: Final = 25
+#: Revisions that are looked through for the mode before a pause.
+LOOK_BACK: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,8 @@ def switch(request: HttpRequest, name: str) -> HttpResponse:
         text = _("It may be: %s.") % f"{Mode.OFF}, {Mode.ENFORCE}"
         return refusal(request, HTTPStatus.BAD_REQUEST, "invalid", text, errors={"mode": [text]})
     mode = ModeChoices(wanted)
+    if mode != ModeChoices.OFF:
+        mode = _mode_before(name)
     rows = ProbeTarget.objects.using(publisher.database()).filter(name=name)
     if not rows.exists():
         return _unknown(request, name)
@@ -143,6 +148,19 @@ def switch(request: HttpRequest, name: str) -> HttpResponse:
         text = _("It is saved as a draft, which is in force once somebody publishes it.")
         return refusal(request, HTTPStatus.ACCEPTED, "draft", text)
     return HttpResponseRedirect(reverse("pulse:probe", args=[name]))
+
+
+def _mode_before(name: str) -> ModeChoices:
+    """Return what a target did before it was paused: one in shadow goes back to shadow."""
+    revisions = PolicyRevision.objects.using(publisher.database()).order_by("-number")
+    for changes in revisions.values_list("changes", flat=True)[:LOOK_BACK]:
+        for change in changes:
+            if change["kind"] != TARGETS or change["key"] != {"name": name}:
+                continue
+            mode = change["fields"].get("mode", {})
+            if mode.get("after") == Mode.OFF and mode.get("before"):
+                return ModeChoices(mode["before"])
+    return ModeChoices.ENFORCE
 
 
 def _plan() -> tuple[Plan, datetime]:

@@ -27,6 +27,10 @@ from pulse.probes.jobs import Order, Starter
 from pulse.probes.state import ProbeJob, Trigger
 
 FIELDS: Final = frozenset({"schedule", "targets", "timeout_s", "deadline_s"})
+FORMS: Final = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
+FORM_FIELDS: Final = frozenset(
+    {"schedule", "targets", "chosen", "everything", "csrfmiddlewaretoken"}
+)
 MAX_TARGETS: Final = 10_000
 #: Of one job, in seconds; the budget has the last word.
 MAX_S: Final = 24 * 3600
@@ -63,6 +67,17 @@ def order_of(request: HttpRequest) -> Order:
     """
     if request.content_type == "application/json":
         return _from_json(request.body)
+    if request.content_type not in FORMS:
+        text = _("Send JSON, or a form.")
+        status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+        raise Unreadable(Refused(status, "unsupported_media_type", text))
+    # Everything is much: a form says so, and what it says otherwise is no way to ask for it.
+    if unknown := sorted(request.POST.keys() - FORM_FIELDS):
+        text = _("There is no such field.")
+        raise Unreadable(invalid({name[:100]: [text] for name in unknown[:20]}))
+    if not request.POST.keys() & {"schedule", "targets", "chosen", "everything"}:
+        text = _("Say what is to be probed.")
+        raise Unreadable(invalid({"non_field_errors": [text]}))
     targets = tuple(dict.fromkeys(name for name in request.POST.getlist("targets") if name))
     if request.POST.get("chosen") and not targets:
         raise Unreadable(invalid({"targets": [_("Choose at least one target.")]}))
@@ -124,15 +139,12 @@ def _from_json(body: bytes) -> Order:
     errors: dict[str, list[str]] = {
         str(name): [_("There is no such field.")] for name in found if name not in FIELDS
     }
-    targets, schedule = found.get("targets") or [], found.get("schedule") or ""
+    schedule = found.get("schedule") or ""
     if not isinstance(schedule, str):
         errors["schedule"] = [_("Write a schedule's name.")]
-    if not (isinstance(targets, list) and all(isinstance(name, str) for name in targets)):
-        errors["targets"] = [_("Write a list of names.")]
-    elif len(targets) > MAX_TARGETS:
-        errors["targets"] = [_("That is more than %d.") % MAX_TARGETS]
-    elif targets and schedule:
-        errors["targets"] = [_("Name either a schedule or targets.")]
+    targets = found.get("targets")
+    if targets is not None and (wrong := _problem_of(targets, schedule)):
+        errors["targets"] = [wrong]
     times = {}
     for name in ("timeout_s", "deadline_s"):
         value = found.get(name)
@@ -144,4 +156,15 @@ def _from_json(body: bytes) -> Order:
         times[name] = value
     if errors:
         raise Unreadable(invalid(errors))
-    return Order(schedule=schedule, targets=tuple(dict.fromkeys(targets)), **times)
+    return Order(schedule=schedule, targets=tuple(dict.fromkeys(targets or ())), **times)
+
+
+def _problem_of(targets: Any, schedule: Any) -> str:
+    """Say why what was sent names no targets; empty where it does."""
+    if not (isinstance(targets, list) and all(isinstance(name, str) for name in targets)):
+        return _("Write a list of names.")
+    if not targets:
+        return _("Choose at least one target.")
+    if len(targets) > MAX_TARGETS:
+        return _("That is more than %d.") % MAX_TARGETS
+    return _("Name either a schedule or targets.") if schedule else ""

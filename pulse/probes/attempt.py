@@ -228,13 +228,14 @@ def _fields(
         return {"problem": f"A secret header cannot be read: {error}"}
     except PolicyError as error:
         return {"problem": str(error)}
-    headers = {"User-Agent": _agent(), **target.call.headers}
-    if target.call.trusts_origin:
-        # Another site would learn a mark by which its own requests pass for probes.
-        headers[marks.HEADER] = _mark(probe.job, conf.probe_secret)
+    audience = "" if target.call.trusts_origin else target.host
     call = replace(
         target.call,
-        headers=headers,
+        headers={
+            "User-Agent": _agent(),
+            **target.call.headers,
+            marks.HEADER: _mark(probe.job, conf.probe_secret, audience),
+        },
         secret_headers=revealed,
         timeout_s=probe.timeout_s,
     )
@@ -339,8 +340,8 @@ def _rounded(ms: float | None) -> float | None:
 
 
 @lru_cache(maxsize=256)
-def _mark(job: int, secret: bytes) -> str:
-    return marks.sign(str(job), secret)
+def _mark(job: int, secret: bytes, audience: str) -> str:
+    return marks.sign(str(job), secret, audience)
 
 
 @lru_cache(maxsize=1)

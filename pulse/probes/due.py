@@ -22,7 +22,6 @@ from pulse.probes.attempt import Claimed
 from pulse.probes.engine import Engine
 from pulse.probes.plan import Plan
 from pulse.probes.state import (
-    OPEN_JOBS,
     ItemState,
     JobStatus,
     ProbeEngine,
@@ -139,12 +138,11 @@ def claim(
 
 def next_due_s(held: Engine) -> float | None:
     """Say in how many seconds something is due; 0 where something waits, None for nothing."""
-    waiting = _queued(held.using)
-    if waiting.filter(due_at__lte=held.now).exists():
+    if _does_any_wait(held.now, held.using):
         return 0.0
     states = ProbeScheduleState.objects.using(held.using)
     found = (
-        waiting.aggregate(least=Min("due_at"))["least"],
+        _queued(held.using).aggregate(least=Min("due_at"))["least"],
         states.aggregate(least=Min("next_at"))["least"],
     )
     least = min((moment for moment in found if moment is not None), default=None)
@@ -161,11 +159,10 @@ def is_anything_due(plan: Plan, using: str, within_s: float) -> bool:
         return row is not None or bool(plan.schedules)
     now, soon = row[1], row[1] + timedelta(seconds=within_s)
     running = ProbeItem.objects.using(using).filter(state=ItemState.RUNNING)
-    jobs_open = ProbeJob.objects.using(using).filter(status__in=OPEN_JOBS)
     return (
         ProbeScheduleState.objects.using(using).filter(next_at__lte=soon).exists()
-        or _queued(using).filter(due_at__lte=soon).exists()
-        or jobs_open.filter(deadline_at__lte=now).exists()
+        or _does_any_wait(soon, using)
+        or jobs.open_jobs(using).filter(deadline_at__lte=now).exists()
         or running.filter(lease_until__lte=now).exists()
     )
 
@@ -195,6 +192,13 @@ def _room(plan: Plan, held: Engine, most: int) -> _Room:
 
 def _queued(using: str) -> QuerySet[ProbeItem]:
     return ProbeItem.objects.using(using).filter(state=ItemState.QUEUED)
+
+
+def _does_any_wait(until: datetime, using: str) -> bool:
+    # In the order of their index: ``exists()`` has none, and PostgreSQL then looks among
+    # all that ever ended.
+    rows = _queued(using).filter(due_at__lte=until).order_by("priority", "due_at", "pk")
+    return bool(rows.values_list("pk", flat=True)[:1])
 
 
 def _last_tried(plan: Plan, held: Engine, room: _Room, longest_s: float) -> list[_Waiting]:

@@ -57,16 +57,26 @@ def locked(*, as_worker: bool = False) -> Iterator[Engine]:
             process holds nobody else up.
     """
     using = database()
-    rows = ProbeEngine.objects.using(using)
+    connection, rows = connections[using], ProbeEngine.objects.using(using)
+    is_outermost = not connection.in_atomic_block
     with transaction.atomic(using=using):
-        if as_worker and connections[using].vendor == "postgresql":
-            _bound(using)
+        if connection.vendor == "postgresql":
+            if is_outermost and connection.settings_dict["OPTIONS"].get("isolation_level"):
+                _read_committed(using)
+            if as_worker:
+                _bound(using)
         while not rows.filter(pk=1).update(locked_at=Now()):
             # Somebody else may make it first: it is theirs, or ours, to lock either way.
             rows.bulk_create([ProbeEngine(pk=1)], ignore_conflicts=True)
         monotonic_s = time.monotonic()
         row = rows.annotate(clock=Now()).get(pk=1)
         yield Engine(row, row.clock, monotonic_s, using)
+
+
+def _read_committed(using: str) -> None:
+    """Take back a stricter level of the host's: by it, who waited for the lock would fail."""
+    with connections[using].cursor() as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
 
 
 def _bound(using: str) -> None:

@@ -11,10 +11,12 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, Exists, F, OuterRef, QuerySet
 
-from pulse.core.targets import parse_target
+from pulse.core.attempts import Failure
+from pulse.core.targets import EndpointId, parse_target
 from pulse.exceptions import (
     CooldownActive,
     JobFinished,
@@ -23,6 +25,7 @@ from pulse.exceptions import (
     UnknownSchedule,
     UnknownTarget,
 )
+from pulse.policies import routes
 from pulse.policies.publisher import Actor
 from pulse.probes import bulk, engine
 from pulse.probes.engine import Engine
@@ -60,8 +63,10 @@ class Order:
     """What is asked for: one schedule, or some targets, or every safe target there is.
 
     Attributes:
-        timeout_s: Of each probe, where it is less than the target's own, in seconds.
-        deadline_s: Of the whole job, from now on; at most the budget's, in seconds.
+        timeout_s: Of each probe, where it is less than the target's own and the schedule's, in
+            seconds.
+        deadline_s: Of the whole job, from now on; at most the budget's and the schedule's, in
+            seconds.
     """
 
     schedule: str = ""
@@ -160,6 +165,11 @@ def find(job_id: int) -> ProbeJob:
     return job
 
 
+def open_jobs(using: str) -> QuerySet[ProbeJob]:
+    """Select the jobs that have not ended, by their index."""
+    return ProbeJob.objects.using(using).filter(status__in=OPEN_JOBS, finished_at=None)
+
+
 def insert(job: ProbeJob, targets: Sequence[Target], held: Engine, *, priority: int) -> ProbeJob:
     """Insert a job and its items; who calls holds the lock."""
     job.created_at, job.total = held.now, len(targets)
@@ -213,7 +223,7 @@ def end_overdue(held: Engine) -> list[ProbeJob]:
     Six queries for as many as ``MAX_OVERDUE``, the longest overdue first: when workers come back
     after a while, the last job of every schedule is.
     """
-    rows = ProbeJob.objects.using(held.using).filter(status__in=OPEN_JOBS)
+    rows = open_jobs(held.using)
     overdue = list(rows.filter(deadline_at__lte=held.now).order_by("deadline_at")[:MAX_OVERDUE])
     if not overdue:
         return []
@@ -241,17 +251,39 @@ def end_overdue(held: Engine) -> list[ProbeJob]:
     return overdue
 
 
-def end_finished(job_ids: Iterable[int], held: Engine) -> int:
-    """Bring those jobs to ``completed`` of which no item is open; returns how many."""
+def end_finished(
+    job_ids: Iterable[int], held: Engine, unsent: Mapping[int, str] | None = None
+) -> int:
+    """Bring those jobs to an end of which no item is open; returns how many.
+
+    ``completed``, whatever came of its probes; ``failed`` where not one could be sent.
+
+    Args:
+        job_ids: Those that may have ended.
+        held: The lock.
+        unsent: Why a probe of a job could not be sent, of those that have one such.
+    """
     unfinished = ProbeItem.objects.using(held.using).filter(
         job=OuterRef("pk"), finished_at__isnull=True
     )
     rows = ProbeJob.objects.using(held.using).filter(status__in=OPEN_JOBS)
     ended = list(rows.filter(~Exists(unfinished), pk__in=set(job_ids)).values_list("pk", flat=True))
     if ended:
+        for pk in _of_nothing_sent([pk for pk in ended if pk in (unsent or {})], held):
+            error = (unsent or {})[pk]
+            rows.filter(pk=pk).update(status=JobStatus.FAILED, finished_at=held.now, error=error)
+            logger.error("Probe job %s failed: %s", pk, error)
         rows.filter(pk__in=ended).update(status=JobStatus.COMPLETED, finished_at=held.now)
         _settle(ended, held)
     return len(ended)
+
+
+def _of_nothing_sent(job_ids: Sequence[int], held: Engine) -> list[int]:
+    if not job_ids:
+        return []
+    items = ProbeItem.objects.using(held.using).filter(job__in=job_ids)
+    sent = set(items.exclude(error=Failure.INTERNAL).values_list("job", flat=True))
+    return [pk for pk in job_ids if pk not in sent]
 
 
 def counts(job_ids: Iterable[int], using: str) -> dict[int, dict[str, int]]:
@@ -279,7 +311,13 @@ def _start(draft: _Draft, order: Order, starter: Starter, plan: Plan, held: Engi
         raise UnknownTarget("")
     _check_cooldowns(draft.cooldowns, held)
     _check_open(plan.budget.max_jobs, held)
-    deadline_s = min(order.deadline_s or plan.budget.job_timeout_s, plan.budget.job_timeout_s)
+    planned = plan.schedules.get(order.schedule)
+    deadlines = (
+        plan.budget.job_timeout_s,
+        order.deadline_s,
+        planned.deadline_s if planned else None,
+    )
+    timeouts = (order.timeout_s, planned.timeout_s if planned else None)
     job = insert(
         ProbeJob(
             trigger=starter.trigger,
@@ -287,8 +325,8 @@ def _start(draft: _Draft, order: Order, starter: Starter, plan: Plan, held: Engi
             actor_type=starter.actor.type,
             actor_name=starter.actor.name[:150],
             request_id=starter.request_id[:128],
-            deadline_at=held.now + timedelta(seconds=deadline_s),
-            timeout_s=order.timeout_s,
+            deadline_at=held.now + timedelta(seconds=min(limit for limit in deadlines if limit)),
+            timeout_s=min((limit for limit in timeouts if limit), default=None),
             revision=plan.revision,
         ),
         draft.targets,
@@ -333,7 +371,17 @@ def _draft(plan: Plan, order: Order, held: Engine) -> _Draft:
         parse_target(name)  # What is no name, no database need be asked for.
     known = samples(names, held.using)
     draft.targets = [plan.target(name, known.get(name)) for name in names]
+    _check_routes(order.targets)
     return draft
+
+
+def _check_routes(names: Iterable[str]) -> None:
+    """Refuse endpoints that this site has not; those that a schedule names may have vanished."""
+    known = routes.known_values(settings.ROOT_URLCONF)["route"]
+    for name in names:
+        parsed = parse_target(name)
+        if isinstance(parsed, EndpointId) and parsed.route not in known:
+            raise UnknownTarget(name)
 
 
 def _check_cooldowns(cooldowns: Mapping[str, float], held: Engine) -> None:
@@ -347,8 +395,7 @@ def _check_cooldowns(cooldowns: Mapping[str, float], held: Engine) -> None:
 
 
 def _check_open(most: int, held: Engine) -> None:
-    rows = ProbeJob.objects.using(held.using).filter(status__in=OPEN_JOBS)
-    running = rows.exclude(trigger=Trigger.SCHEDULE).count()
+    running = open_jobs(held.using).exclude(trigger=Trigger.SCHEDULE).count()
     if running >= most:
         raise TooManyJobs(running, most)
 

@@ -1,13 +1,18 @@
 """The probes' part of the policy document."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Final
 
 from django.utils.translation import gettext as _
 
 from pulse.conf import conf
-from pulse.core.document import Document
+from pulse.core.document import Document, Item
+from pulse.core.schedules import Schedule, make_schedule
 from pulse.core.targets import NAME
+from pulse.core.windows import Window, make_window
+from pulse.exceptions import InvalidSchedule, InvalidWindow
 from pulse.policies import kinds
 from pulse.policies import words as policy_words
 from pulse.policies.kinds import Kind, Problem
@@ -104,6 +109,46 @@ def register() -> None:
     )
 
 
+def schedule_of(item: Item) -> Schedule:
+    """Return when a schedule's item is due.
+
+    Raises:
+        InvalidSchedule: It says so in no way that this process can read.
+    """
+    return make_schedule(
+        item["name"],
+        every=item.get("every"),
+        cron=item.get("cron"),
+        time_zone=item["time_zone"],
+    )
+
+
+def window_of(item: Item) -> Window:
+    """Return when a maintenance window's item is open, and for what.
+
+    Raises:
+        InvalidSchedule: Its cron expression or time zone is none.
+        InvalidWindow: It is neither open once nor again and again.
+    """
+    once = not item.get("cron")
+    return make_window(
+        item["name"],
+        starts_s=seconds_of(item["starts_at"], 0.0) if once else None,
+        ends_s=seconds_of(item["ends_at"], math.inf) if once else None,
+        cron=item.get("cron", ""),
+        time_zone=item["time_zone"],
+        duration_s=item.get("duration_s"),
+        targets=item["targets"],
+        groups=item["groups"],
+        rules=item["rules"],
+    )
+
+
+def seconds_of(text: str | None, otherwise: float) -> float:
+    """Return a time of the document in epoch seconds."""
+    return otherwise if text is None else datetime.fromisoformat(text).timestamp()
+
+
 def _check_targets(document: Document) -> Iterator[Problem]:
     """Find secrets that were written past ``save()``, as ``QuerySet.update()`` does."""
     for place, item in enumerate(document.get(TARGETS, ())):
@@ -128,10 +173,21 @@ def _check_payloads(document: Document) -> Iterator[Problem]:
 
 def _check_schedules(document: Document) -> Iterator[Problem]:
     yield from _unknown(document, SCHEDULES, "targets")
+    yield from _unreadable(document, SCHEDULES, schedule_of)
 
 
 def _check_windows(document: Document) -> Iterator[Problem]:
     yield from _unknown(document, WINDOWS, "targets")
+    yield from _unreadable(document, WINDOWS, window_of)
+
+
+def _unreadable(document: Document, kind: str, read: Callable[[Item], object]) -> Iterator[Problem]:
+    """Find times that were written past every validator, as ``QuerySet.update()`` does."""
+    for place, item in enumerate(document.get(kind, ())):
+        try:
+            read(item)
+        except (InvalidSchedule, InvalidWindow) as error:
+            yield Problem(place, "", str(error))
 
 
 def _unknown(document: Document, kind: str, field: str) -> Iterator[Problem]:

@@ -181,7 +181,6 @@ class ProbeTarget(Policy):
         validators.validate_place(self)
         if self.url:
             validators.validate_address(self)
-        self._check_secrets()
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save the target, its secrets encrypted apart."""
@@ -190,13 +189,19 @@ class ProbeTarget(Policy):
         with secrets.kept_apart(self, using=self._written_to(kwargs)):
             super().save(*args, **kwargs)
 
-    def _check_secrets(self) -> None:
+    def secrets_not_stored(self) -> list[str]:
+        """Name the secret headers that are said to be kept, and of which nothing is stored.
+
+        A form asks for their values. A document is taken without: it may bring back a target that
+        was deleted, whose secrets went with it, and must not fail for that.
+        """
         rows = ProbeSecret.objects.filter(target__pk=self.pk)
         stored = set(rows.values_list("header", flat=True))
-        for name, value in self.secret_headers.items():
-            if value == KEPT and name.lower() not in stored:
-                text = _("Nothing is stored for %(name)s that could be kept. Write its value.")
-                raise ValidationError({"secret_headers": text % {"name": name}})
+        return [
+            name
+            for name, value in self.secret_headers.items()
+            if value == KEPT and name.lower() not in stored
+        ]
 
 
 class ProbeSecret(models.Model):
@@ -326,7 +331,7 @@ class ProbeSchedule(Policy):
         help_text=_("Seconds; what has not ended then is marked as timeout."),
     )
     retries = models.PositiveSmallIntegerField(
-        _("retries"), default=0, validators=[MaxValueValidator(5)]
+        _("retries"), default=0, validators=[MaxValueValidator(validators.MAX_RETRIES)]
     )
     retry_backoff_s = models.FloatField(
         _("wait before a retry"),

@@ -5,10 +5,10 @@ what it cannot know, samples of discovered routes and secrets, is looked up wher
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import unquote, urlencode
 
 from django.urls import NoReverseMatch, reverse
@@ -18,13 +18,33 @@ from pulse.core.announcement import Announcement
 from pulse.core.attempts import Call
 from pulse.core.document import Document, Item, canonical
 from pulse.core.expectations import Expectations, merge, parse_expectations
-from pulse.core.schedules import Schedule, make_schedule
+from pulse.core.schedules import Schedule
 from pulse.core.snapshot import Mode
-from pulse.core.targets import SAFE_METHODS, EndpointId, fill_route, host_key, parse_target
-from pulse.core.windows import Window, make_window
+from pulse.core.targets import (
+    MAX_ENDPOINT_ID,
+    SAFE_METHODS,
+    EndpointId,
+    fill_route,
+    host_key,
+    parse_target,
+)
+from pulse.core.windows import Window
 from pulse.exceptions import InvalidEndpointId, PulseError, UnknownTarget
 from pulse.policies import current, routes
-from pulse.probes.kinds import BUDGETS, PAYLOADS, SCHEDULES, TARGETS, WINDOWS
+from pulse.probes.kinds import (
+    BUDGETS,
+    PAYLOADS,
+    SCHEDULES,
+    TARGETS,
+    WINDOWS,
+    schedule_of,
+    seconds_of,
+    window_of,
+)
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: What a budget is where nobody has written one.
 BUDGET: Final[Mapping[str, Any]] = {
@@ -167,16 +187,15 @@ class Plan:
         """
         if sample is None and (found := self._compiled.get(name)) is not None:
             return found
-        parsed = parse_target(name)
+        parsed, payload = parse_target(name), self._payloads.get(name, {})
         if isinstance(parsed, EndpointId):
             if not parsed.is_safe:
                 raise UnknownTarget(name)
-            return _of_endpoint(parsed, self._payloads.get(name, {}), sample or {})
+            return _usable(name, lambda: _of_endpoint(parsed, payload, sample or {}))
         item = self._items.get(name)
         if item is None:
             raise UnknownTarget(name)
-        target = _of_item(item, self._payloads.get(name, {}))
-        self._compiled[name] = target
+        target = self._compiled[name] = _usable(name, lambda: _of_item(item, payload))
         return target
 
     def find(self, name: str, sample: Mapping[str, Any] | None = None) -> Target | None:
@@ -234,11 +253,12 @@ def compile_plan(document: Document, announcement: Announcement | None, now: flo
     payloads = {item["target"]: item for item in _in_force(document, PAYLOADS, now, boundaries)}
     budgets = list(_in_force(document, BUDGETS, now, boundaries))
     written = budgets[0] if budgets else BUDGET
-    schedules = {
-        item["name"]: _planned(item, items)
-        for item in _in_force(document, SCHEDULES, now, boundaries)
-    }
-    windows = {item["name"]: _window(item) for item in _windows(document, now, boundaries)}
+    schedules = _readable(
+        SCHEDULES,
+        _in_force(document, SCHEDULES, now, boundaries),
+        lambda item: _planned(item, items),
+    )
+    windows = _readable(WINDOWS, _windows(document, now, boundaries), window_of)
     return Plan(
         announcement=announcement,
         valid_from=max((at for at in boundaries if at <= now), default=0.0),
@@ -268,30 +288,25 @@ def _windows(document: Document, now: float, boundaries: list[float]) -> Iterato
             yield item
 
 
-def _window(item: Item) -> Window:
-    once = not item.get("cron")
-    return make_window(
-        item["name"],
-        starts_s=_seconds(item["starts_at"], 0.0) if once else None,
-        ends_s=_seconds(item["ends_at"], INFINITY) if once else None,
-        cron=item.get("cron", ""),
-        time_zone=item["time_zone"],
-        duration_s=item.get("duration_s"),
-        targets=item["targets"],
-        groups=item["groups"],
-        rules=item["rules"],
-    )
+def _readable(kind: str, items: Iterable[Item], read: Callable[[Item], T]) -> dict[str, T]:
+    """Read items, by name; one that cannot be keeps none of the others from being run.
+
+    What makes no policy is refused when it is published. This is for a machine that lacks a time
+    zone, and for what was published by another release.
+    """
+    found = {}
+    for item in items:
+        try:
+            found[item["name"]] = read(item)
+        except PulseError as error:
+            logger.error("%s of %s is left out: %s", item["name"], kind, error)
+    return found
 
 
 def _planned(item: Item, items: Mapping[str, Item]) -> Planned:
     return Planned(
         name=item["name"],
-        schedule=make_schedule(
-            item["name"],
-            every=item.get("every"),
-            cron=item.get("cron"),
-            time_zone=item["time_zone"],
-        ),
+        schedule=schedule_of(item),
         # One that is off, or not in its time, is left out; an endpoint id stands for itself.
         targets=tuple(name for name in item["targets"] if name in items or " " in name),
         expect=item["expect"],
@@ -311,6 +326,26 @@ def _planned(item: Item, items: Mapping[str, Item]) -> Planned:
             )
         },
     )
+
+
+def _usable(name: str, make: Callable[[], Target]) -> Target:
+    """Make a target; one that was written past every validator has a problem, and stops nobody."""
+    try:
+        return make()
+    except Exception as error:
+        logger.exception("The probe target %s cannot be read", name)
+        return Target(
+            name=name,
+            endpoint_id="",
+            call=Call(method="GET", url=""),
+            secrets={},
+            host="",
+            transport="http",
+            expect={},
+            reruns=False,
+            mode=Mode.ENFORCE,
+            problem=f"What is written of it cannot be read: {type(error).__name__}.",
+        )
 
 
 def _of_item(item: Item, payload: Item) -> Target:
@@ -406,7 +441,9 @@ def _place(path: str, url: str, *, in_process: bool) -> tuple[str, str, str]:
 
 def _endpoint_of(method: str, path: str) -> str:
     match = routes.match_path(unquote(path))
-    return "" if match is None else f"{method} /{match.route}"
+    endpoint_id = "" if match is None else f"{method} /{match.route}"
+    # A route of a longer text has no name, as in discovery.
+    return endpoint_id if len(endpoint_id) <= MAX_ENDPOINT_ID else ""
 
 
 def _with_query(url: str, query: Mapping[str, object]) -> str:
@@ -433,14 +470,11 @@ def _in_force(document: Document, kind: str, now: float, boundaries: list[float]
     for item in document.get(kind, ()):
         if item["mode"] == Mode.OFF:
             continue
-        starts, ends = _seconds(item.get("starts_at"), 0.0), _seconds(item.get("ends_at"), INFINITY)
+        starts = seconds_of(item.get("starts_at"), 0.0)
+        ends = seconds_of(item.get("ends_at"), INFINITY)
         boundaries += [starts, ends]
         if starts <= now < ends:
             yield item
-
-
-def _seconds(text: str | None, otherwise: float) -> float:
-    return otherwise if text is None else datetime.fromisoformat(text).timestamp()
 
 
 def _stamp(schedules: Mapping[str, Planned]) -> str:

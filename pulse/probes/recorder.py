@@ -79,7 +79,12 @@ def record(finished: Sequence[Finished], plan: Plan, held: Engine) -> Recorded:
     if ended:
         bulk.update(ProbeItem, held.using, COLUMNS, [_row(each) for each in ended])
         _follow(ended, plan, held)
-        jobs.end_finished({each.claimed.job for each in ended}, held)
+        unsent = {
+            each.claimed.job: each.outcome.detail
+            for each in ended
+            if each.outcome.error == Failure.INTERNAL
+        }
+        jobs.end_finished({each.claimed.job for each in ended}, held, unsent)
     return Recorded(len(ended), len(again), len(finished) - len(ours))
 
 

@@ -15,7 +15,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connections
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    connections,
+)
 from django.db import Error as AnyDatabaseError
 
 from pulse.conf import conf
@@ -54,6 +60,9 @@ RECORDED_WITHIN_S: Final = 2.0
 FIRST_RETRY_S: Final = 0.1
 LAST_RETRY_S: Final = 1.0
 
+#: The database is away, or has ended our session: by the last one PostgreSQL tells who was silent
+#: in a transaction for too long.
+AWAY: Final = (OperationalError, InterfaceError, InternalError)
 #: What one outcome may make of a whole transaction, by what is in it. Others end the turn, among
 #: them a time limit's.
 POISON: Final = (DatabaseError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
@@ -207,7 +216,7 @@ class Runner:
                     workers.go_on(self._name, len(self._loop.in_flight), held)
                     broken = self._broken(held)
                 attempts = self._claim(plan, held, longest_s)
-        except (OperationalError, InterfaceError) as error:
+        except AWAY as error:
             self._fail(error)
         except POISON:
             logger.exception("What probes found cannot be written together")
@@ -303,7 +312,7 @@ class Runner:
                     with engine.locked(as_worker=True) as held:
                         plan = current_plan(held.now.timestamp())
                         recorder.record([Finished(each.claimed, outcome)], plan, held)
-                except (OperationalError, InterfaceError) as error:
+                except AWAY as error:
                     self._fail(error)
                     return
                 except POISON:
@@ -339,7 +348,7 @@ class Runner:
                 given = leases.give_back(begun, plan, held, begun=True)
                 # Also what was claimed and, as the turn was cut short, never begun.
                 given += leases.disown(self._name, begun, held)
-        except (OperationalError, InterfaceError) as error:
+        except AWAY as error:
             self._fail(error)
             return False
         except POISON:

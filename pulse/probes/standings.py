@@ -5,7 +5,7 @@ standing of their own, which nobody is told of.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -15,7 +15,7 @@ from django.db import transaction
 from pulse.core.attempts import Failure
 from pulse.core.health import Advance, Span, Standing, Status, Transition, advance
 from pulse.core.judging import State
-from pulse.core.windows import Opening, Scope, Window, next_openings, opening_at
+from pulse.core.windows import Opening, Scope, Window, openings_between
 from pulse.probes import bulk
 from pulse.probes.engine import Engine
 from pulse.probes.signals import probe_transition
@@ -23,8 +23,6 @@ from pulse.probes.state import ProbeTargetState, ProbeTransition
 
 logger = logging.getLogger(__name__)
 
-#: Openings of one window that are looked at between two results.
-MAX_OPENINGS: Final = 50
 COLUMNS: Final = (
     *("id", "status", "since", "failures", "successes", "degraded", "well", "last_at"),
     *("last_state", "last_item_id", "grace_s", "shadow"),
@@ -117,7 +115,7 @@ def _advanced(before: Standing, result: Result, windows: Mapping[str, Window]) -
     if windows:
         from_s = result.at_s if before.last_s is None else before.last_s
         scope = Scope(result.target, result.group)
-        openings = list(_openings(windows.values(), scope, from_s, result.at_s))
+        openings = openings_between(windows.values(), scope, from_s, result.at_s)
     return advance(
         before,
         result.state,
@@ -128,21 +126,6 @@ def _advanced(before: Standing, result: Result, windows: Mapping[str, Window]) -
         grace_s=grace_s,
         maintenance=openings,
     )
-
-
-def _openings(
-    windows: Iterable[Window], scope: Scope, from_s: float, until_s: float
-) -> Iterator[Opening]:
-    """Yield the openings for a target that meet a span of time."""
-    for window in windows:
-        if not window.covers(scope):
-            continue
-        if current := opening_at(window, from_s):
-            yield current
-        for opening in next_openings(window, from_s, MAX_OPENINGS):
-            if opening.starts_s > until_s:
-                break
-            yield opening
 
 
 def _read(targets: Iterable[str], held: Engine) -> dict[str, _Kept]:
@@ -236,7 +219,8 @@ def _tell(transitions: Iterable[ProbeTransition]) -> None:
             transition.before,
             " (in shadow)" if transition.shadow else "",
         )
-        probe_transition.send_robust(sender=ProbeTransition, transition=transition)
+        if not transition.shadow:
+            probe_transition.send_robust(sender=ProbeTransition, transition=transition)
 
 
 def _moment(epoch_s: float) -> datetime:

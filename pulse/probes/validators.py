@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 #: Parameters, query and headers each, as compact JSON, in bytes.
 MAX_INPUT_BYTES: Final = 64 * 1024
 MAX_TARGETS: Final = 10_000
+MAX_RETRIES: Final = 5
 KB: Final = 1024
 MB: Final = 1024 * 1024
 
@@ -186,8 +187,8 @@ def validate_address(target: "ProbeTarget") -> None:
 
 def validate_pace(schedule: "ProbeSchedule") -> None:
     """Refuse retries that would not have ended when the schedule is due again."""
-    if not schedule.every or not schedule.retries:
-        return
+    if not schedule.every or not 0 < schedule.retries <= MAX_RETRIES:
+        return  # Of too many its own field says so: two to the power of them would take for ever.
     try:
         interval_s = parse_every(schedule.every)
     except PulseError:

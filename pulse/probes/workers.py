@@ -67,11 +67,9 @@ def be_seen(name: str, kind: str, using: str) -> None:
     rows = ProbeWorker.objects.using(using)
     if rows.filter(name=name, seen_at__gt=Now() - SEEN_EVERY).exists():
         return
-    rows.update_or_create(
-        name=name,
-        defaults={"kind": kind, "seen_at": Now()},
-        create_defaults={"kind": kind, "seen_at": Now(), "started_at": Now()},
-    )
+    # Begins with an UPDATE: on SQLite a read that later turns into a write fails at once.
+    if not rows.filter(name=name).update(kind=kind, seen_at=Now()):
+        rows.create(name=name, kind=kind, seen_at=Now(), started_at=Now())
 
 
 @lru_cache(maxsize=1)

@@ -359,3 +359,28 @@ class TestWindows:
     def test_what_cannot_be_is_told_at_its_field(self, kim, core, changed, place, text):
         assert text in " ".join(errors(self.add(kim, **changed))[place])
         assert not MaintenanceWindow.objects.exists()
+
+
+def test_the_name_of_a_group_is_no_mark_up(kim):
+    """Who may edit a target writes it; who plans maintenance, perhaps a superuser, reads it."""
+    group = "<script>alert(1)</script>"
+    document.apply(
+        {
+            "version": 1,
+            "probe_targets": [{"name": "a", "path": "/api/products/", "public_group": group}],
+        },
+        publisher.SYSTEM,
+    )
+    page = kim.get("maintenancewindow_add").content.decode()
+    assert group not in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("retries", ["6", "5000", "99999999999999999999"])
+def test_more_retries_than_there_may_be_are_refused_at_once(kim, retries):
+    """All rules on a row are asked, also where a field of it is wrong."""
+    data = {**kim.form("probeschedule_add"), "name": "a", "targets": "GET /api/products/"}
+    response = kim.post("probeschedule_add", **data | {"every": "60s", "retries": retries})
+    assert "retries" in errors(response)
+    assert not ProbeSchedule.objects.exists()

@@ -139,3 +139,11 @@ def test_secrets_that_no_key_opens(check, settings) -> None:
     assert "elsewhere" in message.msg
     ProbeSecret.objects.update(value="nonsense")
     assert ids(probes.check_secrets("default")) == ["W123"]
+
+
+def test_a_secret_that_is_stored_nowhere(check) -> None:
+    """A target that a document brings back has lost its secrets, which is not its fault."""
+    assert check(probe_targets=[{**ELSEWHERE, "secret_headers": {"X-Key": "***"}}]) == []
+    (message,) = probes.check_secrets("default")
+    assert ids([message]) == ["W124"]
+    assert "X-Key" in message.msg

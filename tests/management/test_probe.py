@@ -73,10 +73,15 @@ def interrupted_when(is_so: Callable[[], bool]) -> Iterator[None]:
             connections.close_all()
         os.kill(os.getpid(), signal.SIGINT)
 
+    # What a shell starts in the background has it ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     thread = threading.Thread(target=press)
     thread.start()
-    yield
-    thread.join()
+    try:
+        yield
+    finally:
+        thread.join()
+        signal.signal(signal.SIGINT, before)
 
 
 def only_job() -> ProbeJob:

@@ -135,7 +135,9 @@ def test_a_page_from_before_a_login_is_not_shown_again(operator):
     again = browser.get("/pulse/jobs/", headers={"if-none-match": first["ETag"]})
     assert again.status_code == 200
     token = TOKEN.search(again.content)
-    started = browser.post("/pulse/jobs/", {"csrfmiddlewaretoken": token[1].decode()})
+    started = browser.post(
+        "/pulse/jobs/", {"csrfmiddlewaretoken": token[1].decode(), "everything": "1"}
+    )
     assert started.status_code == 302
 
 

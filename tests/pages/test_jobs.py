@@ -108,6 +108,7 @@ def test_a_fourth_job_is_409_with_the_text(operator):
         ({"schedule": 7}, "schedule", "Write a schedule's name."),
         ({"targets": "products"}, "targets", "Write a list of names."),
         ({"targets": ["a"], "schedule": "core"}, "targets", "Name either a schedule or targets."),
+        ({"targets": []}, "targets", "Choose at least one target."),
         ({"nonsense": 1}, "nonsense", "There is no such field."),
         ({"timeout_s": -1}, "timeout_s", "Write a number of seconds above 0, at most 86400."),
         ({"deadline_s": True}, "deadline_s", "Write a number of seconds above 0, at most 86400."),
@@ -126,6 +127,21 @@ def test_what_cannot_be_started_is_400_by_its_field(operator, body, field, text)
 def test_what_is_no_json_is_a_parse_error(operator):
     response = operator.post("/pulse/jobs/", "{", "application/json", headers=MACHINE)
     assert (response.status_code, response.json()["code"]) == (400, "parse_error")
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        ('{"targets": ["products"]}', "text/plain", 415),
+        ("<targets/>", "application/xml", 415),
+        ('{"targets": ["products"]}', "application/x-www-form-urlencoded", 400),
+    ],
+)
+def test_what_is_not_read_starts_nothing(operator, body, content_type, status):
+    """Everything is much: who does not say it does not mean it."""
+    response = operator.post("/pulse/jobs/", body, content_type, headers=MACHINE)
+    assert response.status_code == status
+    assert not ProbeJob.objects.exists()
 
 
 def test_choosing_nothing_starts_nothing(operator):

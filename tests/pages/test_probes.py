@@ -8,6 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from pulse.policies.models import PolicyRevision
+from pulse.policies.publisher import Actor, edit
 from pulse.probes.models import ProbeTarget
 from pulse.probes.state import ProbeItem, ProbeScheduleState, ProbeTransition, ProbeWorker
 from tests import factories
@@ -236,6 +237,16 @@ def test_pausing_is_an_edit_of_the_policy(administrator, django_capture_on_commi
     administrator.post("/pulse/probes/products/mode/", {"mode": "enforce"})
     assert ProbeTarget.objects.get(name="products").mode == "enforce"
     assert PolicyRevision.objects.first().reason == "Resumed on its page"
+
+
+def test_what_was_in_shadow_goes_back_to_shadow(administrator, django_capture_on_commit_callbacks):
+    """Resuming undoes the pause, and enforces nothing that was not."""
+    with edit(Actor("command"), source="command"):
+        ProbeTarget.objects.filter(name="products").update(mode="shadow")
+    for mode in ("off", "enforce"):
+        with django_capture_on_commit_callbacks(execute=True):
+            administrator.post("/pulse/probes/products/mode/", {"mode": mode})
+    assert ProbeTarget.objects.get(name="products").mode == "shadow"
 
 
 @pytest.mark.parametrize("form", [{}, {"mode": "shadow"}, {"mode": "no"}])

@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from pulse.pages import status
+from pulse.pages.badges import draw
 from pulse.probes.state import ProbeDay
 from pulse.store import copies
 from tests import factories
@@ -288,3 +289,7 @@ def test_who_waits_for_the_first_reading_does_not_read_again(monkeypatch):
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda _number: status.current(), range(8)))
     assert (len(reads), len(found)) == (1, 8)
+
+
+def test_a_badge_is_xml_whatever_the_name():
+    ET.fromstring(draw("a\x01<b>&\x7f\uffff\u2028", "operational", 0.5))

@@ -17,6 +17,7 @@ from pulse.policies.publisher import Actor, edit
 from pulse.probes import attempt
 from pulse.probes.attempt import Attempt, Clock, Outcome
 from pulse.probes.models import ProbeSecret, ProbeTarget
+from pulse.probes.state import ProbeItem
 from tests.probes.conftest import Apply
 from tests.probes.engines import ILL, WELL, answering, claim, held, start, targets
 
@@ -57,10 +58,12 @@ def test_a_request_is_marked_and_says_who_sends_it(apply: Apply) -> None:
 
 
 def test_another_site_learns_no_mark(apply: Apply) -> None:
-    """With it, requests of its own would pass for this site's probes."""
+    """With one, requests of its own would pass for this site's probes."""
     target = {"name": "t0", "url": "https://elsewhere.example/"}
     apply(probe_targets=[target])
-    assert "X-Pulse-Probe" not in call_of(ready_one()).headers
+    mark = call_of(ready_one()).headers["X-Pulse-Probe"]
+    assert mark.startswith(f"{ProbeItem.objects.get().job_id}.")
+    assert marks.verify(mark, conf.probe_secret) is None
 
 
 def test_a_target_may_say_who_it_is_and_never_whose_probe(apply: Apply) -> None:

@@ -1,8 +1,10 @@
 """What is due becomes jobs, and jobs are claimed within the caps."""
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
-from pulse.probes import due
+from pulse.probes import due, slots
 from pulse.probes.plan import compile_plan
 from pulse.probes.state import (
     ItemState,
@@ -64,6 +66,23 @@ def test_slots_that_nobody_ran_are_counted_and_not_made_up_for(apply: Apply) -> 
     assert ProbeEngine.objects.get().missed == 6
     prepare_at(slot + 6 * 60)
     assert ProbeJob.objects.count() == 1
+
+
+def test_a_backlog_is_worked_off_bit_by_bit(apply: Apply, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No turn at the lock is longer than others can wait; the longest due come first."""
+    names = [f"s{number}" for number in range(4)]
+    apply(
+        probe_targets=targets(1),
+        probe_schedules=[{"name": name, "cron": "* * * * *", "targets": ["t0"]} for name in names],
+    )
+    slot = next_slot("s0")
+    monkeypatch.setattr(slots, "MAX_DUE_S", 0.0)
+    late = slot + 100 * 60 + 1
+    for done in range(1, 5):
+        prepare_at(late)
+        caught_up = ProbeScheduleState.objects.filter(missed=101)
+        assert caught_up.count() == done
+    assert not ProbeJob.objects.exists()
 
 
 def test_a_slot_that_is_late_by_less_than_an_interval_runs(apply: Apply) -> None:
@@ -265,6 +284,33 @@ def test_a_tick_finds_without_the_lock_that_there_is_work(apply: Apply, what: st
 def is_anything_due() -> bool:
     with held() as (plan, lock):
         return due.is_anything_due(plan, lock.using, within_s=0)
+
+
+def test_a_tick_and_a_turn_find_work_by_indexes(apply: Apply) -> None:
+    """However much has ended: what is kept of that is millions of rows."""
+    apply(probe_targets=targets(1), probe_schedules=[CORE])
+    prepare()
+    with CaptureQueriesContext(connection) as asked:
+        assert not is_anything_due()
+        with held() as (plan, lock):
+            due.prepare(plan, lock)
+            due.next_due_s(lock)
+    reads = {
+        query["sql"]
+        for query in asked
+        if query["sql"].startswith("SELECT") and 'FROM "pulse_probe' in query["sql"]
+    }
+    assert len(reads) >= 8
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":  # Which reads small tables whole.
+            cursor.execute("SET LOCAL enable_seqscan = off")
+        for read in reads:
+            words = "QUERY PLAN " if connection.vendor == "sqlite" else ""
+            cursor.execute(f"EXPLAIN {words}{read}")
+            for step in cursor.fetchall():
+                told = str(step[-1])
+                assert "Seq Scan" not in told, read
+                assert "SCAN" not in told or "USING" in told, read
 
 
 def test_a_site_without_probes_has_no_work(apply: Apply) -> None:

@@ -102,6 +102,7 @@ def test_jobs_of_schedules_do_not_count_among_them(apply: Apply) -> None:
     [
         (Order(targets=("nobody",)), UnknownTarget, "Unknown target: nobody"),
         (Order(targets=("POST /api/orders/",)), UnknownTarget, "Unknown target: POST /api/orders/"),
+        (Order(targets=("GET /api/nope/",)), UnknownTarget, "Unknown target: GET /api/nope/"),
         (Order(schedule="never"), UnknownSchedule, "Unknown schedule: never"),
         (
             Order(targets=("../../../etc/passwd",)),
@@ -142,6 +143,20 @@ def test_a_deadline_is_no_longer_than_the_budgets(apply: Apply) -> None:
     for name, asked in (("t0", None), ("t1", 9999)):
         job = start(name, deadline_s=asked)
         assert (job.deadline_at - job.created_at).total_seconds() == 600
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [({}, (3, 40)), ({"timeout_s": 2, "deadline_s": 20}, (2, 20)), ({"timeout_s": 9}, (3, 40))],
+)
+def test_a_schedule_that_is_started_by_hand_keeps_its_limits(
+    apply: Apply, asked: dict[str, float], expected: tuple[float, float]
+) -> None:
+    """Who starts it may ask for less."""
+    apply(probe_targets=targets(2), probe_schedules=[CORE | {"timeout_s": 3, "deadline_s": 40}])
+    job = jobs.start(Order(schedule="core", **asked), ANA)
+    first = claim()[0]
+    assert (first.timeout_s, (job.deadline_at - job.created_at).total_seconds()) == expected
 
 
 def test_a_cancelled_job_sends_nothing_more(apply: Apply) -> None:

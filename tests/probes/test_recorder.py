@@ -8,6 +8,7 @@ import pytest
 
 from pulse.core.attempts import Failure
 from pulse.core.judging import State
+from pulse.core.schedules import Schedule
 from pulse.probes import due, recorder, standings
 from pulse.probes.attempt import Claimed, Finished
 from pulse.probes.signals import probe_transition
@@ -262,6 +263,27 @@ def test_a_schedule_in_shadow_moves_nothing_that_is_public(apply: Apply) -> None
     assert sum(hour.up_s + hour.down_s for hour in hours) == 0
 
 
+def test_nobody_is_told_of_what_is_in_shadow(
+    apply: Apply, django_capture_on_commit_callbacks
+) -> None:
+    """Receivers need not ask."""
+    apply(probe_targets=targets(2, mode="shadow"))
+    heard: list[ProbeTransition] = []
+
+    def hears(transition: ProbeTransition, **_: Any) -> None:
+        heard.append(transition)
+
+    probe_transition.connect(hears)
+    try:
+        start()
+        with django_capture_on_commit_callbacks(execute=True):
+            record(claim(), State.FAILED)
+    finally:
+        probe_transition.disconnect(hears)
+    assert ProbeTransition.objects.filter(shadow=True).count() == 2
+    assert heard == []
+
+
 def test_nothing_is_confirmed_within_maintenance(apply: Apply) -> None:
     """Its time is credited to maintenance, and to nobody's uptime."""
     apply(probe_targets=targets(1), probe_schedules=[CORE])
@@ -279,6 +301,26 @@ def test_nothing_is_confirmed_within_maintenance(apply: Apply) -> None:
     hours = ProbeHour.objects.all()
     assert sum(hour.maintenance_s for hour in hours) == 60
     assert sum(hour.down_s for hour in hours) == 0
+
+
+def test_a_result_looks_no_further_into_windows_than_its_own_time(
+    apply: Apply, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked for every result and window, while nobody else has the engine's lock."""
+    window = {"name": "night", "cron": "0 3 * * *", "duration_s": 3600}
+    apply(probe_targets=targets(1), probe_schedules=[CORE], maintenance_windows=[window])
+    prepare()
+    slot = int(state_of("core").next_at.timestamp())
+    asked: list[str] = []
+    next_after = Schedule.next_after
+
+    def counted(schedule: Schedule, at_s: float) -> int:
+        asked.append(schedule.cron)
+        return next_after(schedule, at_s)
+
+    monkeypatch.setattr(Schedule, "next_after", counted)
+    run_slots(State.OK, State.OK, first=slot)
+    assert asked.count("0 3 * * *") <= 2 * 5
 
 
 def test_a_change_is_told_after_commit(apply: Apply, django_capture_on_commit_callbacks) -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import DataError, OperationalError, connections
+from django.db import DataError, InternalError, OperationalError, connections
 
 from pulse.core.attempts import Answer, Call
 from pulse.policies import document
@@ -136,6 +136,20 @@ def test_where_nothing_is_due_no_turn_is_taken(apply: Apply) -> None:
     assert ProbeWorker.objects.get().seen_at >= seen_at
 
 
+def test_a_worker_without_work_says_that_it_is_there(
+    apply: Apply, django_assert_num_queries
+) -> None:
+    """By one statement each time: it does so every second."""
+    apply()
+    workers.be_seen("idle", "command", "default")
+    first = ProbeWorker.objects.get()
+    with django_assert_num_queries(1):
+        workers.be_seen("idle", "command", "default")
+    again = ProbeWorker.objects.get()
+    assert again.started_at == first.started_at
+    assert again.seen_at >= first.seen_at
+
+
 def test_a_turn_waits_for_what_is_due_soon(apply: Apply) -> None:
     """So that it is sent on time, though beat's ticks are a second apart."""
     apply(
@@ -237,6 +251,18 @@ def test_one_hanging_target_alone_is_cut_off_by_the_job(apply: Apply) -> None:
     assert not ProbeTargetState.objects.exclude(status=TargetStatus.NOT_WATCHED).exists()
 
 
+def test_a_job_of_which_nothing_can_be_sent_has_failed(apply: Apply, settings: Any) -> None:
+    """S0-19: the engine could not run it, and says why; with one that ran it is completed."""
+    apply(probe_targets=[*targets(1), *elsewhere(2)[1:]])
+    settings.PULSE = {}
+    alone, with_another = start("t0"), start("t1")
+    take(answering(WELL))
+    for job in (alone, with_another):
+        job.refresh_from_db()
+    assert (alone.status, with_another.status) == (JobStatus.FAILED, JobStatus.COMPLETED)
+    assert "PROBE_BASE_URL" in alone.error
+
+
 @pytest.mark.parametrize(
     ("fields", "state"), [({}, ItemState.QUEUED), (UNSAFE, ItemState.LOST)], ids=["safe", "unsafe"]
 )
@@ -282,12 +308,21 @@ class Away:
         return execute(sql, params, many, context)
 
 
-def test_what_ended_while_the_database_was_away_is_recorded_after_it(apply: Apply) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        OperationalError("server closed the connection unexpectedly"),
+        InternalError("terminating connection due to idle-in-transaction timeout"),
+    ],
+)
+def test_what_ended_while_the_database_was_away_is_recorded_after_it(
+    apply: Apply, error: Exception
+) -> None:
     """Once: nothing is sent again."""
     apply(probe_targets=targets(2))
     start()
     client = Hanging(at_once=True)
-    away = Away(3, OperationalError("server closed the connection unexpectedly"))
+    away = Away(3, error)
     with connections["default"].execute_wrapper(away):
         turn = take(client)
     assert away.left == 0

@@ -14,7 +14,15 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from pulse.probes.state import ItemState, JobStatus, ProbeItem, ProbeJob, ProbeWorker
+from pulse.management.commands import pulse_worker
+from pulse.probes.state import (
+    DiscoveredEndpoint,
+    ItemState,
+    JobStatus,
+    ProbeItem,
+    ProbeJob,
+    ProbeWorker,
+)
 from tests.probes.conftest import Apply
 from tests.probes.engines import start
 from tests.servers import end_with_parent
@@ -141,11 +149,32 @@ def test_once_does_what_is_due_and_ends(quick_and_slow: None, site: Target) -> N
     assert once("--once").stdout == "Nothing is due.\n"
 
 
+def test_a_worker_outlives_a_turn_that_fails(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever it fails by; the next one may go well."""
+    told, turns = threading.Event(), []
+
+    def fails(kind: str, **_: object) -> None:
+        turns.append(kind)
+        if len(turns) == 2:
+            told.set()
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(pulse_worker, "_do_chores", lambda told: None)
+    monkeypatch.setattr(pulse_worker, "EVERY_S", 0.01)
+    monkeypatch.setattr(pulse_worker.runner, "take_turn", fails)
+    pulse_worker.Command()._for_ever(told)
+    assert turns == ["command", "command"]
+    assert "A turn of probes failed" in caplog.text
+
+
 def test_a_worker_runs_until_it_is_told_to_stop(
     quick_and_slow: None, worker: subprocess.Popen[str]
 ) -> None:
-    """It comes to what is started without being nudged, and says that it is there."""
+    """Comes to what is started unasked, says that it is there, and looks which routes there are."""
     until(ProbeWorker.objects.exists)
+    until(DiscoveredEndpoint.objects.exists)
     start("quick")
     until(lambda: ProbeJob.objects.get().status == JobStatus.COMPLETED)
     assert ProbeWorker.objects.get().kind == "command"

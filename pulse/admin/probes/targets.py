@@ -148,6 +148,14 @@ class ProbeTargetForm(ExpectForm, ProbeForm):
             self.add_error("secret_headers", text % ", ".join(kept))
         return cleaned
 
+    def _post_clean(self) -> None:
+        """Ask for the values of secrets that nothing is stored of."""
+        super()._post_clean()  # type: ignore[misc]  # the stubs leave Django's own out
+        if "secret_headers" in self.fields and "secret_headers" not in self.errors:
+            for name in self.instance.secrets_not_stored():
+                text = __("Nothing is stored for %s that could be kept. Write its value.")
+                self.add_error("secret_headers", text % name)
+
     def full_clean(self) -> None:
         """Look everything over; of a secret in a form that comes back, ask again."""
         super().full_clean()

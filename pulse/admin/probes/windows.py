@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.forms import Script
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import path, reverse
-from django.utils.html import format_html
+from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as __
 from django.utils.translation import gettext_lazy as _
@@ -50,9 +50,9 @@ class MaintenanceWindowForm(TargetsForm, ProbeForm):
             rows = ProbeTarget.objects.exclude(public_group="").order_by("public_group")
             known = rows.values_list("public_group", flat=True).distinct()[:20]
             if known:
-                self.fields["groups"].help_text = __("One to a line. There are: %s.") % ", ".join(
-                    known
-                )
+                # The admin writes help as it is, and a group's name is anybody's words.
+                told = __("One to a line. There are: %s.") % ", ".join(known)
+                self.fields["groups"].help_text = str(escape(told))
         upcoming.watch(self.fields, "name", "cron", "time_zone", "duration_s")
 
     def clean(self) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ class Command(PolicyCommand):
     help = (
         "Remove results of probes and other history that is older than it is kept, in batches, "
         "beside whatever runs. It can be interrupted; the next time goes on. The worker does the "
-        "same every day."
+        "same every hour."
     )
     example = """examples:
   manage.py pulse_prune --dry-run    # only count

@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 EVERY_S: Final = 1.0
 #: Beat's own way to what this command does by itself.
 TICK: Final = "pulse.tick"
+#: What Celery's workers do when they begin: a release may have brought new routes.
+AT_START: Final = "pulse.discover"
 #: The exit code where something could not be done.
 FAILED: Final = 1
 
@@ -53,7 +55,7 @@ exit codes: 0 ended as it was told to, 1 something was left undone"""
         parser.add_argument(
             "--once",
             action="store_true",
-            help="do what is due, without the daily chores, and end",
+            help="do what is due, without the hourly chores, and end",
         )
 
     def handle(self, **options: Any) -> None:
@@ -88,6 +90,8 @@ exit codes: 0 ended as it was told to, 1 something was left undone"""
                 runner.take_turn("command", stops=told.is_set)
             except DatabaseError as error:
                 logger.warning("Probes wait for the database: %s", error)
+            except Exception:  # as Celery's, which go on with the next tick
+                logger.exception("A turn of probes failed")
             # As between two requests: one that broke is opened anew.
             close_old_connections()
             told.wait(max(0.0, EVERY_S - (time.monotonic() - began)))
@@ -120,15 +124,19 @@ def _do_chores(told: threading.Event) -> None:
         if entry["task"] != TICK
     }
     done_at = dict.fromkeys(entries, timezone.now())
+    _do(AT_START)
     while not told.wait(EVERY_S):
         for name, (task, schedule) in entries.items():
             is_due, _next = schedule.is_due(done_at[name])
-            if not is_due:
-                continue
-            done_at[name] = timezone.now()
-            try:
-                current_app.tasks[task]()
-            except Exception:  # as any worker, which goes on with the next
-                logger.exception("The task %s failed", task)
-            finally:
-                connections.close_all()
+            if is_due:
+                done_at[name] = timezone.now()
+                _do(task)
+
+
+def _do(task: str) -> None:
+    try:
+        current_app.tasks[task]()
+    except Exception:  # as any worker, which goes on with the next
+        logger.exception("The task %s failed", task)
+    finally:
+        connections.close_all()
