@@ -166,10 +166,6 @@ def _probes(results: dict[str, Any]) -> list[Budget]:
                 f"the same, to one requests.get a Celery task, recording nothing ({database})",
                 0.2, ratio(one, cpu("celery")), is_goal=True,
             ),
-            Budget(
-                f"the same, to aiohttp in one loop, recording nothing ({database})",
-                1.0, ratio(one, cpu("aiohttp-http")), is_goal=True,
-            ),
         ]  # fmt: skip
     for database, late in results["probes"]["lateness"].items():
         what = f"{late['schedules']:,} schedules a minute, {database}"

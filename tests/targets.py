@@ -2,7 +2,7 @@
 
 ``python -m tests.targets PORTS`` serves on so many ports, each a host of its own to probes. It says
 on standard output, in JSON, which they are and where it is controlled. Requests are told apart by
-the job in their mark and by their path, which together name one probe.
+their path: pulse's mark goes to its own site alone.
 """
 
 import asyncio
@@ -21,7 +21,6 @@ from tests.servers import end_with_parent
 
 ROOT = Path(__file__).parents[1]
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
-MARK = b"x-pulse-probe: "
 
 
 @dataclass
@@ -44,8 +43,8 @@ class Ledger:
     peaks: Counter[int] = field(default_factory=Counter)
     requests: Counter[str] = field(default_factory=Counter)
 
-    def begin(self, port: int, request: str) -> None:
-        self.requests[request] += 1
+    def begin(self, port: int, path: str) -> None:
+        self.requests[path] += 1
         self.in_flight += 1
         self.at_port[port] += 1
         self.peak = max(self.peak, self.in_flight)
@@ -61,9 +60,8 @@ class Ledger:
             "peak": self.peak,
             "peak_of_a_port": max(self.peaks.values(), default=0),
             "requests": self.requests.total(),
-            "probes": len(self.requests),
+            "paths": len(self.requests),
             "broken_off": self.broken_off,
-            "again": {request: times for request, times in self.requests.items() if times > 1},
         }
 
 
@@ -86,7 +84,7 @@ class Request(asyncio.Protocol):
         if b"\r\n\r\n" not in self.head:
             return
         self.is_open = True
-        self.ledger.begin(self.port, self._name())
+        self.ledger.begin(self.port, self.head.split(b" ", 2)[1].decode("ascii"))
         if self.ledger.free is not None:
             self.ledger.free -= 1
         if self.ledger.free is not None and self.ledger.free < 0:
@@ -109,12 +107,6 @@ class Request(asyncio.Protocol):
             self.is_open = False
             self.ledger.broken_off += 1
             self.ledger.end(self.port)
-
-    def _name(self) -> str:
-        path = self.head.split(b" ", 2)[1].decode("ascii")
-        at = self.head.lower().find(MARK)
-        job = self.head[at + len(MARK) :].partition(b".")[0].decode("ascii") if at >= 0 else ""
-        return f"{job}{path}"
 
 
 async def _serve(ports: int) -> None:
@@ -176,7 +168,7 @@ class CountingTarget:
         return self._ask("report")
 
     def requests(self) -> dict[str, int]:
-        """How often each probe asked."""
+        """How often each path was asked for."""
         return self._ask("requests")
 
     def hold(self, after: int = 0) -> None:

@@ -24,7 +24,7 @@ def check(engine: Engine, job: int) -> None:
     assert all(worker.is_alive for worker in engine.workers), engine.told()
     engine.check_results(PROBES)
     engine.check_caps()
-    assert engine.check_sent() == {}
+    assert engine.check_sent() == 0
     assert engine.states() == {"ok": PROBES}, engine.told()
 
 
@@ -49,7 +49,9 @@ def test_a_flushed_redis_stops_no_ticks(celery_engine: Engine, mortal_redis: Red
     engine = celery_engine
     engine.apply(engine.targets())
     start_workers(engine, beats=1)
-    engine.wait(lambda: engine.value("SELECT count(*) FROM pulse_probeworker") == 2)
+    # Which of the two takes a tick is chance.
+    engine.wait(lambda: engine.value("SELECT count(*) FROM pulse_probeworker") > 0)
+    engine.wait(lambda: engine.logged().count(" ready.") == 2)
     with mortal_redis.client() as client:
         client.flushall()
     job = engine.start()
@@ -69,7 +71,7 @@ def test_two_beats_and_doubled_ticks_run_nothing_twice(celery_engine: Engine) ->
     slots = "SELECT count(*) FROM pulse_probejob WHERE schedule = 'core' AND status = 'completed'"
     engine.wait(lambda: engine.status(job) == "completed" and engine.value(slots) >= 3)
     assert engine.states(job) == {"ok": PROBES}, engine.told()
-    assert engine.check_sent() == {}
+    assert engine.check_sent() == 0
     engine.check_caps()
     doubled = (
         "SELECT count(*) FROM (SELECT 1 FROM pulse_probejob WHERE schedule = 'core'"
