@@ -8,4 +8,8 @@ CELERY_IMPORTS = ["tests.flows.id_tasks"]
 LOGGING = {
     **LOGGING,
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json"}},
+    # What the site leaves out of its logs, a tick each second, is looked at here.
+    "loggers": {
+        name: logger for name, logger in LOGGING["loggers"].items() if not name.startswith("celery")
+    },
 }
