@@ -1,5 +1,7 @@
 """The models of every room, as Django's app registry asks."""
 
+from pulse.access.models import ApiKey, StoredAnswer
+from pulse.audit.models import AuditEntry
 from pulse.policies.edge import AccessRule, CorsOrigin, HeaderPolicy
 from pulse.policies.models import (
     EndpointLimit,
@@ -12,6 +14,7 @@ from pulse.policies.models import (
     TierLimit,
     TrustedProxy,
 )
+from pulse.policies.state import PolicyGuard
 from pulse.probes.models import (
     MaintenanceWindow,
     ProbeBudget,
@@ -36,6 +39,8 @@ from pulse.probes.state import (
 
 __all__ = [
     "AccessRule",
+    "ApiKey",
+    "AuditEntry",
     "CorsOrigin",
     "DiscoveredEndpoint",
     "EndpointLimit",
@@ -43,6 +48,7 @@ __all__ = [
     "HeaderPolicy",
     "MaintenanceWindow",
     "OwnLimit",
+    "PolicyGuard",
     "PolicyRevision",
     "PolicyState",
     "ProbeBudget",
@@ -61,6 +67,7 @@ __all__ = [
     "ProbeTransition",
     "ProbeWorker",
     "RateTier",
+    "StoredAnswer",
     "TierAssignment",
     "TierLimit",
     "TrustedProxy",

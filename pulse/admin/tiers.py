@@ -73,13 +73,20 @@ class TierAssignmentAdmin(PolicyAdmin):
         "updated_column",
     )
     list_filter: ClassVar[Any] = ("mode", "tier", StateFilter)
-    search_fields: ClassVar[Any] = ("network", "header", "description", "tier__name", "group__name")
+    search_fields: ClassVar[Any] = (
+        "network",
+        "api_key",
+        "header",
+        "description",
+        "tier__name",
+        "group__name",
+    )
     fieldsets: ClassVar[Any] = (
         (
             _("Who"),
             {
-                "description": _("Name one: a user, a group, a network or a header."),
-                "fields": ("user", "group", "network", "header"),
+                "description": _("Name one: a user, a group, an API key, a network or a header."),
+                "fields": ("user", "group", "api_key", "network", "header"),
             },
         ),
         (_("What"), {"fields": ("tier", "priority")}),

@@ -88,9 +88,10 @@ class Assignments:
     groups: Mapping[str, tuple[Assignment, ...]] = field(default_factory=dict)
     headers: Mapping[str, Mapping[str, tuple[Assignment, ...]]] = field(default_factory=dict)
     networks: NetworkIndex[Assignment] = field(default_factory=NetworkIndex)
+    api_keys: Mapping[str, tuple[Assignment, ...]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.users or self.groups or self.headers or self.networks)
+        return bool(self.users or self.groups or self.headers or self.networks or self.api_keys)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

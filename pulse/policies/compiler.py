@@ -185,12 +185,15 @@ class _Compiler:
     def _assignments(self, tiers: Mapping[str, Rule]) -> Assignments:
         users: dict[str, tuple[Assignment, ...]] = {}
         groups: dict[str, tuple[Assignment, ...]] = {}
+        api_keys: dict[str, tuple[Assignment, ...]] = {}
+        tables = {"user": users, "group": groups, "api_key": api_keys}
         headers: dict[str, dict[str, tuple[Assignment, ...]]] = {}
         networks = []
         for item in self._in_force("tier_assignments"):
             if item["tier"] not in tiers:
                 continue
-            who = next(name for name in ("user", "group", "network", "header") if item.get(name))
+            names = ("user", "group", "api_key", "network", "header")
+            who = next(name for name in names if item.get(name))
             name = item[who]
             assignment = Assignment(
                 f"{who} {name}",
@@ -206,9 +209,9 @@ class _Compiler:
                 values = headers.setdefault(header.strip(), {})
                 values[value.strip()] = (*values.get(value.strip(), ()), assignment)
             else:
-                table = users if who == "user" else groups
+                table = tables[who]
                 table[name] = (*table.get(name, ()), assignment)
-        return Assignments(users, groups, headers, NetworkIndex(networks))
+        return Assignments(users, groups, headers, NetworkIndex(networks), api_keys)
 
     def _items(self, kind: str) -> Sequence[Item]:
         items: Sequence[Item] = self._document.get(kind, ())

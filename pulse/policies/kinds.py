@@ -373,8 +373,8 @@ def register_own() -> None:
         Kind(
             "tier_assignments",
             TierAssignment,
-            ("user", "group", "network", "header", "tier"),
-            ("user", "group", "network", "header", "tier", "priority"),
+            ("user", "group", "api_key", "network", "header", "tier"),
+            ("user", "group", "api_key", "network", "header", "tier", "priority"),
             names={
                 "user": Named(user, user.USERNAME_FIELD),
                 "group": Named(Group, "name"),
@@ -400,6 +400,7 @@ def register_own() -> None:
                 "max_body_bytes",
                 "timeout_s",
                 "slow_ms",
+                "require_nonce",
             ),
             names={"tier": tier},
             limits=OwnLimit,

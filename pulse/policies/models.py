@@ -24,6 +24,7 @@ from pulse.policies.bases import Limit, Policy
 from pulse.policies.validators import (
     validate_header,
     validate_key,
+    validate_key_prefix,
     validate_methods,
     validate_name,
     validate_network,
@@ -132,6 +133,14 @@ class TierAssignment(Policy):
         validators=[validate_network],
         help_text=_("An address or a CIDR, such as 198.51.100.0/24."),
     )
+    api_key = models.CharField(
+        _("API key"),
+        max_length=16,
+        blank=True,
+        default="",
+        validators=[validate_key_prefix],
+        help_text=_("The prefix of a key, such as k3v9x2ab."),
+    )
     header = models.CharField(
         _("header"),
         max_length=330,
@@ -147,7 +156,7 @@ class TierAssignment(Policy):
         _("priority"), default=0, help_text=_("Of several that match, the highest holds.")
     )
 
-    WHO: ClassVar[tuple[str, ...]] = ("user", "group", "network", "header")
+    WHO: ClassVar[tuple[str, ...]] = ("user", "group", "api_key", "network", "header")
 
     class Meta:
         verbose_name = _("tier assignment")
@@ -163,6 +172,7 @@ class TierAssignment(Policy):
                 for who, condition in (
                     ("user", Q(user__isnull=False)),
                     ("group", Q(group__isnull=False)),
+                    ("api_key", ~Q(api_key="")),
                     ("network", ~Q(network="")),
                     ("header", ~Q(header="")),
                 )
@@ -184,7 +194,7 @@ class TierAssignment(Policy):
         if len(named) == 1:
             return
         if not named:
-            raise ValidationError(_("Say who: a user, a group, a network or a header."))
+            raise ValidationError(_("Say who: a user, a group, an API key, a network or a header."))
         raise ValidationError(
             {named[1]: _("Name only one: a %(first)s is named already.") % {"first": named[0]}}
         )
@@ -252,8 +262,8 @@ class EndpointLimit(Policy):
         default=count_by_client,
         validators=[validate_key],
         help_text=_(
-            "client (as its tier), ip, user, header:NAME or global; several, by commas, count "
-            "each combination."
+            "client (as its tier), ip, user, api_key, header:NAME or global; several, by commas, "
+            "count each combination."
         ),
     )
     tier = models.ForeignKey(
@@ -308,6 +318,15 @@ class EndpointLimit(Policy):
         help_text=_(
             "Milliseconds after which an answer is logged as slow; 0: none is. Empty: as "
             "everywhere on the site. With the path / it holds for the whole site."
+        ),
+    )
+
+    require_nonce = models.BooleanField(
+        _("once only"),
+        default=False,
+        help_text=_(
+            "Each request must carry X-Timestamp, within five minutes, and an X-Nonce that none "
+            "before it carried: what was recorded cannot be sent again."
         ),
     )
 

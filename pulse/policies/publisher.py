@@ -25,7 +25,7 @@ from pulse.exceptions import InvalidDocument, PulseError, StoreUnavailable
 from pulse.policies import current, kinds
 from pulse.policies.compiler import compile_document, prove
 from pulse.policies.models import PolicyRevision, PolicyState
-from pulse.policies.signals import revision_published
+from pulse.policies.signals import revision_made, revision_published
 from pulse.store import announcement as store
 
 logger = logging.getLogger(__name__)
@@ -33,10 +33,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who makes an edit: a ``user``, an ``api_key``, a ``command`` or the ``system``."""
+    """Who makes an edit: a ``user``, an ``api_key``, a ``command`` or the ``system``.
+
+    Attributes:
+        name: Of the user or key; for people.
+        address: From where, as the limits see it; empty where it did not come over the network.
+    """
 
     type: str
     name: str = ""
+    address: str = ""
 
 
 SYSTEM: Final = Actor("system")
@@ -247,6 +253,7 @@ def _finish(state: PolicyState, here: Edit, using: str) -> None:
         made = here.revision = _insert(
             state.revision, document, changes, previous, here=here, using=using
         )
+        revision_made.send(sender=PolicyRevision, revision=made, edit=here, using=using)
         transaction.on_commit(
             lambda: _announce(made, snapshot, announcement), using=using, robust=True
         )

@@ -8,3 +8,7 @@ policies_changed = Signal()
 
 #: A revision was committed and announced. Arguments: ``sender`` (PolicyRevision), ``number``.
 revision_published = Signal()
+
+#: A revision is inserted and not yet committed: a receiver that raises undoes the edit.
+#: Arguments: ``sender`` (PolicyRevision), ``revision``, ``edit`` (publisher's), ``using``.
+revision_made = Signal()

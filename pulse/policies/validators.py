@@ -17,13 +17,20 @@ from pulse.core.quotas import parse_rate
 from pulse.exceptions import PolicyError
 
 HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}", re.ASCII)
-KEYS: Final = ("client", "ip", "user", "global")
+KEYS: Final = ("client", "ip", "user", "api_key", "global")
 MAX_HEADER_VALUE: Final = 256
 
 validate_name = RegexValidator(
     re.compile(r"^[a-z0-9_-]+\Z"),
     _("Use small letters, digits, hyphens and underscores, such as login-post."),
     code="name",
+)
+
+
+validate_key_prefix = RegexValidator(
+    re.compile(r"^[a-z0-9]{8}\Z"),
+    _("Write the prefix of a key: the eight characters after pulse_, such as k3v9x2ab."),
+    code="api_key",
 )
 
 
@@ -116,7 +123,10 @@ def validate_key(value: Any) -> None:
         ):
             continue
         raise ValidationError(
-            _("“%(source)s” cannot be counted. Use client, ip, user, global or header:NAME."),
+            _(
+                "“%(source)s” cannot be counted. "
+                "Use client, ip, user, api_key, global or header:NAME."
+            ),
             code="key",
             params={"source": source},
         )

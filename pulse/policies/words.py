@@ -218,10 +218,12 @@ def _tier(item: Item) -> str:
 
 
 def _assignment(item: Item) -> str:
-    who = next((name for name in ("user", "group", "network", "header") if item.get(name)), "")
+    names = ("user", "group", "api_key", "network", "header")
+    who = next((name for name in names if item.get(name)), "")
     text = {
         "user": _("The user %(name)s has the tier %(tier)s."),
         "group": _("Users of the group %(name)s have the tier %(tier)s."),
+        "api_key": _("Requests with the API key %(name)s have the tier %(tier)s."),
         "network": _("Clients from %(name)s have the tier %(tier)s."),
         "header": _("Clients with the header %(name)s have the tier %(tier)s."),
     }.get(who, _("Nobody has the tier %(tier)s."))

@@ -108,7 +108,7 @@ def test_adding_and_deleting_are_one_revision_each(kim):
         (
             {"key": "ip, moon"},
             "key",
-            "“moon” cannot be counted. Use client, ip, user, global or header:NAME.",
+            "“moon” cannot be counted. Use client, ip, user, api_key, global or header:NAME.",
         ),
         (
             {"name": "Bad Name"},

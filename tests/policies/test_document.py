@@ -125,6 +125,7 @@ def test_defaults_are_written_out() -> None:
         "methods": ["POST"],
         "key": "ip",
         "replaces_tier": False,
+        "require_nonce": False,
         "cost": 1,
         "on_store_error": "closed",
         "limits": [{"rate": "5/m", "burst": 5, "algorithm": "token_bucket"}],
@@ -437,7 +438,7 @@ def test_a_cost_above_the_tier_that_a_rule_takes_its_limits_from(from_tier: bool
 @pytest.mark.parametrize(
     ("item", "text"),
     [
-        ({"tier": "default"}, "Say who: a user, a group, a network or a header."),
+        ({"tier": "default"}, "Say who: a user, a group, an API key, a network or a header."),
         ({"user": "nobody", "tier": "default"}, "There is no user “nobody”."),
         ({"group": "nobody", "tier": "default"}, "There is no group “nobody”."),
         ({"network": "10.0.0.0/8", "tier": "none"}, "There is no rate tier “none”."),

@@ -1,0 +1,53 @@
+"""Run state of policies: what happens to them, not what operators decide."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from pulse.policies.models import PolicyRevision
+
+
+class GuardState(models.TextChoices):
+    """How far a guard is."""
+
+    WATCHING = "watching", _("Watching")
+    PASSED = "passed", _("Passed")
+    ROLLED_BACK = "rolled_back", _("Rolled back")
+
+
+class PolicyGuard(models.Model):
+    """The budget of refusals that a revision was published with.
+
+    Attributes:
+        refusals: How many refusals by the rules that the revision changed are too many.
+        minutes: For how long they are counted, and until when that is.
+        seen: How many there were, of all processes, when it was last looked.
+    """
+
+    revision = models.OneToOneField(
+        PolicyRevision, on_delete=models.CASCADE, related_name="guard", verbose_name=_("revision")
+    )
+    refusals = models.PositiveIntegerField(_("refusals"))
+    minutes = models.PositiveIntegerField(_("minutes"))
+    until_at = models.DateTimeField(_("until"))
+    seen = models.PositiveBigIntegerField(_("seen"), default=0)
+    state = models.CharField(
+        _("state"), max_length=12, choices=GuardState, default=GuardState.WATCHING
+    )
+
+    class Meta:
+        verbose_name = _("guard")
+        ordering: ClassVar[Sequence[str]] = ["-pk"]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(
+                fields=["until_at"],
+                condition=Q(state=GuardState.WATCHING),
+                name="pulse_guards_that_watch",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_state_display()}: {self.seen} of {self.refusals}"
