@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pulse.policies import current
 from pulse.policies.completion import complete
-from pulse.policies.explain import Question, UnknownUser, explain, parse
+from pulse.policies.explain.explanations import explain
+from pulse.policies.explain.questions import Question, UnknownUser, parse
 from pulse.store import heartbeat
 from pulse.testing import override_policies
 from tests.factories import default_tier

@@ -12,7 +12,8 @@ from pulse.core.bounds import format_size
 from pulse.core.networks import parse_address
 from pulse.management.output import PolicyCommand
 from pulse.policies.decisions import SealedDecision, unseal
-from pulse.policies.explain import MAX_COUNT, Explanation, Question, UnknownUser, explain, parse
+from pulse.policies.explain.explanations import Explanation, explain
+from pulse.policies.explain.questions import MAX_COUNT, Question, UnknownUser, parse
 
 MARKS = {
     "passed": "✓",

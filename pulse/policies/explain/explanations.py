@@ -1,0 +1,151 @@
+"""Why a request is refused or let through: the enforcement's own code on a throw-away store."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pulse.conf import conf
+from pulse.core.answers import STORE_RETRY_S, rate_limit_headers, refusing, retry_after_s
+from pulse.core.charging import Charge, Facts, charges, exempt_by
+from pulse.core.claims import Decision
+from pulse.core.clients import ClientAddress, identify
+from pulse.core.snapshot import TIERS, Snapshot
+from pulse.policies import current, texts
+from pulse.policies.explain import edge as edges
+from pulse.policies.explain import rows
+from pulse.policies.explain.questions import Question, facts_of
+from pulse.store import limits
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What would become of a request.
+
+    Attributes:
+        answer: As the API and ``--format json`` write it.
+        address: How the client's address was found.
+    """
+
+    answer: dict[str, Any]
+    address: ClientAddress
+
+
+def explain(question: Question) -> Explanation:
+    """Tell what would become of a request now; nothing is charged.
+
+    Raises:
+        UnknownUser: The question names a user who is not there.
+    """
+    snapshot = current.current_snapshot()
+    facts = facts_of(snapshot, question)
+    judge = _judge if conf.ENABLED else _let_pass
+    return Explanation(judge(snapshot, facts, question), facts.address)
+
+
+def _judge(snapshot: Snapshot, facts: Facts, question: Question) -> dict[str, Any]:
+    edge = edges.judge(snapshot, facts, secure=question.secure)
+    exemption = exempt_by(snapshot, facts)
+    found = [] if exemption else charges(snapshot, facts)
+    headers: dict[str, str] = {}
+    if edge.early is None:
+        decision, refused = _decide(found, question)
+        status, headers, body = _response(found, decision)
+        told, asked = rows.charged(found, decision), {charge.rule for charge in found}
+    else:
+        refused = question.count if edge.early.refused else 0
+        status, body, told, asked = edge.early.status, edge.early.body, [], set()
+    return {
+        "verdict": "refused" if status >= 400 else "allowed",
+        "status": status,
+        "allowed": question.count - refused,
+        "refused": refused,
+        **_place(snapshot, facts),
+        "exempt_by": exemption,
+        "client": _client(facts, found),
+        "rules": [
+            *edge.access,
+            *rows.of_site(edge),
+            *told,
+            *rows.not_charged(snapshot, facts, edge, asked, exempt=bool(exemption)),
+            *rows.elsewhere(snapshot, facts, edge),
+        ],
+        "headers": headers | edge.headers,
+        "body": body,
+        **_about(edge),
+    }
+
+
+def _let_pass(snapshot: Snapshot, facts: Facts, question: Question) -> dict[str, Any]:
+    """Tell that nothing acts, whatever the policy says."""
+    return {
+        "verdict": "allowed",
+        "status": 200,
+        "allowed": question.count,
+        "refused": 0,
+        **_place(snapshot, facts),
+        "exempt_by": None,
+        "client": _client(facts, ()),
+        "rules": rows.switched_off(snapshot),
+        "headers": {},
+        "body": None,
+        **_about(edges.switched_off()),
+    }
+
+
+def _place(snapshot: Snapshot, facts: Facts) -> dict[str, Any]:
+    match = facts.match
+    return {
+        "revision": snapshot.revision,
+        "route": match.route if match else None,
+        "url_name": match.url_name or None if match else None,
+    }
+
+
+def _client(facts: Facts, found: Sequence[Charge]) -> dict[str, Any]:
+    held = (c.rule.name for c in found if c.rule.kind == TIERS and c.claim.enforced)
+    client = identify(
+        facts.sources,
+        user=facts.user,
+        header=facts.header,
+        address=facts.address,
+        secret=facts.secret,
+    )
+    return {"address": str(facts.address), "kind": client.kind, "tier": next(held, None)}
+
+
+def _about(edge: edges.Edge) -> dict[str, Any]:
+    return {
+        "cors": edge.cors,
+        "bounds": edge.bounds,
+        "header_policy": edge.header_policy,
+        "headers_by_setting": edge.by_settings,
+    }
+
+
+def _decide(found: Sequence[Charge], question: Question) -> tuple[Decision, int]:
+    """Judge the requests one after another at one instant, on copies of the counters."""
+    claims = [charge.claim for charge in found]
+    reading = limits.read(claims)
+    if question.counters == "fresh":
+        reading.states = [None] * len(reading.states)
+    refused = 0
+    decision = Decision(allowed=True, outcomes=(), now_us=reading.now_us, store=reading.store)
+    for _number in range(question.count):
+        decision = reading.decide(claims)
+        refused += not decision.allowed
+    return decision, refused
+
+
+def _response(
+    found: Sequence[Charge], decision: Decision
+) -> tuple[int, dict[str, str], dict[str, Any] | None]:
+    headers = rate_limit_headers(found, decision, conf.RATE_LIMIT_HEADERS)
+    if decision.allowed:
+        return 200, headers, None
+    if decision.unavailable:
+        status, seconds, detail = 503, STORE_RETRY_S, texts.unavailable()
+    else:
+        seconds = retry_after_s(refusing(found, decision)[1])
+        status, detail = 429, texts.too_many_requests(seconds)
+    body = {"detail": detail, "retry_after": seconds}
+    return status, {"Retry-After": str(seconds), **headers}, body
