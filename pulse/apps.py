@@ -19,6 +19,7 @@ class PulseConfig(AppConfig):
         from django.contrib.auth.models import Group
 
         from pulse import checks, logging, tasks
+        from pulse.audit import receivers
         from pulse.policies import current, kinds, names, publisher, seeds
         from pulse.policies.bases import AnnouncedModel
         from pulse.policies.signals import policies_changed
@@ -28,6 +29,7 @@ class PulseConfig(AppConfig):
         logging.install_factory()
         request_finished.connect(logging.forget_request, dispatch_uid="pulse.logging")
         tasks.connect()
+        receivers.connect()
         kinds.register_own()
         probe_kinds.register()
         checks.register_all()

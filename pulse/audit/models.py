@@ -1,11 +1,36 @@
 """Who did what, and whether it was allowed: rows that are written once."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+
+from pulse.audit.querysets import AuditQuerySet
+
+
+class Action(models.TextChoices):
+    """What can be done that is worth an entry."""
+
+    POLICY_CREATE = "policy.create", _("Policy added")
+    POLICY_UPDATE = "policy.update", _("Policy changed")
+    POLICY_DELETE = "policy.delete", _("Policy deleted")
+    POLICY_APPLY = "policy.apply", _("Document applied")
+    POLICY_ROLLBACK = "policy.rollback", _("Rolled back")
+    POLICY_PUBLISH = "policy.publish", _("Draft published")
+    POLICY_SHADOW_ALL = "policy.shadow_all", _("Everything to shadow")
+    GUARD_ROLLED_BACK = "guard.rolled_back", _("Rolled back by its guard")
+    AUTH_LOGIN = "auth.login", _("Logged in")
+    AUTH_LOGOUT = "auth.logout", _("Logged out")
+    AUTH_FAILED = "auth.failed", _("Login failed")
+    KEY_CREATE = "key.create", _("Key made")
+    KEY_ROTATE = "key.rotate", _("Key rotated")
+    KEY_REVOKE = "key.revoke", _("Key revoked")
+    KEY_FAILED = "key.failed", _("Key refused")
+    AUDIT_EXPORT = "audit.export", _("Audit exported")
+    JOB_START = "job.start", _("Probes started")
+    JOB_CANCEL = "job.cancel", _("Probes cancelled")
 
 
 class Outcome(models.TextChoices):
@@ -37,6 +62,8 @@ class AuditEntry(models.Model):
     request_id = models.CharField(_("request id"), max_length=128, blank=True)
     fields = models.JSONField(_("fields"), default=dict)
 
+    objects = AuditQuerySet.as_manager()
+
     class Meta:
         verbose_name = _("audit entry")
         verbose_name_plural = _("audit entries")
@@ -54,3 +81,7 @@ class AuditEntry(models.Model):
         if not self._state.adding:
             raise ValidationError(_("An audit entry is never changed."))
         super().save(*args, **kwargs)
+
+    def delete(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        """Refuse: an entry goes when it is old, not before."""
+        raise ValidationError(_("An audit entry is never deleted by hand."))

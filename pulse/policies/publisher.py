@@ -46,6 +46,8 @@ class Actor:
 
 
 SYSTEM: Final = Actor("system")
+#: What the audit calls the publishing of a draft.
+PUBLISHED: Final = "policy.publish"
 
 
 @dataclass(slots=True)
@@ -55,6 +57,7 @@ class Edit:
     Attributes:
         source: By which door: ``admin api document command save schedule rollback guard``.
         reason: Why, in the actor's words.
+        deed: What the audit calls the edit as a whole, where its source does not say it.
         revision: The revision that came of it; None until the end, and where nothing changed.
         publish: Whether the end makes a revision, or leaves a draft.
         document: What the end publishes, if not what the rows say: then these stay a draft.
@@ -66,6 +69,7 @@ class Edit:
     reason: str = ""
     request_id: str = ""
     publish: bool = True
+    deed: str = ""
     revision: PolicyRevision | None = None
     document: Document | None = None
     is_over: bool = False
@@ -111,10 +115,10 @@ def publish(
     """
     outer = _under_way()
     if outer is not None:
-        outer.publish = True
+        outer.publish, outer.deed = True, PUBLISHED
         return None
     using = database()
-    here = Edit(actor, source, reason, request_id)
+    here = Edit(actor, source, reason, request_id, deed=PUBLISHED)
     with transaction.atomic(using=using):
         _finish(lock(using), here, using)
     return here.revision

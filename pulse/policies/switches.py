@@ -16,6 +16,8 @@ from pulse.policies.querysets import PolicyQuerySet
 #: What can refuse a request. Not CORS and header policies: off, they take permissions and
 #: protection away. An endpoint limit in shadow leaves its body to the site's own bound.
 RULES: Final[tuple[type[Policy], ...]] = (RateTier, EndpointLimit, AccessRule)
+#: What the audit calls it.
+DEED: Final = "policy.shadow_all"
 
 
 def enforced_rules() -> dict[type[Policy], int]:
@@ -46,6 +48,7 @@ def _to_shadow(
     actor: Actor, door: Mapping[str, str], *, published_alone: bool = False
 ) -> tuple[int, Edit]:
     with publisher.edit(actor, **door) as edit:
+        edit.deed = DEED
         changed = sum(
             set_mode(model.objects.filter(mode=ModeChoices.ENFORCE), ModeChoices.SHADOW)
             for model in RULES

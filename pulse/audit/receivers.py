@@ -1,0 +1,52 @@
+"""What is written by itself: every revision, change by change, in its own transaction."""
+
+from typing import Any, Final
+
+from pulse.audit.models import Action
+from pulse.audit.record import Deed, record_all
+from pulse.policies.models import PolicyRevision
+from pulse.policies.publisher import Actor, Edit
+from pulse.policies.signals import revision_made
+
+#: What an edit as a whole is called, by the door that it came through; others have no name.
+WHOLES: Final = {
+    "document": Action.POLICY_APPLY,
+    "command": Action.POLICY_APPLY,
+    "rollback": Action.POLICY_ROLLBACK,
+    "guard": Action.GUARD_ROLLED_BACK,
+}
+CHANGES: Final = {
+    "create": Action.POLICY_CREATE,
+    "update": Action.POLICY_UPDATE,
+    "delete": Action.POLICY_DELETE,
+}
+
+
+def connect() -> None:
+    """Listen to the edit road."""
+    revision_made.connect(record_revision, dispatch_uid="pulse.audit")
+
+
+def record_revision(*, revision: PolicyRevision, edit: Edit, using: str, **_: Any) -> None:
+    """Write what a revision changed, and what the edit was as a whole.
+
+    Raises:
+        DatabaseError: It cannot be written: then there is no revision either.
+    """
+    deeds = [
+        Deed(
+            CHANGES[change["action"]],
+            kind=change["kind"],
+            key=change["key"],
+            fields=change["fields"],
+        )
+        for change in revision.changes
+    ]
+    whole = edit.deed or WHOLES.get(edit.source)
+    if whole:
+        told = {"changes": {"before": None, "after": len(deeds)}}
+        if edit.reason:
+            told["reason"] = {"before": None, "after": edit.reason}  # type: ignore[dict-item]
+        deeds.append(Deed(whole, fields=told))
+    actor = Actor(revision.actor_type, revision.actor_name, edit.actor.address)
+    record_all(deeds, actor, revision=revision.number, request_id=revision.request_id, using=using)

@@ -1,0 +1,99 @@
+"""Entries: what is written of a deed, and that it stays as it was written."""
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from pulse.audit.models import Action, AuditEntry
+from pulse.audit.record import MAX_VALUE, record
+from pulse.policies.publisher import Actor
+from tests.factories import KIM
+
+pytestmark = pytest.mark.django_db
+
+
+def newest() -> AuditEntry:
+    return AuditEntry.objects.latest("pk")
+
+
+def after(value: object) -> dict[str, object]:
+    return {"before": None, "after": value}
+
+
+def test_an_entry_tells_who_did_what_to_what_from_where() -> None:
+    actor = Actor("user", "kim", "203.0.113.9")
+    record(
+        "policy.update",
+        actor,
+        kind="endpoint_limits",
+        key={"name": "login"},
+        revision=7,
+        request_id="r1",
+        fields={"cost": {"before": 1, "after": 2}},
+    )
+    entry = newest()
+    assert (entry.actor_type, entry.actor_name, entry.address) == ("user", "kim", "203.0.113.9")
+    assert (entry.action, entry.outcome, entry.kind) == (
+        Action.POLICY_UPDATE,
+        "success",
+        "endpoint_limits",
+    )
+    assert (entry.key, entry.revision, entry.request_id) == ({"name": "login"}, 7, "r1")
+    assert entry.fields == {"cost": {"before": 1, "after": 2}}
+
+
+def test_an_action_that_nobody_knows_is_a_mistake_of_the_caller() -> None:
+    with pytest.raises(ValueError, match=r"policy\.eat"):
+        record("policy.eat", KIM)
+    with pytest.raises(ValueError, match="maybe"):
+        record("auth.login", KIM, outcome="maybe")
+
+
+def test_secrets_are_taken_out_by_form_and_by_name_but_fields_of_policies_are_shown() -> None:
+    """The fields ``key`` and ``credentials`` of policies hold no secret, whatever their names."""
+    token = "pulse_k3v9x2ab_" + "s" * 43
+    record(
+        "policy.create",
+        KIM,
+        fields={
+            "key": after(["client", "header:X-Plan"]),
+            "credentials": after(value=True),
+            "description": after(f"made with {token}"),
+            "secret_headers": after({"Authorization": "Bearer abc"}),
+            "url": after("https://kim:hunter2@a.test/"),
+        },
+    )
+    fields = newest().fields
+    assert fields["key"]["after"] == ["client", "header:X-Plan"]
+    assert fields["credentials"]["after"] is True
+    assert fields["description"]["after"] == "made with pulse_k3v9x2ab_***"
+    assert fields["secret_headers"]["after"] == {"Authorization": "***"}
+    assert fields["url"]["after"] == "https://***@a.test/"
+
+
+def test_what_is_too_large_is_cut_and_no_nul_comes_through() -> None:
+    record(
+        "auth.failed",
+        Actor("user", "a\0b" + "x" * 500, "1" * 100),
+        fields={"body": after(["y" * 20_000]), "text": after("z\0"), "list": after(["\0"])},
+    )
+    entry = newest()
+    assert entry.actor_name == ("ab" + "x" * 500)[:150]
+    assert len(entry.fields["body"]["after"]) == MAX_VALUE
+    assert entry.fields["text"]["after"] == "z"
+    assert entry.fields["list"]["after"] == '[""]'
+
+
+def test_no_entry_is_changed_or_deleted() -> None:
+    entry = record("auth.login", KIM)
+    entry.actor_name = "nobody"
+    for change in (
+        entry.save,
+        entry.delete,
+        AuditEntry.objects.all().delete,
+        lambda: AuditEntry.objects.update(actor_name="nobody"),
+        lambda: AuditEntry.objects.bulk_update([entry], ["actor_name"]),
+    ):
+        with pytest.raises(ValidationError), transaction.atomic():
+            change()
+    assert newest().actor_name == "kim"
