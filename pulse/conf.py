@@ -16,7 +16,8 @@ from django.core.signals import setting_changed
 from pulse.core.bounds import MAX_BODY_BYTES, MAX_SLOW_MS
 from pulse.core.clients import client_secret
 from pulse.core.marks import probe_secret
-from pulse.core.quotas import MAX_COUNT, SECOND_US
+from pulse.core.quotas import MAX_COUNT, SECOND_US, Quota, make_quota
+from pulse.exceptions import InvalidQuota
 
 T = TypeVar("T")
 
@@ -38,11 +39,13 @@ NUMBERS: Final = {
     "RATE_LIMIT_BURST": Number(1, MAX_COUNT, 20),
     "MAX_BODY_BYTES": Number(0, MAX_BODY_BYTES, 10 * 2**20),
     "SLOW_REQUEST_MS": Number(0, MAX_SLOW_MS, 1000),
+    "AUTH_DELAY_MS": Number(0, 1000, 20),
     "PROBE_PAYLOAD_MAX_BYTES": Number(1, 100 * 2**20, 2**20),
     "PROBE_PAYLOAD_TOTAL_BYTES": Number(1, 2**30, 10 * 2**20),
     "PROBE_TURNS": Number(1, 64, 2),
     "PROBE_RESULTS_MAX": Number(1000, MAX_COUNT, 2_000_000),
 }
+AUTH_FAILURES: Final = "20/m"
 #: What a setting may be; the first is its default.
 CHOICES: Final = {
     "RATE_LIMIT_HEADERS": ("both", "legacy", "ietf", "off"),
@@ -132,6 +135,16 @@ class Conf:
         return self._number("SLOW_REQUEST_MS")
 
     @cached_property
+    def AUTH_FAILURES(self) -> str:
+        """How many keys that do not count an address may send, such as ``20/m``."""
+        return self.auth_failures.rate
+
+    @cached_property
+    def AUTH_DELAY_MS(self) -> int:
+        """The longest that a refused key is kept waiting, by chance, in milliseconds."""
+        return self._number("AUTH_DELAY_MS")
+
+    @cached_property
     def PROBE_BASE_URL(self) -> str:
         """Where probes reach this site, such as ``http://127.0.0.1:8000``; empty: nowhere."""
         return self._get("PROBE_BASE_URL", "", str).rstrip("/")
@@ -181,6 +194,14 @@ class Conf:
     def OUTBOUND_NETWORK(self) -> str:
         """The dotted path of what probes and webhooks reach instead of the network; for tests."""
         return self._get("OUTBOUND_NETWORK", "", str)
+
+    @cached_property
+    def auth_failures(self) -> Quota:
+        """``AUTH_FAILURES`` as it is counted."""
+        try:
+            return make_quota(self._get("AUTH_FAILURES", AUTH_FAILURES, str))
+        except InvalidQuota:
+            return make_quota(AUTH_FAILURES)
 
     @cached_property
     def client_secret(self) -> bytes:

@@ -15,6 +15,10 @@ PulseError
 │   ├── InvalidExpectation
 │   └── InvalidDocument          a whole document, with every error by its place
 ├── InvalidReport(ValueError)    what a browser sent is no report
+├── AccessError                  who asks cannot be let in, and why
+│   ├── KeyRefused
+│   ├── KeyEnded                 what is revoked or expired has no successor
+│   └── TooManyFailures          an address sent too many keys that do not count
 ├── ProbeError                   a probe that cannot be started or sent, and why
 │   ├── TargetForbidden(ValueError)
 │   │   ├── ForbiddenUrl         a URL that pulse does not call
@@ -113,6 +117,42 @@ class InvalidDocument(PulseError, ValueError):
 
 class InvalidReport(PulseError, ValueError):
     """A body that is no report of a browser."""
+
+
+class AccessError(PulseError):
+    """The base of what keeps somebody, or a key, out."""
+
+
+class KeyRefused(AccessError):
+    """A key that does not count. Whom it is told learns no more than that.
+
+    Attributes:
+        reason: For the audit alone: ``unknown wrong expired revoked``.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("The key is not valid.")
+        self.reason = reason
+
+
+class KeyEnded(AccessError):
+    """A key that is revoked or has expired, where one in use is needed."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__(f"The key {prefix} has ended already. Make another.")
+        self.prefix = prefix
+
+
+class TooManyFailures(AccessError):
+    """An address sent so many keys that do not count that none of its keys is looked at.
+
+    Attributes:
+        retry_after_s: When one is again, in seconds from now.
+    """
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__("Too many keys from this address were not valid.")
+        self.retry_after_s = retry_after_s
 
 
 class ProbeError(PulseError):

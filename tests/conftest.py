@@ -32,6 +32,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(autouse=True)
 def fresh_process() -> Iterator[None]:
     """Nothing is left in this process of what the test before did."""
+    from pulse.access import principals
     from pulse.middleware import context
     from pulse.policies import current
     from pulse.store import blocked, buckets, csp, heartbeat
@@ -45,6 +46,7 @@ def fresh_process() -> Iterator[None]:
         csp.forget()
         blocked.forget_all()
         context.forget_groups()
+        principals.forget()
 
     forget()
     yield

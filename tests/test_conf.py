@@ -22,6 +22,8 @@ DEFAULTS = {
     "MAX_BODY_BYTES": 10_485_760,
     "ACCESS_LOG": True,
     "SLOW_REQUEST_MS": 1000,
+    "AUTH_FAILURES": "20/m",
+    "AUTH_DELAY_MS": 20,
     "PROBE_BASE_URL": "",
     "PROBE_TRANSPORT": "http",
     "PROBE_OPENAPI": "",

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from pulse.access.scopes import validate_scopes
 from pulse.policies.models import RateTier
 from pulse.policies.validators import validate_key_prefix
 
@@ -28,7 +29,7 @@ class ApiKey(models.Model):
         _("prefix"), max_length=16, unique=True, editable=False, validators=[validate_key_prefix]
     )
     hash = models.CharField(max_length=64, editable=False)
-    scopes = models.JSONField(_("scopes"), default=list)
+    scopes = models.JSONField(_("scopes"), default=list, validators=[validate_scopes])
     tier = models.ForeignKey(
         RateTier,
         on_delete=models.PROTECT,

@@ -1,7 +1,11 @@
 """What somebody may do with pulse itself; higher scopes include lower ones."""
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Any, Final
+
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
 
 
 class Scope(StrEnum):
@@ -37,3 +41,28 @@ def holds(user: Any, scope: Scope) -> bool:
 def scopes_of(user: Any) -> frozenset[Scope]:
     """Return every scope that a user's session is good for."""
     return frozenset(scope for scope in ORDER if holds(user, scope))
+
+
+def with_lower(names: Collection[str]) -> frozenset[Scope]:
+    """Return the scopes that are named, and those that they include."""
+    highest = max((ORDER.index(scope) for scope in ORDER if scope in names), default=-1)
+    return frozenset(ORDER[: highest + 1])
+
+
+def validate_scopes(value: object) -> None:
+    """Check the scopes of a key.
+
+    Raises:
+        ValidationError: It is no list of one or more of the scopes, each once.
+    """
+    if (
+        not isinstance(value, list)
+        or not value
+        or any(name not in tuple(ORDER) for name in value)
+        or len(set(value)) < len(value)
+    ):
+        raise ValidationError(
+            _("Write one or more of %(scopes)s."),
+            code="scopes",
+            params={"scopes": ", ".join(ORDER)},
+        )

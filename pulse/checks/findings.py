@@ -71,6 +71,11 @@ FINDINGS: Final = (
         'Write each key as a text: PULSE = {"%(key)s": ["a long random text"]}.',
     ),
     Finding(
+        "E009",
+        'PULSE["%(key)s"]: %(reason)s; the default is in force.',
+        'Write PULSE = {"%(key)s": "%(example)s"}.',
+    ),
+    Finding(
         "W001",
         'PULSE["CLIENT_IDENTITY"] names %(sources)s after "address"; every request has an '
         "address, so they are never looked at.",

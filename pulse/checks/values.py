@@ -1,6 +1,6 @@
 """Whether every key of ``settings.PULSE`` is known, and its value one that can be."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -8,8 +8,10 @@ from django.conf import settings
 from django.core.checks import CheckMessage
 
 from pulse.checks.findings import did_you_mean, found, one_of
-from pulse.conf import CHOICES, IDENTITY_SOURCES, NUMBERS, Number, conf
+from pulse.conf import AUTH_FAILURES, CHOICES, IDENTITY_SOURCES, NUMBERS, Number, conf
 from pulse.core.clients import HEADER_SOURCE
+from pulse.core.quotas import make_quota
+from pulse.exceptions import InvalidQuota
 from pulse.policies.validators import HEADER_NAME
 
 FLAGS: Final = ("ENABLED", "DETAILED_ERRORS", "CORS", "ACCESS_LOG")
@@ -19,7 +21,7 @@ TEXTS: Final = {
     "PROBE_BASE_URL": "http://127.0.0.1:8000",
     "PROBE_OPENAPI": "project.api.openapi",
 }
-LISTS: Final = ("CLIENT_IDENTITY", "SECRET_KEYS")
+OTHERS: Final = ("AUTH_FAILURES", "CLIENT_IDENTITY", "SECRET_KEYS")
 
 
 def check_values() -> Iterator[CheckMessage]:
@@ -28,6 +30,11 @@ def check_values() -> Iterator[CheckMessage]:
     if not isinstance(entries, Mapping):
         yield found("E001", found=type(entries).__name__)
         return
+    others: dict[str, Callable[[str, Any], Iterator[CheckMessage]]] = {
+        "AUTH_FAILURES": _check_rate,
+        "CLIENT_IDENTITY": _check_identity,
+        "SECRET_KEYS": _check_keys,
+    }
     for key, value in entries.items():
         if key not in conf.names():
             yield _unknown(key)
@@ -39,10 +46,8 @@ def check_values() -> Iterator[CheckMessage]:
             yield from _check_number(key, value, NUMBERS[key])
         elif key in CHOICES:
             yield from _check_choice(key, value, CHOICES[key])
-        elif key == "CLIENT_IDENTITY":
-            yield from _check_identity(key, value)
-        elif key == "SECRET_KEYS":
-            yield from _check_keys(key, value)
+        elif key in others:
+            yield from others[key](key, value)
 
 
 def _unknown(key: object) -> CheckMessage:
@@ -115,6 +120,16 @@ def _check_identity(key: str, value: Any) -> Iterator[CheckMessage]:
     if late:
         corrected = [*(source for source in unique if source != "address"), "address"]
         yield found("W001", sources=one_of(late), corrected=_listed(corrected))
+
+
+def _check_rate(key: str, value: Any) -> Iterator[CheckMessage]:
+    if not isinstance(value, str):
+        yield _wrong_type(key, value, "a rate", f'"{AUTH_FAILURES}"')
+        return
+    try:
+        make_quota(value)
+    except InvalidQuota as error:
+        yield found("E009", key=key, reason=str(error), example=AUTH_FAILURES)
 
 
 def _check_keys(key: str, value: Any) -> Iterator[CheckMessage]:

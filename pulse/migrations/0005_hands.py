@@ -2,6 +2,7 @@
 
 import django.core.validators
 import django.db.models.deletion
+import pulse.access.scopes
 import pulse.policies.models
 import pulse.policies.validators
 import re
@@ -25,7 +26,7 @@ class Migration(migrations.Migration):
                 ('name', models.CharField(help_text='What it is for.', max_length=64, verbose_name='name')),
                 ('prefix', models.CharField(editable=False, max_length=16, unique=True, validators=[django.core.validators.RegexValidator(re.compile('^[a-z0-9]{8}\\Z'), 'Write the prefix of a key: the eight characters after pulse_, such as k3v9x2ab.', code='api_key')], verbose_name='prefix')),
                 ('hash', models.CharField(editable=False, max_length=64)),
-                ('scopes', models.JSONField(default=list, verbose_name='scopes')),
+                ('scopes', models.JSONField(default=list, validators=[pulse.access.scopes.validate_scopes], verbose_name='scopes')),
                 ('expires_at', models.DateTimeField(blank=True, null=True, verbose_name='expires at')),
                 ('revoked_at', models.DateTimeField(editable=False, null=True, verbose_name='revoked at')),
                 ('last_used_at', models.DateTimeField(editable=False, null=True, verbose_name='last used at')),

@@ -249,7 +249,7 @@ def _finish(state: PolicyState, here: Edit, using: str) -> None:
     changes = difference(before, document, kinds.keys())
     if not here.publish:
         state.dirty = bool(changes)
-        state.save(using=using)
+        _save(state, using)
         return
     state.dirty = rows != document
     if changes or previous is None:
@@ -261,7 +261,12 @@ def _finish(state: PolicyState, here: Edit, using: str) -> None:
         transaction.on_commit(
             lambda: _announce(made, snapshot, announcement), using=using, robust=True
         )
-    state.save(using=using)
+    _save(state, using)
+
+
+def _save(state: PolicyState, using: str) -> None:
+    """Save what an edit changes; the key epoch may have been counted up within it."""
+    state.save(using=using, update_fields=["revision", "dirty", "locked_at"])
 
 
 def _insert(

@@ -60,6 +60,9 @@ from tests.checks.messages import ids
         ({"PROBE_PAYLOAD_MAX_BYTES": 1, "PROBE_PAYLOAD_TOTAL_BYTES": 2**30}, []),
         ({"PROBE_PAYLOAD_MAX_BYTES": 0, "PROBE_PAYLOAD_TOTAL_BYTES": 2**31}, ["E004", "E004"]),
         ({"PROBE_TURNS": 65, "PROBE_RESULTS_MAX": 10}, ["E004", "E004"]),
+        ({"AUTH_FAILURES": "5/h", "AUTH_DELAY_MS": 0}, []),
+        ({"AUTH_FAILURES": None, "AUTH_DELAY_MS": 1001}, ["E003", "E004"]),
+        ({"AUTH_FAILURES": "many"}, ["E009"]),
         ({"SECRET_KEYS": []}, []),
         ({"SECRET_KEYS": ("new", "old")}, []),
         ({"SECRET_KEYS": "one"}, ["E003"]),
@@ -100,7 +103,7 @@ def test_did_you_mean(settings, pulse, text) -> None:
 
 def test_every_key_is_looked_at() -> None:
     """A key that conf reads and no check knows would go unchecked."""
-    known = {*values.FLAGS, *values.TEXTS, *values.NUMBERS, *values.CHOICES, *values.LISTS}
+    known = {*values.FLAGS, *values.TEXTS, *values.NUMBERS, *values.CHOICES, *values.OTHERS}
     assert known == conf.names()
 
 
