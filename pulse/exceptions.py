@@ -14,6 +14,7 @@ PulseError
 │   ├── InvalidWindow
 │   ├── InvalidExpectation
 │   └── InvalidDocument          a whole document, with every error by its place
+├── LockOut                      an edit after which its author could not work
 ├── InvalidReport(ValueError)    what a browser sent is no report
 ├── AccessError                  who asks cannot be let in, and why
 │   ├── KeyRefused
@@ -113,6 +114,18 @@ class InvalidDocument(PulseError, ValueError):
         super().__init__(
             "; ".join(f"{place}: {' '.join(texts)}" for place, texts in self.errors.items())
         )
+
+
+class LockOut(PulseError):
+    """An edit that would refuse its author, the admin or the site's health.
+
+    Attributes:
+        threats: What each rule would do; as text, a sentence for people.
+    """
+
+    def __init__(self, threats: Sequence[object]) -> None:
+        super().__init__(" ".join(map(str, threats)))
+        self.threats = list(threats)
 
 
 class InvalidReport(PulseError, ValueError):

@@ -1,9 +1,8 @@
 """A writing request of the admin: one revision of it, or none and the reason why."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import unquote
 
 from django.contrib import messages
 from django.contrib.auth.models import AbstractBaseUser
@@ -11,49 +10,21 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, OperationalError
 from django.db.models import ProtectedError
 from django.http import HttpRequest, HttpResponseBase
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
 from pulse.conf import conf
-from pulse.core.clients import User
-from pulse.exceptions import InvalidDocument
+from pulse.exceptions import InvalidDocument, LockOut
 from pulse.policies import publisher
+from pulse.policies.authors import lockout_check
 from pulse.policies.consistency import still_used
-from pulse.policies.headers import without_prefix
-from pulse.policies.lockout import LOGIN, WORK, Author, Need, Threat, Visit, new_threats
 from pulse.policies.models import PolicyRevision
 from pulse.policies.publisher import Actor
-from pulse.policies.routes import match_path
 
 REASON: Final = "reason"
 SAVE_ANYWAY: Final = "save_anyway"
 MAX_REASON: Final = 500
-#: Of thousands of rules that are added at once, so many are told.
-MAX_THREATS: Final = 20
-
-#: The pages that an operator needs to take an edit back, and how they are asked for.
-WORK_PAGES: Final = (
-    ("index", ("GET",)),
-    ("pulse_ratetier_changelist", ("GET", "POST")),
-    ("pulse_endpointlimit_changelist", ("GET", "POST")),
-    ("pulse_exemption_changelist", ("GET", "POST")),
-    ("pulse_accessrule_changelist", ("GET", "POST")),
-    ("pulse_ratetier_change", ("GET", "POST")),
-    ("pulse_endpointlimit_change", ("GET", "POST")),
-    ("pulse_accessrule_change", ("GET", "POST")),
-    ("pulse_policyrevision_changelist", ("GET",)),
-    ("pulse_policyrevision_rollback", ("GET", "POST")),
-    ("jsi18n", ("GET",)),
-)
-
-
-class WouldLockOut(Exception):
-    """Leaves the transaction of an edit after which its author could not work."""
-
-    def __init__(self, threats: Sequence[Threat]) -> None:
-        super().__init__(", ".join(map(str, threats)))
-        self.threats = list(threats)
 
 
 @dataclass
@@ -69,7 +40,7 @@ class Errand:
 
     saved: bool = False
     problems: list[str] = field(default_factory=list)
-    threats: list[Threat] = field(default_factory=list)
+    threats: list[object] = field(default_factory=list)
     messages: list[tuple[Any, ...]] = field(default_factory=list)
     under_way: bool = False
 
@@ -103,11 +74,10 @@ def carry_out(
             source=source,
             reason=reason_of(request) or default_reason,
             request_id=request_id_of(request),
+            check=None if request.POST.get(SAVE_ANYWAY) else lockout_check(request, site=site),
         ) as edit:
             response = act()
-            if errand.saved and not request.POST.get(SAVE_ANYWAY):
-                _guard(request, site)
-    except WouldLockOut as refusal:
+    except LockOut as refusal:
         errand.threats = refusal.threats
         _roll_back(errand, [str(threat) for threat in refusal.threats])
     except InvalidDocument as error:
@@ -129,16 +99,6 @@ def carry_out(
     return None
 
 
-def lockout(request: HttpRequest, site: str) -> list[Threat]:
-    """List what the rows would do to the author, and the policy in force does not."""
-    return new_threats(
-        publisher.newest_document(),
-        publisher.document_of_rows(),
-        author_of(request),
-        visits(site),
-    )
-
-
 def actor_of(request: HttpRequest) -> Actor:
     """Name who is logged in."""
     user = request.user
@@ -153,28 +113,6 @@ def reason_of(request: HttpRequest) -> str:
 def request_id_of(request: HttpRequest) -> str:
     """Return the request's id; empty where pulse's middleware did not run."""
     return getattr(getattr(request, "pulse", None), "request_id", "")
-
-
-def author_of(request: HttpRequest) -> Author:
-    """Describe the one who edits, as the middleware would see them."""
-    user: Any = request.user
-    groups = user.groups.values_list("name", flat=True) if hasattr(user, "groups") else ()
-    return Author(
-        peer=request.META.get("REMOTE_ADDR", ""),
-        forwarded_for=request.META.get("HTTP_X_FORWARDED_FOR", ""),
-        header=request.headers.get,
-        user=User(str(user.pk), user.get_username(), frozenset(groups)),
-    )
-
-
-def visits(site: str) -> list[Visit]:
-    """List the requests that using the admin site takes."""
-    found: list[Visit | None] = []
-    for name, methods in WORK_PAGES:
-        arguments = ["1"] if name.endswith(("_change", "_rollback")) else []
-        found += [_visit(site, name, method, arguments, WORK) for method in methods]
-    found += [_visit(site, "login", method, [], LOGIN) for method in ("GET", "POST")]
-    return [visit for visit in found if visit is not None]
 
 
 def problems_of(error: InvalidDocument) -> list[str]:
@@ -192,23 +130,6 @@ def revision_link(number: int, primary_key: int, site: str) -> str:
     """Write a link to a revision's page."""
     address = reverse("admin:pulse_policyrevision_change", args=[primary_key], current_app=site)
     return format_html('<a href="{}">{}</a>', address, _("Revision %d") % number)
-
-
-def _visit(site: str, name: str, method: str, arguments: list[str], need: Need) -> Visit | None:
-    try:
-        address = reverse(f"admin:{name}", args=arguments, current_app=site)
-    except NoReverseMatch:
-        return None
-    # Rules hold for the decoded path that Django resolves, below the prefix of the site.
-    path = without_prefix(unquote(address))
-    match = match_path(path)
-    return None if match is None else Visit(method, path, match, need)
-
-
-def _guard(request: HttpRequest, site: str) -> None:
-    found = lockout(request, site)
-    if found:
-        raise WouldLockOut(found[:MAX_THREATS])
 
 
 def _roll_back(errand: Errand, problems: list[str]) -> None:

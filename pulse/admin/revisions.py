@@ -16,17 +16,7 @@ from pulse.admin.base import RecordedAdmin
 from pulse.admin.columns import NONE, column
 from pulse.admin.confirmations import confirm
 from pulse.admin.differences import differences
-from pulse.admin.errands import (
-    SAVE_ANYWAY,
-    actor_of,
-    carry_out,
-    errand_of,
-    lockout,
-    problems_of,
-    reason_of,
-    request_id_of,
-    tell_in_force,
-)
+from pulse.admin.errands import actor_of, carry_out, errand_of, problems_of
 from pulse.admin.switches import everything_to_shadow
 from pulse.conf import conf
 from pulse.exceptions import InvalidDocument
@@ -166,7 +156,7 @@ class PolicyRevisionAdmin(RecordedAdmin):
         return confirm(
             self,
             request,
-            lambda: self._publish(request),
+            lambda: carry_out(request, lambda: self._publish(request), site=self.admin_site.name),
             title=__("Publish the draft"),
             lead=__("This was edited and is not in force yet."),
             button=__("Yes, publish"),
@@ -207,24 +197,9 @@ class PolicyRevisionAdmin(RecordedAdmin):
             self.message_user(request, text, messages.SUCCESS)
         return HttpResponseRedirect(self._address("changelist"))
 
-    def _publish(self, request: HttpRequest) -> HttpResponseBase | None:
-        errand, site = errand_of(request), self.admin_site.name
-        if not request.POST.get(SAVE_ANYWAY):
-            errand.threats = lockout(request, site)
-            if errand.threats:
-                return None
-        try:
-            revision = publisher.publish(
-                actor_of(request),
-                source="admin",
-                reason=reason_of(request),
-                request_id=request_id_of(request),
-            )
-        except InvalidDocument as error:
-            errand.problems = problems_of(error)
-            return None
-        if revision is not None:
-            tell_in_force(request, revision, site)
+    def _publish(self, request: HttpRequest) -> HttpResponseBase:
+        publisher.publish(actor_of(request))
+        errand_of(request).saved = True
         return HttpResponseRedirect(self._address("changelist"))
 
     def _address(self, name: str, *arguments: Any) -> str:

@@ -129,6 +129,16 @@ class Migration(migrations.Migration):
             name='revision',
             field=models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='guard', to='pulse.policyrevision', verbose_name='revision'),
         ),
+        migrations.AddField(
+            model_name='policyguard',
+            name='undone_by',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='pulse.policyrevision', verbose_name='undone by'),
+        ),
+        migrations.AddField(
+            model_name='policystate',
+            name='draft_edits',
+            field=models.JSONField(default=list, editable=False),
+        ),
         migrations.AddConstraint(
             model_name='storedanswer',
             constraint=models.CheckConstraint(condition=models.Q(('status__isnull', True), ('status__gte', 100), _connector='OR'), name='pulse_stored_answer_has_a_status'),

@@ -14,6 +14,7 @@ from pulse.exceptions import InvalidDocument
 from pulse.policies import headers, kinds, publisher, reading
 from pulse.policies.application import Application
 from pulse.policies.consistency import still_used
+from pulse.policies.guarded import Guard
 
 
 @dataclass(slots=True)
@@ -80,6 +81,8 @@ def apply(
     request_id: str = "",
     prune: bool = False,
     dry_run: bool = False,
+    guard: Guard | None = None,
+    check: publisher.Check | None = None,
 ) -> Applied:
     """Make the rows what a document says: all of it, or nothing.
 
@@ -94,12 +97,17 @@ def apply(
         request_id: Of which request.
         prune: Delete what the document does not name.
         dry_run: Only tell.
+        guard: The budget of refusals that the revision is watched with.
+        check: Asked before it is saved, not on a dry run.
 
     Raises:
         InvalidDocument: Something in it cannot be; every error by its place.
+        LockOut: The check refuses it.
     """
     try:
-        with publisher.edit(actor, source=source, reason=reason, request_id=request_id) as edit:
+        with publisher.edit(
+            actor, source=source, reason=reason, request_id=request_id, guard=guard, check=check
+        ) as edit:
             written = document() if callable(document) else document
             applied = _apply(written, prune=prune, dry_run=dry_run)
     except _DryRun as done:

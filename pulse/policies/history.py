@@ -2,18 +2,27 @@
 
 from pulse.core.document import chain_hash
 from pulse.policies.document import Applied, apply
+from pulse.policies.guarded import Guard
 from pulse.policies.models import PolicyRevision
-from pulse.policies.publisher import Actor, database, sealed
+from pulse.policies.publisher import Actor, Check, database, sealed
 
 
 def rollback(
-    number: int, actor: Actor, *, reason: str = "", request_id: str = "", dry_run: bool = False
+    number: int,
+    actor: Actor,
+    *,
+    reason: str = "",
+    request_id: str = "",
+    dry_run: bool = False,
+    guard: Guard | None = None,
+    check: Check | None = None,
 ) -> Applied:
     """Make the rows what revision ``number`` says, as a new revision.
 
     Raises:
         PolicyRevision.DoesNotExist: There is no such revision.
         InvalidDocument: What it names is gone, such as a user or a route.
+        LockOut: The check refuses it.
     """
     revision = PolicyRevision.objects.using(database()).get(number=number)
     return apply(
@@ -24,6 +33,8 @@ def rollback(
         request_id=request_id,
         prune=True,
         dry_run=dry_run,
+        guard=guard,
+        check=check,
     )
 
 

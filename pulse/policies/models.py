@@ -464,12 +464,14 @@ class PolicyState(models.Model):
         revision: The number of the newest revision, 0 before the first.
         key_epoch: Counted up when an API key is revoked.
         dirty: Rows were changed and are not yet in a revision.
+        draft_edits: Who made the draft of what: newest last, as ``publisher`` notes it.
     """
 
     lineage = models.UUIDField(default=uuid.uuid4, editable=False)
     revision = models.PositiveIntegerField(default=0, editable=False)
     key_epoch = models.PositiveIntegerField(default=0, editable=False)
     dirty = models.BooleanField(default=False, editable=False)
+    draft_edits = models.JSONField(default=list, editable=False)
     locked_at = models.DateTimeField(auto_now=True)
 
     class Meta:

@@ -6,7 +6,7 @@ own code) leaves a mark in its transaction, and is compiled after commit.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -16,19 +16,27 @@ from django.db import Error as DatabaseError
 from django.db import connections, router, transaction
 from django.db.models import Max
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from pulse.conf import conf
 from pulse.core.announcement import Announcement
 from pulse.core.document import VERSION, Document, canonical, chain_hash, difference, key_of
 from pulse.core.snapshot import Snapshot
 from pulse.exceptions import InvalidDocument, PulseError, StoreUnavailable
-from pulse.policies import current, kinds
+from pulse.policies import current, guarded, kinds
 from pulse.policies.compiler import compile_document, prove
+from pulse.policies.guarded import Guard
 from pulse.policies.models import PolicyRevision, PolicyState
 from pulse.policies.signals import revision_made, revision_published
 from pulse.store import announcement as store
 
 logger = logging.getLogger(__name__)
+
+#: Is given the policy before an edit and the one after, and raises what is to undo the edit.
+Check = Callable[[Document, Document], None]
+
+#: Of a draft that is edited for weeks, so many of the last edits are told.
+MAX_DRAFT_EDITS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,8 @@ class Edit:
         revision: The revision that came of it; None until the end, and where nothing changed.
         publish: Whether the end makes a revision, or leaves a draft.
         document: What the end publishes, if not what the rows say: then these stay a draft.
+        guard: The budget of refusals that the revision is watched with.
+        check: Asked at the end, before anything is published or kept as a draft.
         is_over: A context copied from within an edit may outlive it; what it saves is its own.
     """
 
@@ -72,6 +82,8 @@ class Edit:
     deed: str = ""
     revision: PolicyRevision | None = None
     document: Document | None = None
+    guard: Guard | None = None
+    check: Check | None = None
     is_over: bool = False
 
 
@@ -79,22 +91,42 @@ _editing: ContextVar[Edit | None] = ContextVar("pulse_editing", default=None)
 
 
 @contextmanager
-def edit(actor: Actor, *, source: str, reason: str = "", request_id: str = "") -> Iterator[Edit]:
+def edit(
+    actor: Actor,
+    *,
+    source: str,
+    reason: str = "",
+    request_id: str = "",
+    guard: Guard | None = None,
+    check: Check | None = None,
+) -> Iterator[Edit]:
     """Make every change of policies within the block one revision, or none of them.
 
-    An edit within an edit is part of it, and what fails in it is undone alone. With
+    An edit within an edit is part of it, and what fails in it is undone alone; a guard or check
+    that it brings is the whole edit's, unless that has its own. With
     ``PULSE["PUBLISH"] = "manual"`` the rows are saved as a draft and no revision is made.
 
     Raises:
-        InvalidDocument: The rows make no policy; everything is rolled back.
+        InvalidDocument: The rows make no policy, or a draft is to be guarded; everything is
+            rolled back.
+        LockOut: The check refuses it; as above.
     """
     outer = _under_way()
     using = database()
     if outer is not None:
+        _bring(outer, guard, check)
         with transaction.atomic(using=using):
             yield outer
         return
-    here = Edit(actor, source, reason, request_id, publish=conf.PUBLISH == "auto")
+    here = Edit(
+        actor,
+        source,
+        reason,
+        request_id,
+        publish=conf.PUBLISH == "auto",
+        guard=guard,
+        check=check,
+    )
     with transaction.atomic(using=using):
         state = lock(using)
         token = _editing.set(here)
@@ -107,18 +139,29 @@ def edit(actor: Actor, *, source: str, reason: str = "", request_id: str = "") -
 
 
 def publish(
-    actor: Actor, *, source: str = "document", reason: str = "", request_id: str = ""
+    actor: Actor,
+    *,
+    source: str = "document",
+    reason: str = "",
+    request_id: str = "",
+    guard: Guard | None = None,
+    check: Check | None = None,
 ) -> PolicyRevision | None:
     """Publish the draft that ``manual`` publishing kept; None if nothing differs.
 
     Within an edit its end publishes, and the revision stands on the edit.
+
+    Raises:
+        InvalidDocument: The rows make no policy.
+        LockOut: The check refuses it.
     """
     outer = _under_way()
     if outer is not None:
+        _bring(outer, guard, check)
         outer.publish, outer.deed = True, PUBLISHED
         return None
     using = database()
-    here = Edit(actor, source, reason, request_id, deed=PUBLISHED)
+    here = Edit(actor, source, reason, request_id, deed=PUBLISHED, guard=guard, check=check)
     with transaction.atomic(using=using):
         _finish(lock(using), here, using)
     return here.revision
@@ -210,7 +253,7 @@ def lock(using: str) -> PolicyState:
     return states.select_for_update().get(pk=1)
 
 
-def mark_changed(using: str | None = None, **_: object) -> None:
+def mark_changed(using: str | None = None, **_kwargs: object) -> None:
     """Note that a policy row will change; receives the signals of models and querysets.
 
     Sent before the row is written: an edit locks the state row first and then the rows, and who
@@ -234,6 +277,11 @@ def _under_way() -> Edit | None:
     return None if edit is None or edit.is_over else edit
 
 
+def _bring(outer: Edit, guard: Guard | None, check: Check | None) -> None:
+    outer.guard = outer.guard or guard
+    outer.check = outer.check or check
+
+
 def _finish(state: PolicyState, here: Edit, using: str) -> None:
     """Compile the rows; insert the revision they make, if any; announce it after commit."""
     rows = document_of_rows(using)
@@ -247,16 +295,26 @@ def _finish(state: PolicyState, here: Edit, using: str) -> None:
     previous = PolicyRevision.objects.using(using).filter(number=state.revision).first()
     before: Document = previous.document if previous else {"version": VERSION}
     changes = difference(before, document, kinds.keys())
+    if changes and here.check is not None:
+        here.check(before, document)
     if not here.publish:
+        if here.guard is not None:
+            text = _("A draft refuses nobody: give the guard when it is published.")
+            raise InvalidDocument({guarded.REFUSALS: [text]})
         state.dirty = bool(changes)
+        state.draft_edits = _noted(state.draft_edits, here, rows) if changes else []
         _save(state, using)
         return
     state.dirty = rows != document
+    if not state.dirty:
+        state.draft_edits = []
     if changes or previous is None:
         state.revision += 1
         made = here.revision = _insert(
             state.revision, document, changes, previous, here=here, using=using
         )
+        if here.guard is not None:
+            guarded.begin(made, here.guard, using)
         revision_made.send(sender=PolicyRevision, revision=made, edit=here, using=using)
         transaction.on_commit(
             lambda: _announce(made, snapshot, announcement), using=using, robust=True
@@ -266,7 +324,23 @@ def _finish(state: PolicyState, here: Edit, using: str) -> None:
 
 def _save(state: PolicyState, using: str) -> None:
     """Save what an edit changes; the key epoch may have been counted up within it."""
-    state.save(using=using, update_fields=["revision", "dirty", "locked_at"])
+    state.save(using=using, update_fields=["revision", "dirty", "draft_edits", "locked_at"])
+
+
+def _noted(edits: list[dict[str, Any]], here: Edit, rows: Document) -> list[dict[str, Any]]:
+    """Add who edited the draft, if they changed it, to who did so before."""
+    digest = chain_hash("", rows)
+    if edits and edits[-1]["digest"] == digest:
+        return edits
+    edit = {
+        "at": kinds.time_to_text(timezone.now()),
+        "actor_type": here.actor.type,
+        "actor_name": here.actor.name[:150],
+        "source": here.source,
+        "reason": here.reason,
+        "digest": digest,
+    }
+    return [*edits, edit][-MAX_DRAFT_EDITS:]
 
 
 def _insert(

@@ -25,6 +25,7 @@ class PolicyGuard(models.Model):
         refusals: How many refusals by the rules that the revision changed are too many.
         minutes: For how long they are counted, and until when that is.
         seen: How many there were, of all processes, when it was last looked.
+        undone_by: The revision that rolled it back.
     """
 
     revision = models.OneToOneField(
@@ -36,6 +37,14 @@ class PolicyGuard(models.Model):
     seen = models.PositiveBigIntegerField(_("seen"), default=0)
     state = models.CharField(
         _("state"), max_length=12, choices=GuardState, default=GuardState.WATCHING
+    )
+
+    undone_by = models.ForeignKey(
+        PolicyRevision,
+        on_delete=models.SET_NULL,
+        null=True,
+        related_name="+",
+        verbose_name=_("undone by"),
     )
 
     class Meta:

@@ -45,7 +45,7 @@ def everything_to_shadow(
 
 
 def _to_shadow(
-    actor: Actor, door: Mapping[str, str], *, published_alone: bool = False
+    actor: Actor, door: Mapping[str, Any], *, published_alone: bool = False
 ) -> tuple[int, Edit]:
     with publisher.edit(actor, **door) as edit:
         edit.deed = DEED

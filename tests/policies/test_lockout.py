@@ -7,8 +7,8 @@ import pytest
 from django.urls import set_script_prefix
 from django.utils import timezone
 
-from pulse.admin import errands
 from pulse.core.access import access_index
+from pulse.policies import authors
 from pulse.policies.completion import complete
 from pulse.policies.lockout import HEALTH, Author, hidden_health, new_threats
 from tests.factories import document as doc
@@ -35,7 +35,7 @@ def policy(*rules: Any) -> Any:
 
 
 def warned(before: Any, after: Any) -> list[str]:
-    visits = errands.visits("admin")
+    visits = authors.visits("admin")
     assert visits
     found = [threat.name for threat in new_threats(before, after, AUTHOR, visits)]
     assert len(found) == len(set(found))
@@ -168,10 +168,10 @@ def test_a_denial_that_no_probe_meets_hides_nothing(rules) -> None:
 
 def test_under_a_prefix_the_pages_of_the_admin_are_found_all_the_same() -> None:
     """Rules hold for what Django resolves, which the prefix of a site is no part of."""
-    plain = errands.visits("admin")
+    plain = authors.visits("admin")
     set_script_prefix("/app/")
     try:
-        assert errands.visits("admin") == plain
+        assert authors.visits("admin") == plain
         assert warned(policy(*PROBES), policy(*PROBES, deny(ADDRESS, path="/admin/")))
     finally:
         set_script_prefix("/")
