@@ -12,8 +12,11 @@ PulseError
 │   ├── InvalidPathParams
 │   ├── InvalidSchedule
 │   ├── InvalidWindow
-│   ├── InvalidExpectation
-│   └── InvalidDocument          a whole document, with every error by its place
+│   └── InvalidExpectation
+├── InvalidFields(ValueError)    several values at once, with every error by its place
+│   ├── InvalidDocument          a whole policy document
+│   └── InvalidQuestion          a request that cannot be explained
+│       └── UnknownUser
 ├── LockOut                      an edit after which its author could not work
 ├── InvalidReport(ValueError)    what a browser sent is no report
 ├── AccessError                  who asks cannot be let in, and why
@@ -102,8 +105,8 @@ class InvalidExpectation(PolicyError):
     """Something that no answer can be judged by."""
 
 
-class InvalidDocument(PulseError, ValueError):
-    """A policy document that cannot be applied.
+class InvalidFields(PulseError, ValueError):
+    """Values that cannot be used, and why.
 
     Attributes:
         errors: Texts by place, such as ``endpoint_limits.3.limits.0.rate``.
@@ -114,6 +117,21 @@ class InvalidDocument(PulseError, ValueError):
         super().__init__(
             "; ".join(f"{place}: {' '.join(texts)}" for place, texts in self.errors.items())
         )
+
+
+class InvalidDocument(InvalidFields):
+    """A policy document that cannot be applied."""
+
+
+class InvalidQuestion(InvalidFields):
+    """Something that cannot be explained, by the fields that say what."""
+
+
+class UnknownUser(InvalidQuestion):
+    """No user has that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__({"user": [f"There is no user {name}."]})
 
 
 class LockOut(PulseError):

@@ -221,4 +221,5 @@ def _sealed(
         method=facts.method,
         route=facts.match.route if facts.match else "",
         at_us=decision.now_us,
+        unavailable=decision.unavailable,
     )

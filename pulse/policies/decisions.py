@@ -22,6 +22,7 @@ class SealedDecision:
         limit: The rate that was spent.
         client: The hashed key under which the client was counted.
         at_us: When, in epoch microseconds.
+        unavailable: The rule had no counters to ask, and was told to refuse then.
     """
 
     revision: int
@@ -32,6 +33,7 @@ class SealedDecision:
     method: str
     route: str
     at_us: int
+    unavailable: bool = False
 
 
 def seal(decision: SealedDecision) -> str:

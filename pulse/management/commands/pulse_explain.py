@@ -3,17 +3,18 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
 from pulse.core.bounds import format_size
 from pulse.core.networks import parse_address
+from pulse.exceptions import InvalidQuestion
 from pulse.management.output import PolicyCommand
-from pulse.policies.decisions import SealedDecision, unseal
 from pulse.policies.explain.explanations import Explanation, explain
-from pulse.policies.explain.questions import MAX_COUNT, Question, UnknownUser, parse
+from pulse.policies.explain.questions import MAX_COUNT, Question, parse
+from pulse.policies.explain.refusals import explain_refusal
 
 MARKS = {
     "passed": "✓",
@@ -62,32 +63,25 @@ class Command(PolicyCommand):
 
     def handle(self, **options: Any) -> None:
         """Explain."""
-        if options["decision"]:
-            self._print_decision(_unseal(options["decision"]), options["format"])
-            return
-        question = _question(options)
         try:
-            explanation = explain(question)
-        except UnknownUser as error:
-            raise CommandError(f"There is no user {error}.") from error
+            lines, answer = _explain(options)
+        except InvalidQuestion as error:
+            texts = [text for texts in error.errors.values() for text in texts]
+            raise CommandError(" ".join(texts)) from error
         if options["format"] == "json":
-            self.print_json(explanation.answer)
+            self.print_json(answer)
         else:
-            self.stdout.write("\n".join(_lines(question, explanation)))
+            self.stdout.write("\n".join(lines))
 
-    def _print_decision(self, decision: SealedDecision, form: str) -> None:
-        at = datetime.fromtimestamp(decision.at_us / 1_000_000, UTC)
-        if form == "json":
-            fields = {name: getattr(decision, name) for name in decision.__slots__}
-            self.print_json(fields | {"at": at.isoformat().replace("+00:00", "Z")})
-            return
-        what = f"{decision.method} {decision.route or '(no route)'}"
-        rule = f"{decision.kind} {decision.name} ({decision.limit})"
-        self.stdout.write(
-            f"{what} was refused at {at:%Y-%m-%d %H:%M:%S} UTC\n"
-            f"by {rule}, revision {decision.revision}.\n"
-            f"Counted for the client {decision.client}."
-        )
+
+def _explain(options: Mapping[str, Any]) -> tuple[Iterator[str], Mapping[str, Any]]:
+    """Return what is told, by lines and as the API tells it."""
+    if options["decision"]:
+        answer = explain_refusal(options["decision"])
+        return _refusal_lines(answer), answer
+    question = _question(options)
+    explanation = explain(question)
+    return _lines(question, explanation), explanation.answer
 
 
 def _question(options: Mapping[str, Any]) -> Question:
@@ -116,11 +110,33 @@ def _question(options: Mapping[str, Any]) -> Question:
     )
 
 
-def _unseal(text: str) -> SealedDecision:
-    decision = unseal(text)
-    if decision is None:
-        raise CommandError("That is no decision id of this site.")
-    return decision
+def _refusal_lines(answer: Mapping[str, Any]) -> Iterator[str]:
+    decision, then, now = answer["decision"], answer["then"], answer["now"]
+    what = f"{decision['method']} {decision['route'] or '(no route)'}"
+    name = " ".join(decision["key"].values())
+    at = datetime.fromisoformat(decision["at"])
+    yield f"{what} was refused at {at:%Y-%m-%d %H:%M:%S} UTC"
+    yield f"by {decision['kind']} {name} ({decision['rate']}), revision {answer['revision']}."
+    yield f"Counted for the client {decision['client']}{_say_address(answer['client'])}."
+    yield ""
+    if then is None:
+        yield f"Then      revision {answer['revision']} is not kept any more"
+    else:
+        yield f"Then      {then['words']}"
+    if not now["exists"]:
+        yield f"Now       the rule is gone (revision {now['revision']})"
+        return
+    force = "" if now["in_force"] else "; it is not in force"
+    yield f"Now       {now['words']} (revision {now['revision']}{force})"
+    for field, values in now["changed"].items():
+        before, after = (json.dumps(values[side]) for side in ("before", "after"))
+        yield f"          {field}: {before} -> {after}"
+    for limit in now["limits"]:
+        yield _limit_line(limit)
+
+
+def _say_address(client: Mapping[str, Any]) -> str:
+    return "" if client["address"] is None else f", last seen at {client['address']}"
 
 
 def _lines(question: Question, explanation: Explanation) -> Iterator[str]:
@@ -181,7 +197,10 @@ def _rule_lines(row: Mapping[str, Any]) -> Iterator[str]:
     counted = f", counted by {row['counted_by']}" if row["counted_by"] else ""
     what = f"{row['outcome']:<12} {row['kind']} {name} ({row['mode']})"
     yield f"{mark} {what}: {row['why']}{counted}"
-    for limit in row["limits"]:
-        wait = f", again in {limit['retry_after']} s" if limit["retry_after"] else ""
-        left = f"{limit['remaining']} of {limit['limit']} left"
-        yield f"      {limit['rate']} {limit['algorithm']}: {left}{wait}"
+    yield from map(_limit_line, row["limits"])
+
+
+def _limit_line(limit: Mapping[str, Any]) -> str:
+    wait = f", again in {limit['retry_after']} s" if limit["retry_after"] else ""
+    left = f"{limit['remaining']} of {limit['limit']} left"
+    return f"      {limit['rate']} {limit['algorithm']}: {left}{wait}"

@@ -1,17 +1,21 @@
-"""What is asked: a request in words, and the plain values that it comes to."""
+"""What is asked: a request in words or by fields, and the plain values that it comes to."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 from django.contrib.auth import get_user_model
+from django.utils.encoding import repercent_broken_unicode
+from django.utils.translation import gettext as _
 
 from pulse.conf import conf
 from pulse.core.charging import Facts
 from pulse.core.clients import User, resolve_address
+from pulse.core.networks import parse_address
 from pulse.core.snapshot import Snapshot
+from pulse.exceptions import InvalidQuestion, UnknownUser
 from pulse.policies.routes import match_path
 
 #: ``GET /api/search/ as kim from 203.0.113.9``; all but the path may be left out.
@@ -21,6 +25,12 @@ SENTENCE: Final = re.compile(
 )
 ANONYMOUS: Final = "anonymous"
 MAX_COUNT: Final = 10_000
+COUNTERS: Final = ("live", "fresh")
+FIELDS: Final = ("method", "path", "address", "user", "headers", "count", "counters", "https")
+MAX_TEXT: Final = 2048
+MAX_HEADERS: Final = 100
+#: A method, or the name of a header (RFC 9110, 5.6.2).
+TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +56,6 @@ class Question:
     secure: bool = False
 
 
-class UnknownUser(LookupError):
-    """No user has that name."""
-
-
 def parse(sentence: str) -> Question | None:
     """Read ``GET /api/search/ as anonymous from 203.0.113.9``; None if it is not one."""
     match = SENTENCE.fullmatch(sentence)
@@ -65,6 +71,49 @@ def parse(sentence: str) -> Question | None:
     )
 
 
+def read(fields: Mapping[str, Any]) -> Question:
+    """Read a request that is described by fields, as in the body of the API.
+
+    Args:
+        fields: ``path``, and what else of ``FIELDS`` is not as usual; None is not said.
+
+    Raises:
+        InvalidQuestion: Some of them cannot be what they are.
+    """
+    errors = {str(name)[:100]: [_("There is no such field.")] for name in fields.keys() - {*FIELDS}}
+    said = {name: value for name, value in fields.items() if value is not None and name in FIELDS}
+    if "path" not in said:
+        errors["path"] = [_("Say which path.")]
+    for name, value in said.items():
+        if problem := _problem_of(name, value):
+            errors[name] = [problem]
+    if errors:
+        raise InvalidQuestion(errors)
+    if "method" in said:
+        said["method"] = said["method"].upper()
+    said["secure"] = said.pop("https", False)
+    return Question(**said)
+
+
+def read_headers(text: str) -> dict[str, str]:
+    """Read headers by lines, ``NAME: value``; of one that comes twice, all values.
+
+    Raises:
+        InvalidQuestion: A line is none.
+    """
+    found: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        name, colon, value = line.partition(":")
+        name, value = name.strip(), value.strip()
+        if not colon or not _is_token(name):
+            told = _("Line %d is no header. Write it like X-Plan: gold.") % number
+            raise InvalidQuestion({"headers": [told]})
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
 def facts_of(snapshot: Snapshot, question: Question) -> Facts:
     """Turn a question into what a policy needs to know of a request.
 
@@ -73,7 +122,9 @@ def facts_of(snapshot: Snapshot, question: Question) -> Facts:
     """
     headers = {name.lower(): value for name, value in question.headers.items()}
     user = _user(question.user) if question.user else None
-    path = unquote(question.path.partition("?")[0])
+    # As Django reads it: what is no UTF-8 stays encoded.
+    encoded = unquote_to_bytes(question.path.partition("?")[0])
+    path = repercent_broken_unicode(encoded).decode()
     return Facts(
         method=question.method,
         path=path,
@@ -100,3 +151,51 @@ def _user(name: str) -> User:
         raise UnknownUser(name) from None
     groups = user.groups.values_list("name", flat=True) if hasattr(user, "groups") else ()
     return User(str(user.pk), name, frozenset(groups))
+
+
+def _problem_of(name: str, value: Any) -> str:
+    """Say what is wrong with a field; empty for nothing."""
+    if name == "headers":
+        return _problem_of_headers(value)
+    if name not in {"count", "https"} and not _is_text(value):
+        return _("Write a text of at most %d characters.") % MAX_TEXT
+    checks: dict[str, tuple[Callable[[Any], object], Any]] = {
+        "method": (_is_token, _("That is no method.")),
+        "path": (lambda path: path[:1] == "/", _("Begin it with a slash: /api/search/.")),
+        "address": (parse_address, _("That is no address. Write one such as 203.0.113.9.")),
+        "user": (bool, _("Write a name.")),
+        "count": (_is_count, _("Write a number from 1 to %d.") % MAX_COUNT),
+        "counters": (COUNTERS.__contains__, _("It may be: %s.") % ", ".join(COUNTERS)),
+        "https": (lambda https: isinstance(https, bool), _("Write true or false.")),
+    }
+    is_right, told = checks[name]
+    return "" if is_right(value) else str(told)
+
+
+def _problem_of_headers(headers: Any) -> str:
+    if not isinstance(headers, Mapping):
+        return _("Write an object of names and values.")
+    if len(headers) > MAX_HEADERS:
+        return _("That is more than %d.") % MAX_HEADERS
+    for name, value in headers.items():
+        if not _is_token(name):
+            return _("%s is no name of a header.") % ascii(name[:40])
+        if not _is_text(value) or any(character in value for character in "\r\n\0"):
+            return str(_("The value of %s cannot be sent.") % name)
+    return ""
+
+
+def _is_token(text: str) -> bool:
+    return TOKEN.fullmatch(text) is not None
+
+
+def _is_count(value: Any) -> bool:
+    # A bool is an int to Python.
+    return isinstance(value, int) and value is not True and value in range(1, MAX_COUNT + 1)
+
+
+def _is_text(value: Any) -> bool:
+    """Whether it is a text that can be written again: JSON can escape half a character."""
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        return False
+    return not any("\ud800" <= character <= "\udfff" for character in value)
