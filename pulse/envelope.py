@@ -3,7 +3,7 @@
 import contextlib
 import http.client
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template import TemplateDoesNotExist
 from django.template.loader import render_to_string
 from django.utils.cache import patch_vary_headers
+from django.utils.translation import ngettext
 
 from pulse import logging as pulse_logging
 from pulse.conf import conf
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 JSON: Final = "application/json"
 HTML: Final = "text/html"
 PROBLEM: Final = "application/problem+json"
+#: Under this name stands what is wrong with no field in particular.
+WHOLE: Final = "non_field_errors"
 #: The longest ``Accept`` worth reading; those of browsers have some 150 characters.
 MAX_ACCEPT: Final = 1000
 #: Names of problems by status, where an exception has none of its own.
@@ -131,6 +134,17 @@ def problem(
     return own | body
 
 
+def flat_errors(detail: Any) -> dict[str, list[str]]:
+    """Return the texts of a nested error by the dotted name of the field that they are about."""
+    return dict(_flat(detail))
+
+
+def say_wrong(errors: Mapping[str, Any]) -> str:
+    """Say in words how many fields are wrong."""
+    wrong = ngettext("%(count)d field is wrong.", "%(count)d fields are wrong.", len(errors))
+    return wrong % {"count": len(errors)}
+
+
 def request_id_of(request: HttpRequest) -> str:
     """Return the request's id; without pulse in front, whatever the log says."""
     context = getattr(request, "pulse", None)
@@ -147,6 +161,21 @@ def preferred_type(request: HttpRequest) -> str | None:
     with contextlib.suppress(Exception):
         return request.get_preferred_type([JSON, HTML, PROBLEM])
     return None
+
+
+def _flat(detail: Any, name: str = "") -> Iterator[tuple[str, list[str]]]:
+    if isinstance(detail, Mapping):
+        for key, inner in detail.items():
+            yield from _flat(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(detail, list | tuple):
+        texts = [str(inner) for inner in detail if not isinstance(inner, Mapping | list | tuple)]
+        if texts:
+            yield name or WHOLE, texts
+        for place, inner in enumerate(detail):
+            if isinstance(inner, Mapping | list | tuple):
+                yield from _flat(inner, f"{name}.{place}" if name else str(place))
+    else:
+        yield name or WHOLE, [str(detail)]
 
 
 def _page(names: Sequence[str], context: dict[str, Any], request: HttpRequest | None) -> str | None:

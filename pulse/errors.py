@@ -15,7 +15,7 @@ goes to the log, under the request's id, which the answer names.
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -24,10 +24,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 from django.views import csrf
 from rest_framework.exceptions import APIException, NotAcceptable
-from rest_framework.settings import api_settings
 from rest_framework.utils.encoders import JSONEncoder
 from rest_framework.views import exception_handler as handle_as_usual
 
@@ -36,9 +34,11 @@ from pulse.envelope import (
     HTML,
     PROBLEM,
     answer,
+    flat_errors,
     preferred_type,
     problem,
     request_id_of,
+    say_wrong,
 )
 from pulse.logging import say
 from pulse.middleware.context import method_of, route_of
@@ -179,9 +179,8 @@ def _as_problem(
     if isinstance(body, Mapping) and isinstance(body.get("detail"), str):
         members = {**body, **added}
     else:
-        errors = dict(_flat(body))
-        wrong = ngettext("%(count)d field is wrong.", "%(count)d fields are wrong.", len(errors))
-        members = {"detail": wrong % {"count": len(errors)}, **added, "errors": errors}
+        errors = flat_errors(body)
+        members = {"detail": say_wrong(errors), **added, "errors": errors}
         if status == 400:
             title, code = _("Invalid input"), "invalid"
     return JsonResponse(
@@ -198,22 +197,6 @@ def _code_of(error: Exception, status: int) -> str:
     if isinstance(codes, str):
         return RENAMED.get(codes, codes)
     return CODES.get(status, "error")
-
-
-def _flat(detail: Any, name: str = "") -> Iterator[tuple[str, list[str]]]:
-    """Yield the texts of an error by the dotted name of the field that they are about."""
-    if isinstance(detail, Mapping):
-        for key, inner in detail.items():
-            yield from _flat(inner, f"{name}.{key}" if name else str(key))
-    elif isinstance(detail, list | tuple):
-        texts = [str(inner) for inner in detail if not isinstance(inner, Mapping | list | tuple)]
-        if texts:
-            yield name or api_settings.NON_FIELD_ERRORS_KEY, texts
-        for place, inner in enumerate(detail):
-            if isinstance(inner, Mapping | list | tuple):
-                yield from _flat(inner, f"{name}.{place}" if name else str(place))
-    else:
-        yield name or api_settings.NON_FIELD_ERRORS_KEY, [str(detail)]
 
 
 def _log(request: HttpRequest, status: int, exception: Exception) -> None:

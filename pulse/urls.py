@@ -1,6 +1,6 @@
 """Pulse's own addresses, to be mounted under any prefix."""
 
-from django.urls import path, register_converter
+from django.urls import include, path, register_converter
 from django.views.generic import RedirectView
 
 from pulse.pages import csp_reports, endpoints, jobs, probes, status
@@ -21,5 +21,6 @@ urlpatterns = [
     path("endpoints/", endpoints.listing, name="endpoints"),
     path("status/", status.page, name="status"),
     path("status/badges/<str:slug>.svg", status.badge, name="badge"),
+    path("api/v1/", include("pulse.api.urls")),
     path("csp-reports/<slug:name>/", csp_reports.collect, name="csp-reports"),
 ]

@@ -39,13 +39,13 @@ class _Completion(Application):
         self._check_top()
         for kind in kinds.all_kinds():
             self._apply_kind(kind, self._document.get(kind.name, ()), {})
-        if self._errors:
-            raise InvalidDocument(self._errors)
+        if self.errors:
+            raise InvalidDocument(self.errors)
         whole = {"version": VERSION, **self._items}
         self.check(whole)
         return whole
 
-    def _look_up(self, kind: Kind, items: Iterable[Item]) -> None:
+    def look_up(self, kind: Kind, items: Iterable[Item]) -> None:
         """Make an unsaved row for each name, where there can be one."""
         self._named = {}
         for field, named in kind.names.items():
@@ -73,7 +73,7 @@ class _Completion(Application):
                 self._limits_of[row.name] = limits or []
             elif isinstance(row, EndpointLimit) and row.tier is not None:
                 for _place, _field, text in check_limits(self._limits_of[row.tier.name], row.cost):
-                    add_error(self._errors, f"{ENDPOINTS}.{place}.cost", text)
+                    add_error(self.errors, f"{ENDPOINTS}.{place}.cost", text)
 
 
 def _to_item(kind: Kind, row: Policy, limits: Iterable[Limit] | None) -> dict[str, Any]:

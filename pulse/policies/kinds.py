@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
-from django.db.models import Field, Model, Prefetch
+from django.db.models import Field, Model, Prefetch, QuerySet
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
@@ -79,6 +79,8 @@ class Kind:
         singles: Fields that may be one text where the rows keep a list.
         check: Looks the kind's items over within a whole document, defaults written out: what
             validators of one row cannot see.
+        alone: Looks over a row that is written by itself, by a form or the API, for what a
+            document may leave to somebody else; texts by field.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Kind:
     short: tuple[str, ...] = ()
     singles: tuple[str, ...] = ()
     check: Callable[[Document], Iterable[Problem]] | None = None
+    alone: Callable[[Any], Mapping[str, Sequence[str]]] | None = None
 
     @property
     def all_fields(self) -> tuple[str, ...]:
@@ -109,13 +112,17 @@ class Kind:
 
     def rows(self, using: str | None = None) -> list[Policy]:
         """Read every row with what it names, in a fixed number of queries."""
-        rows = self.model._default_manager.using(using).all()
+        return list(self.queryset(using))
+
+    def queryset(self, using: str | None = None) -> "QuerySet[Any]":
+        """Return the rows, to be read with what they name."""
+        rows: QuerySet[Any] = self.model._default_manager.using(using).all()
         if self.names:  # Without a name it would follow every key there is.
             rows = rows.select_related(*self.names)
         if not self.limits:
-            return list(rows)
+            return rows
         # Into a list of its own: a queryset for each of ten thousand rows costs half a second.
-        return list(rows.prefetch_related(Prefetch("limits", to_attr="listed_limits")))
+        return rows.prefetch_related(Prefetch("limits", to_attr="listed_limits"))
 
     def to_item(self, row: Any) -> dict[str, Any]:
         """Write a row as an item, defaults written out, unset choices left out."""
@@ -151,7 +158,7 @@ class Kind:
                 known = ", ".join(self.all_fields)
                 add_error(errors, f"{place}.{name}", _("Unknown field. Known are: %s.") % known)
             elif name in TIMES:
-                values[name] = _time(value, errors, f"{place}.{name}")
+                values[name] = read_time(value, errors, f"{place}.{name}")
             elif name in self.singles and isinstance(value, str):
                 values[name] = [value]
             else:
@@ -262,7 +269,8 @@ def time_to_text(value: datetime | None) -> str | None:
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _time(value: Any, errors: Errors, place: str) -> datetime | None:
+def read_time(value: Any, errors: Errors, place: str) -> datetime | None:
+    """Read a time with its zone, as UTC; what is none is told by its place."""
     if value is None:
         return None
     moment = value

@@ -1,6 +1,7 @@
 """Text that anybody wrote becomes plain values, at a cost that is bounded."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from datetime import date
@@ -28,7 +29,7 @@ def load(text: str) -> Any:
     if len(text) > MAX_TEXT:
         raise InvalidDocument({"document": [_("The document is larger than 32 MB.")]})
     try:
-        return _load_json(text) if text.lstrip().startswith("{") else _load_yaml(text)
+        return load_json(text) if text.lstrip().startswith("{") else _load_yaml(text)
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise InvalidDocument({"document": [_("It cannot be read: %s") % error]}) from error
 
@@ -93,7 +94,14 @@ def _load_yaml(text: str) -> Any:
     return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
 
 
-def _load_json(text: str) -> Any:
+def load_json(text: str) -> Any:
+    """Read JSON in which no key stands twice, and no number is without end.
+
+    Raises:
+        ValueError: It is none.
+        RecursionError: It is nested too deeply.
+    """
+
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
@@ -102,7 +110,10 @@ def _load_json(text: str) -> Any:
             raise ValueError(_("“%s” is written twice") % twice)
         return found
 
-    return json.loads(text, object_pairs_hook=unique)
+    def refuse(constant: str) -> Any:
+        raise ValueError(_("%s is no number") % constant)
+
+    return json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
 
 
 class _Storable:
@@ -118,20 +129,23 @@ class _Storable:
         if isinstance(value, Mapping):
             for name, inner in value.items():
                 where = f"{place}.{name}" if place else str(name)
-                if not isinstance(name, str) or not _is_storable(name):
+                if not isinstance(name, str) or not is_storable(name):
                     text = _("%s is no name of a field.") % ascii(name)[:40]
                     raise InvalidDocument({place or "document": [text]})
                 self.check(inner, where, depth + 1)
         elif isinstance(value, list):
             for number, inner in enumerate(value):
                 self.check(inner, f"{place}.{number}", depth + 1)
-        elif not _is_storable(value):
+        elif not is_storable(value):
             raise InvalidDocument({place or "document": [_("It cannot be stored.")]})
 
 
-def _is_storable(value: object) -> bool:
+def is_storable(value: object) -> bool:
+    """Whether every database can hold a value, alone or within JSON."""
     if isinstance(value, str):
         return "\0" not in value and not any("\ud800" <= mark <= "\udfff" for mark in value)
     if isinstance(value, int):
         return abs(value) <= MAX_INT
-    return value is None or isinstance(value, float | date)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, date)

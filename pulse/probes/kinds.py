@@ -69,6 +69,7 @@ def register() -> None:
                 "public_group",
             ),
             check=_check_targets,
+            alone=_missing_secrets,
         ),
         Kind(
             PAYLOADS,
@@ -156,6 +157,13 @@ def _check_targets(document: Document) -> Iterator[Problem]:
             if not secrets.is_public(value):
                 text = _("The value of %s would stand in every revision. Save it by its row.")
                 yield Problem(place, "secret_headers", text % name)
+
+
+def _missing_secrets(row: ProbeTarget) -> dict[str, list[str]]:
+    """Ask for the values of secrets that nothing is stored of."""
+    text = _("Nothing is stored for %s that could be kept. Write its value.")
+    found = [text % name for name in row.secrets_not_stored()]
+    return {"secret_headers": found} if found else {}
 
 
 def _check_payloads(document: Document) -> Iterator[Problem]:

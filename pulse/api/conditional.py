@@ -1,0 +1,52 @@
+"""Versions in ``ETag``: who has read the newest is told so, and who has not cannot overwrite it."""
+
+from typing import Any, Final
+
+from django.utils.http import parse_etags
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from pulse.api.errors import VersionMismatch
+
+ANY: Final = "*"
+
+
+def tag(version: object) -> str:
+    """Return the strong ``ETag`` of a version."""
+    return f'"{version}"'
+
+
+def answer(request: Request, data: Any, etag: str, status: int = 200) -> Response:
+    """Answer with what was asked for; 304 to who has it already."""
+    headers = {"ETag": etag}
+    known = parse_etags(request.headers.get("If-None-Match", ""))
+    is_read = request.method in {"GET", "HEAD"}
+    if is_read and (ANY in known or etag in map(_strong, known)):
+        return Response(status=304, headers=headers)
+    return Response(data, status=status, headers=headers)
+
+
+def require_match(request: Request, version: int, sent: object = None) -> None:
+    """Let nobody write over what they have not read.
+
+    Args:
+        request: Its ``If-Match`` names the version that was read, if it has one.
+        version: The current one, locked until the write is done.
+        sent: The ``version`` of the body, if it has one.
+
+    Raises:
+        VersionMismatch: Either names another version.
+    """
+    if sent is not None and (isinstance(sent, bool) or sent != version):
+        raise VersionMismatch(version)
+    written = request.headers.get("If-Match")
+    if written is None:
+        return
+    known = parse_etags(written)
+    # Compressed on its way, an answer's tag becomes weak; it names the same version all the same.
+    if ANY not in known and tag(version) not in map(_strong, known):
+        raise VersionMismatch(version)
+
+
+def _strong(etag: str) -> str:
+    return etag.removeprefix("W/")

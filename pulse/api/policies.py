@@ -1,0 +1,216 @@
+"""The policies of every kind: read, filtered, written, by the same rules as the document's."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+from django.db.models import QuerySet
+from django.db.models.fields import TextField
+from django.urls import reverse
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from pulse.access.scopes import Scope
+from pulse.api import conditional
+from pulse.api.conditional import require_match
+from pulse.api.errors import Problem
+from pulse.api.filters import TEXTS, Filters, filters_of
+from pulse.api.parameters import Parameter
+from pulse.api.views import ApiView, DetailView, ListView, find_row
+from pulse.api.writing import WRITING, Written, carry_out, is_dry_run
+from pulse.core.document import Item
+from pulse.exceptions import InvalidDocument
+from pulse.policies import kinds, publisher, rows
+from pulse.policies.bases import Policy
+from pulse.policies.kinds import SHARED, Kind, time_to_text
+
+#: What every row has beside its item; never written.
+READ_ONLY: Final = ("id", "version", "created_at", "updated_at")
+#: Resources whose name is not that of their kind with hyphens.
+RENAMED: Final = {"probe_payloads": "payloads"}
+
+
+def name_of(kind: Kind) -> str:
+    """Return the name of a kind's resource."""
+    return RENAMED.get(kind.name, kind.name.replace("_", "-"))
+
+
+class PolicyView(ApiView):
+    """What the list and the details of a kind have in common.
+
+    Attributes:
+        kind_name: Of the registry of kinds.
+        extra: Read-only fields of this kind, beside those that all have.
+    """
+
+    kind_name: str = ""
+    extra: ClassVar[Sequence[str]] = ()
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of the rows."""
+        found = kinds.find_kind(self.kind_name)
+        assert found is not None, self.kind_name  # noqa: S101 - mounted from the registry
+        return found
+
+    def queryset(self) -> "QuerySet[Any]":
+        """Return every row, to be read with what it names."""
+        return self.kind.queryset(publisher.database())
+
+    def write(self, found: Any) -> Any:
+        """Return what is told of rows: the item of each, and what is never written."""
+        listed = found if isinstance(found, Sequence) else [found]
+        extras = self.extras(listed)
+        told = [
+            {
+                "id": str(row.pk),
+                **self.kind.to_item(row),
+                **extra,
+                "version": row.version,
+                "created_at": time_to_text(row.created_at),
+                "updated_at": time_to_text(row.updated_at),
+            }
+            for row, extra in zip(listed, extras, strict=True)
+        ]
+        return told if isinstance(found, Sequence) else told[0]
+
+    def extras(self, listed: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
+        """Return the fields ``extra`` of rows, in a fixed number of queries."""
+        return [{}] * len(listed)
+
+    def scope_of(self, request: Request) -> Scope | None:
+        """Return what a request asks for; a dry run changes nothing."""
+        return Scope.VIEW if is_dry_run(request) else super().scope_of(request)
+
+    def parameters_of(self, method: str) -> Sequence[Parameter]:
+        """Return the query parameters of a method."""
+        found = super().parameters_of(method)
+        return found if method == "GET" else (*found, *WRITING)
+
+    def item_of(self, request: Request) -> dict[str, Any]:
+        """Return the fields of the body that are written."""
+        ignored = {*READ_ONLY, *self.extra} - set(self.kind.all_fields)
+        return {name: value for name, value in self.fields(request).items() if name not in ignored}
+
+    def save(self, item: Item, row: Policy | None) -> Policy:
+        """Save a row as an item says; what its policy would be wrong with is told by its fields."""
+        return rows.write(self.kind, item, row, publisher.database())
+
+    def told_by_field(self, error: InvalidDocument, row: Policy | None) -> InvalidDocument:
+        """Return what is wrong with the whole policy, by the fields of the row that was written."""
+        if row is None:
+            return error
+        return InvalidDocument(rows.errors_of_row(error, self.kind, row))
+
+
+class PolicyList(PolicyView, ListView):
+    """All rows of a kind, and new ones."""
+
+    scopes: ClassVar[Mapping[str, Scope | None]] = {
+        "GET": Scope.VIEW,
+        "POST": Scope.ADMINISTER,
+    }
+
+    @property
+    def filters(self) -> Filters:  # type: ignore[override]  # of the kind, not of the class
+        """By what the rows can be narrowed and ordered."""
+        return filters_of_kind(self.kind)
+
+    def rows(self) -> "QuerySet[Any]":
+        """Return all rows, in the order of their model."""
+        found = self.queryset()
+        return found.order_by(*found.model._meta.ordering, "pk")
+
+    def post(self, request: Request, **kwargs: Any) -> Response:
+        """Make a row."""
+        del kwargs
+        item = self.item_of(request)
+        made: list[Policy] = []
+        try:
+            written = carry_out(self, lambda: made.append(self.save(item, None)))
+        except InvalidDocument as error:
+            raise self.told_by_field(error, made[0] if made else None) from error
+        if written.dry_run:
+            return Response(written.as_dict())
+        row = made[0]
+        address = reverse(f"pulse:api-{name_of(self.kind)}-detail", args=[row.pk])
+        headers = {
+            "Location": request.build_absolute_uri(address),
+            "ETag": conditional.tag(row.version),
+        }
+        return written.tell(Response(self.write(row), status=201, headers=headers))
+
+
+class PolicyDetail(PolicyView, DetailView):
+    """One row of a kind."""
+
+    scopes: ClassVar[Mapping[str, Scope | None]] = {
+        "GET": Scope.VIEW,
+        "PUT": Scope.ADMINISTER,
+        "PATCH": Scope.ADMINISTER,
+        "DELETE": Scope.ADMINISTER,
+    }
+
+    def find(self, **kwargs: Any) -> Any:
+        """Return the row that the address names."""
+        return find_row(self.queryset(), kwargs["ident"])
+
+    def put(self, request: Request, ident: str) -> Response:
+        """Make the row what the body says, whole; also under another name."""
+        item = self.item_of(request)
+        return self._change(request, ident, lambda _row: item)
+
+    def patch(self, request: Request, ident: str) -> Response:
+        """Change the fields that the body names."""
+        item = self.item_of(request)
+        return self._change(request, ident, lambda row: {**self.kind.to_item(row), **item})
+
+    def delete(self, request: Request, ident: str) -> Response:
+        """Delete the row; not while others name it."""
+
+        def act() -> None:
+            row = self.find(ident=ident)
+            require_match(request, row.version)
+            row.delete(using=publisher.database())
+
+        try:
+            written = carry_out(self, act)
+        except InvalidDocument as error:
+            # What is left makes no policy: it names what would be gone.
+            texts = [text for found in error.errors.values() for text in found]
+            raise Problem(409, "in_use", " ".join(texts)) from error
+        if written.dry_run:
+            return Response(written.as_dict())
+        return written.tell(Response(status=204))
+
+    def _change(self, request: Request, ident: str, item_for: Any) -> Response:
+        found: list[Any] = []
+
+        def act() -> None:
+            row = self.find(ident=ident)
+            require_match(request, row.version, self.fields(request).get("version"))
+            found.append(row)
+            found.append(self.save(item_for(row), row))
+
+        try:
+            written: Written[None] = carry_out(self, act)
+        except InvalidDocument as error:
+            raise self.told_by_field(error, found[-1] if len(found) == 2 else None) from error
+        if written.dry_run:
+            return Response(written.as_dict())
+        row = found[-1]
+        response = conditional.answer(request, self.write(row), conditional.tag(row.version))
+        return written.tell(response)
+
+
+def filters_of_kind(kind: Kind) -> Filters:
+    """Return by what the rows of a kind can be narrowed and ordered."""
+    names = (*kind.fields, *SHARED, "version", "created_at", "updated_at")
+    named = tuple((name, f"{name}__{other.by}") for name, other in kind.names.items())
+    searched = tuple(
+        name
+        for name in (*kind.fields, "description")
+        if name not in kind.names
+        and isinstance(column := kind.column(name), TEXTS)
+        and (isinstance(column, TextField) or not column.choices)
+    )
+    return filters_of(kind.model, names, named, searched)

@@ -1,0 +1,31 @@
+"""Every resource of the API, in one place.
+
+To add one, write a view and name it here (``docs/api.md``, "Adding a resource").
+"""
+
+from django.urls import URLPattern, path
+
+from pulse.api.policies import PolicyDetail, PolicyList, name_of
+from pulse.policies import kinds
+
+#: Kinds whose views have fields of their own, by the kind's name: the list's and the details'.
+SPECIAL: dict[str, tuple[type[PolicyList], type[PolicyDetail]]] = {}
+
+
+def _of_kinds() -> list[URLPattern]:
+    found = []
+    for kind in kinds.all_kinds():
+        several, one = SPECIAL.get(kind.name, (PolicyList, PolicyDetail))
+        name = name_of(kind)
+        found += [
+            path(f"{name}/", several.as_view(kind_name=kind.name), name=f"api-{name}"),
+            path(
+                f"{name}/<str:ident>/", one.as_view(kind_name=kind.name), name=f"api-{name}-detail"
+            ),
+        ]
+    return found
+
+
+urlpatterns: list[URLPattern] = [
+    *_of_kinds(),
+]
