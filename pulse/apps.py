@@ -19,7 +19,7 @@ class PulseConfig(AppConfig):
         from django.contrib.auth.models import Group
 
         from pulse import checks, logging, tasks
-        from pulse.audit import receivers
+        from pulse.audit import failures, receivers
         from pulse.policies import current, kinds, names, publisher, seeds
         from pulse.policies.bases import AnnouncedModel
         from pulse.policies.signals import policies_changed
@@ -47,3 +47,4 @@ class PulseConfig(AppConfig):
         heartbeat.register("policy", 1.0, current.leaving_no_connection(current.look))
         leftovers = current.leaving_no_connection(publisher.finish_leftovers)
         heartbeat.register("leftovers", 10.0, leftovers)
+        heartbeat.register("audit", 60.0, current.leaving_no_connection(failures.flush))

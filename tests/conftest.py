@@ -33,6 +33,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def fresh_process() -> Iterator[None]:
     """Nothing is left in this process of what the test before did."""
     from pulse.access import principals
+    from pulse.audit import failures
     from pulse.middleware import context
     from pulse.policies import current
     from pulse.store import blocked, buckets, csp, heartbeat
@@ -40,6 +41,7 @@ def fresh_process() -> Iterator[None]:
 
     def forget() -> None:
         heartbeat.stop()
+        failures.forget()
         current.forget()
         memory.clear()
         buckets.forget()

@@ -18,6 +18,7 @@ from pulse.conf import conf
 from pulse.exceptions import InvalidDocument, LockOut
 from pulse.policies import publisher
 from pulse.policies.authors import lockout_check
+from pulse.policies.clients import client_of
 from pulse.policies.consistency import still_used
 from pulse.policies.models import PolicyRevision
 from pulse.policies.publisher import Actor
@@ -100,9 +101,10 @@ def carry_out(
 
 
 def actor_of(request: HttpRequest) -> Actor:
-    """Name who is logged in."""
+    """Name who is logged in, and from where."""
     user = request.user
-    return Actor("user", user.get_username() if isinstance(user, AbstractBaseUser) else "")
+    name = user.get_username() if isinstance(user, AbstractBaseUser) else ""
+    return Actor("user", name, str(client_of(request)))
 
 
 def reason_of(request: HttpRequest) -> str:

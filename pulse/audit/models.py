@@ -26,6 +26,7 @@ class Action(models.TextChoices):
     AUTH_FAILED = "auth.failed", _("Login failed")
     KEY_CREATE = "key.create", _("Key made")
     KEY_ROTATE = "key.rotate", _("Key rotated")
+    KEY_UPDATE = "key.update", _("Key changed")
     KEY_REVOKE = "key.revoke", _("Key revoked")
     KEY_FAILED = "key.failed", _("Key refused")
     AUDIT_EXPORT = "audit.export", _("Audit exported")

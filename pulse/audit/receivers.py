@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from pulse.audit import authentication
 from pulse.audit.models import Action
 from pulse.audit.record import Deed, record_all
 from pulse.policies.models import PolicyRevision
@@ -23,7 +24,8 @@ CHANGES: Final = {
 
 
 def connect() -> None:
-    """Listen to the edit road."""
+    """Listen to the edit road, and to logins."""
+    authentication.connect()
     revision_made.connect(record_revision, dispatch_uid="pulse.audit")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 from django.db import router
@@ -10,6 +11,7 @@ from django.utils import timezone
 from pulse.audit.models import Action, AuditEntry, Outcome
 from pulse.core.document import canonical
 from pulse.core.redaction import Redactor
+from pulse.policies.kinds import time_to_text
 from pulse.policies.publisher import Actor
 
 #: Of a larger value the beginning of its JSON is kept, in characters; its revision has the whole.
@@ -116,7 +118,7 @@ def _bounded(value: object) -> object:
         if NUL in text:
             text = value = text.replace(NUL, "")
     else:
-        return value
+        return time_to_text(value) if isinstance(value, datetime) else value
     return value if len(text) <= MAX_VALUE else f"{text[: MAX_VALUE - 1]}…"
 
 

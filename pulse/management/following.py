@@ -16,6 +16,7 @@ from django.db import connections
 from django.utils import timezone
 
 from pulse.exceptions import JobFinished
+from pulse.policies.publisher import Actor
 from pulse.probes import engine, jobs, runner, transports
 from pulse.probes.state import OPEN_JOBS, ProbeJob, ProbeWorker
 
@@ -88,7 +89,7 @@ def look(job_id: int) -> Seen:
 def give_up(job: ProbeJob) -> None:
     """Cancel a job, if it has not ended meanwhile."""
     with contextlib.suppress(JobFinished):
-        jobs.cancel(job.pk)
+        jobs.cancel(job.pk, Actor(job.actor_type, job.actor_name))
 
 
 @contextmanager

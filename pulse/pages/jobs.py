@@ -45,7 +45,10 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 @guarded(Scope.OPERATE, ("POST",))
 def cancel(request: HttpRequest, pk: int) -> HttpResponse:
     """Cancel a job; what runs is broken off."""
-    return _act(request, pk, lambda: jobs.cancel(pk), HTTPStatus.OK)
+    starter = starts.starter_of(request)
+    return _act(
+        request, pk, lambda: jobs.cancel(pk, starter.actor, starter.request_id), HTTPStatus.OK
+    )
 
 
 @guarded(Scope.OPERATE, ("POST",))

@@ -22,6 +22,7 @@ from pulse.exceptions import (
     UnknownJob,
     UnknownSchedule,
 )
+from pulse.policies.clients import client_of
 from pulse.policies.publisher import Actor
 from pulse.probes.jobs import Order, Starter
 from pulse.probes.state import ProbeJob, Trigger
@@ -88,7 +89,8 @@ def starter_of(request: HttpRequest) -> Starter:
     """Say who starts."""
     user = request.user
     name = user.get_username() if isinstance(user, AbstractBaseUser) else ""
-    return Starter(Actor("user", name), Trigger.PAGE, request_id_of(request))
+    actor = Actor("user", name, str(client_of(request)))
+    return Starter(actor, Trigger.PAGE, request_id_of(request))
 
 
 def attempt(act: Callable[[], ProbeJob]) -> ProbeJob | Refused:

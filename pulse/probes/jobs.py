@@ -15,6 +15,8 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, Exists, F, OuterRef, QuerySet
 
+from pulse.audit.models import Action
+from pulse.audit.record import record
 from pulse.core.attempts import Failure
 from pulse.core.targets import EndpointId, parse_target
 from pulse.exceptions import (
@@ -26,7 +28,7 @@ from pulse.exceptions import (
     UnknownTarget,
 )
 from pulse.policies import routes
-from pulse.policies.publisher import Actor
+from pulse.policies.publisher import SYSTEM, Actor
 from pulse.probes import bulk, engine
 from pulse.probes.engine import Engine
 from pulse.probes.plan import Plan, Target, current_plan
@@ -135,8 +137,13 @@ def rerun(job_id: int, starter: Starter) -> ProbeJob:
         return _start(draft, order, starter, plan, held)
 
 
-def cancel(job_id: int) -> ProbeJob:
+def cancel(job_id: int, actor: Actor = SYSTEM, request_id: str = "") -> ProbeJob:
     """Cancel a job: what waits is not sent, what runs is broken off. Again changes nothing.
+
+    Args:
+        job_id: Which.
+        actor: Who cancels it.
+        request_id: Of which request.
 
     Raises:
         UnknownJob: There is no such job.
@@ -149,6 +156,7 @@ def cancel(job_id: int) -> ProbeJob:
         if not end(job, JobStatus.CANCELLED, held):
             raise JobFinished(job.pk, job.status)
         _close_items(ProbeItem.objects.using(held.using).filter(job=job), ItemState.CANCELLED, held)
+        _record(Action.JOB_CANCEL, job, actor, request_id, held)
     logger.info("Probe job %s cancelled", job.pk)
     return job
 
@@ -340,6 +348,7 @@ def _start(draft: _Draft, order: Order, starter: Starter, plan: Plan, held: Engi
         unique_fields=["scope"],
         update_fields=["started_at"],
     )
+    _record(Action.JOB_START, job, starter.actor, starter.request_id, held)
     transaction.on_commit(
         partial(
             logger.info,
@@ -353,6 +362,19 @@ def _start(draft: _Draft, order: Order, starter: Starter, plan: Plan, held: Engi
         robust=True,
     )
     return job
+
+
+def _record(action: Action, job: ProbeJob, actor: Actor, request_id: str, held: Engine) -> None:
+    told = {"schedule": job.schedule, "trigger": job.trigger, "probes": job.total}
+    record(
+        action,
+        actor,
+        kind="jobs",
+        key={"id": str(job.pk)},
+        request_id=request_id,
+        fields={name: {"before": None, "after": value} for name, value in told.items()},
+        using=held.using,
+    )
 
 
 def _draft(plan: Plan, order: Order, held: Engine) -> _Draft:

@@ -5,6 +5,7 @@ import logging
 import pytest
 from django.db import transaction
 
+from pulse.audit.models import AuditEntry
 from pulse.core.judging import State
 from pulse.exceptions import (
     CooldownActive,
@@ -15,6 +16,7 @@ from pulse.exceptions import (
     UnknownSchedule,
     UnknownTarget,
 )
+from pulse.policies.publisher import Actor
 from pulse.probes import due, jobs
 from pulse.probes.jobs import Order
 from pulse.probes.state import (
@@ -171,6 +173,23 @@ def test_a_cancelled_job_sends_nothing_more(apply: Apply) -> None:
     assert record(running[1:]).refused == 1
     assert claim() == []
     assert jobs.cancel(job.pk).finished_at == cancelled.finished_at
+
+
+def test_who_starts_and_cancels_by_hand_is_in_the_audit(apply: Apply) -> None:
+    """A refused start leaves no entry, and to cancel again does nothing."""
+    apply(probe_targets=targets(2))
+    job = start("t0")
+    with pytest.raises(CooldownActive):
+        start("t0")
+    for _ in range(2):
+        jobs.cancel(job.pk, Actor("user", "kim", "203.0.113.9"), "r1")
+    entries = AuditEntry.objects.filter(kind="jobs").order_by("pk")
+    assert list(entries.values_list("action", "actor_name", "address", "request_id")) == [
+        ("job.start", ANA.actor.name, "", ""),
+        ("job.cancel", "kim", "203.0.113.9", "r1"),
+    ]
+    assert [entry.key for entry in entries] == [{"id": str(job.pk)}] * 2
+    assert entries[0].fields["probes"]["after"] == 1
 
 
 def test_what_has_ended_is_not_cancelled(apply: Apply) -> None:
