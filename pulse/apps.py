@@ -19,6 +19,7 @@ class PulseConfig(AppConfig):
         from django.contrib.auth.models import Group
 
         from pulse import checks, logging, tasks
+        from pulse.access import receivers as access_receivers
         from pulse.audit import failures, receivers
         from pulse.policies import current, kinds, names, publisher, seeds
         from pulse.policies.bases import AnnouncedModel
@@ -30,6 +31,7 @@ class PulseConfig(AppConfig):
         request_finished.connect(logging.forget_request, dispatch_uid="pulse.logging")
         tasks.connect()
         receivers.connect()
+        access_receivers.connect()
         kinds.register_own()
         probe_kinds.register()
         checks.register_all()

@@ -16,11 +16,11 @@ from pulse.access import failures, keys
 from pulse.access.models import ApiKey
 from pulse.access.scopes import Scope, scopes_of, with_lower
 from pulse.access.signals import key_failed
-from pulse.core.clients import ClientAddress, resolve_address
+from pulse.core.clients import ClientAddress
 from pulse.core.keys import START, bearer_of, prefix_of
 from pulse.exceptions import KeyRefused
 from pulse.logging import say
-from pulse.policies import current
+from pulse.policies.clients import client_of
 from pulse.policies.publisher import Actor, database
 
 logger = logging.getLogger(__name__)
@@ -68,21 +68,6 @@ def principal_of(request: HttpRequest) -> Principal | None:
         if found is not None or text is None:
             return found
     return _by_key(request, text)
-
-
-def client_of(request: HttpRequest) -> ClientAddress:
-    """Return the client's address as the limits see it, also where PulseMiddleware did not run."""
-    context = getattr(request, "pulse", None)
-    if context is not None and context.client is not None:
-        found: ClientAddress = context.client
-        return found
-    snapshot = current.current_snapshot()
-    return resolve_address(
-        request.META.get("REMOTE_ADDR", ""),
-        request.META.get("HTTP_X_FORWARDED_FOR", ""),
-        snapshot.trusted_proxies,
-        trusts_unix=snapshot.trusts_unix,
-    )
 
 
 def _by_session(request: HttpRequest) -> Principal | None:

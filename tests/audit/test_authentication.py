@@ -8,7 +8,7 @@ from django.contrib.auth import authenticate, get_user_model
 from django.db import connection, transaction
 from django.test import Client, RequestFactory
 
-from pulse.audit import failures, keys
+from pulse.audit import failures
 from pulse.audit.models import AuditEntry
 from pulse.policies.publisher import Actor
 
@@ -101,13 +101,6 @@ def test_of_a_flood_of_addresses_few_are_written_and_none_is_lost(
     rows = told("address", "fields__attempts__after")
     assert len(rows) <= 2 * failures.MAX_WRITTEN + 2
     assert sum(number for _action, _address, number in rows) == 201
-
-
-def test_refused_keys_are_bounded_alike(db: None, minute: Any) -> None:
-    actor = Actor("api_key", "", "203.0.113.9")
-    for prefix in ("k3v9x2ab", "k3v9x2ac"):
-        keys.key_failed(prefix=prefix, reason="wrong", actor=actor)
-    assert told("actor_name", "fields__reason__after") == [("key.failed", "k3v9x2ab", "wrong")]
 
 
 @pytest.mark.parametrize("atomic", [False, True])

@@ -1,4 +1,4 @@
-"""What becomes of the API's keys, as the signals of ``access`` tell of it.
+"""What becomes of keys goes into the audit, by the signals that tell of it.
 
 A key is named by its prefix; what it opens with is never here.
 """
@@ -6,6 +6,7 @@ A key is named by its prefix; what it opens with is never here.
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pulse.access.signals import key_changed, key_failed, key_made, key_revoked, key_rotated
 from pulse.audit import failures
 from pulse.audit.authentication import current_request_id, forgiving
 from pulse.audit.models import Action
@@ -17,7 +18,19 @@ KIND: Final = "api_keys"
 TOLD: Final = ("name", "scopes", "expires_at")
 
 
-def key_made(*, key: Any, actor: Actor, using: str, **_: Any) -> None:
+def connect() -> None:
+    """Listen to what becomes of keys."""
+    for signal, receiver in (
+        (key_made, made),
+        (key_rotated, rotated),
+        (key_changed, changed),
+        (key_revoked, revoked),
+        (key_failed, failed),
+    ):
+        signal.connect(receiver, dispatch_uid="pulse.audit")
+
+
+def made(*, key: Any, actor: Actor, using: str, **_: Any) -> None:
     """Write that a key was made, and what it may do.
 
     Raises:
@@ -27,26 +40,26 @@ def key_made(*, key: Any, actor: Actor, using: str, **_: Any) -> None:
     _record(Action.KEY_CREATE, key, actor, using, _told(key))
 
 
-def key_rotated(*, key: Any, successor: Any, actor: Actor, using: str, **_: Any) -> None:
+def rotated(*, key: Any, successor: Any, actor: Actor, using: str, **_: Any) -> None:
     """Write that a key has a successor."""
     fields = {**_told(successor), "prefix": {"before": key.prefix, "after": successor.prefix}}
     _record(Action.KEY_ROTATE, key, actor, using, fields)
 
 
-def key_changed(
+def changed(
     *, key: Any, actor: Actor, using: str, fields: Mapping[str, Mapping[str, Any]], **_: Any
 ) -> None:
     """Write what was changed of a key."""
     _record(Action.KEY_UPDATE, key, actor, using, fields)
 
 
-def key_revoked(*, key: Any, actor: Actor, using: str, deleted: bool = False, **_: Any) -> None:
+def revoked(*, key: Any, actor: Actor, using: str, deleted: bool = False, **_: Any) -> None:
     """Write that a key counts no more."""
     _record(Action.KEY_REVOKE, key, actor, using, {"deleted": {"before": False, "after": deleted}})
 
 
 @forgiving
-def key_failed(*, prefix: str, reason: str, actor: Actor, **_: Any) -> None:
+def failed(*, prefix: str, reason: str, actor: Actor, **_: Any) -> None:
     """Write that a key was sent which does not count; bounded, as whoever likes may send one."""
     failures.note(
         Action.KEY_FAILED,
