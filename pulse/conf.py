@@ -44,6 +44,7 @@ NUMBERS: Final = {
     "PROBE_PAYLOAD_TOTAL_BYTES": Number(1, 2**30, 10 * 2**20),
     "PROBE_TURNS": Number(1, 64, 2),
     "PROBE_RESULTS_MAX": Number(1000, MAX_COUNT, 2_000_000),
+    "AUDIT_DAYS": Number(1, 36_500, 365),
 }
 AUTH_FAILURES: Final = "20/m"
 #: What a setting may be; the first is its default.
@@ -181,6 +182,11 @@ class Conf:
     def PROBE_RESULTS_MAX(self) -> int:
         """How many single results are kept; the oldest go first."""
         return self._number("PROBE_RESULTS_MAX")
+
+    @cached_property
+    def AUDIT_DAYS(self) -> int:
+        """How long entries of the audit are kept, in days."""
+        return self._number("AUDIT_DAYS")
 
     @cached_property
     def SECRET_KEYS(self) -> Sequence[str]:

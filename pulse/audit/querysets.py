@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 
 
 class AuditQuerySet(models.QuerySet[Any]):
-    """Entries that no query changes; ``pulse.audit.retention`` removes old ones past this."""
+    """Entries that no query changes; what prunes old ones goes past this."""
 
     def update(self, **_values: Any) -> NoReturn:
         """Refuse: an entry is never changed."""

@@ -15,6 +15,7 @@ from django.db import models, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import TruncDate
 
+from pulse.audit import retention as audit
 from pulse.conf import conf
 from pulse.probes import engine, rollups
 from pulse.probes.state import (
@@ -123,6 +124,7 @@ def _old(now: datetime, using: str) -> dict[str, QuerySet[Any]]:
         "transitions": transitions,
         "endpoints": endpoints,
         "workers": ProbeWorker.objects.using(using).filter(seen_at__lt=now - WORKERS),
+        "audit": audit.old(now),
         "starts": ProbeStart.objects.using(using).filter(started_at__lt=now - STARTS),
     }
 

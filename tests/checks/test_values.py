@@ -60,6 +60,7 @@ from tests.checks.messages import ids
         ({"PROBE_PAYLOAD_MAX_BYTES": 1, "PROBE_PAYLOAD_TOTAL_BYTES": 2**30}, []),
         ({"PROBE_PAYLOAD_MAX_BYTES": 0, "PROBE_PAYLOAD_TOTAL_BYTES": 2**31}, ["E004", "E004"]),
         ({"PROBE_TURNS": 65, "PROBE_RESULTS_MAX": 10}, ["E004", "E004"]),
+        ({"AUDIT_DAYS": 0}, ["E004"]),
         ({"AUTH_FAILURES": "5/h", "AUTH_DELAY_MS": 0}, []),
         ({"AUTH_FAILURES": None, "AUTH_DELAY_MS": 1001}, ["E003", "E004"]),
         ({"AUTH_FAILURES": "many"}, ["E009"]),

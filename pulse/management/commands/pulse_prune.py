@@ -18,9 +18,9 @@ class Command(PolicyCommand):
     """Removes history that is older than it is kept."""
 
     help = (
-        "Remove results of probes and other history that is older than it is kept, in batches, "
-        "beside whatever runs. It can be interrupted; the next time goes on. The worker does the "
-        "same every hour."
+        "Remove results of probes, entries of the audit and other history that is older than it "
+        "is kept, in batches, beside whatever runs. It can be interrupted; the next time goes on. "
+        "The worker does the same every hour."
     )
     example = """examples:
   manage.py pulse_prune --dry-run    # only count
