@@ -36,7 +36,7 @@ def fresh_process() -> Iterator[None]:
     from pulse.audit import failures
     from pulse.middleware import context
     from pulse.policies import current
-    from pulse.store import blocked, buckets, csp, heartbeat
+    from pulse.store import blocked, buckets, csp, heartbeat, peaks
     from pulse.store.memory import memory
 
     def forget() -> None:
@@ -46,6 +46,7 @@ def fresh_process() -> Iterator[None]:
         memory.clear()
         buckets.forget()
         csp.forget()
+        peaks.forget()
         blocked.forget_all()
         context.forget_groups()
         principals.forget()

