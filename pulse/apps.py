@@ -21,7 +21,7 @@ class PulseConfig(AppConfig):
         from pulse import checks, logging, tasks
         from pulse.access import receivers as access_receivers
         from pulse.audit import failures, receivers
-        from pulse.policies import current, kinds, names, publisher, seeds
+        from pulse.policies import current, kinds, names, publisher, seeds, watching
         from pulse.policies.bases import AnnouncedModel
         from pulse.policies.signals import policies_changed
         from pulse.probes import kinds as probe_kinds
@@ -47,6 +47,8 @@ class PulseConfig(AppConfig):
                 names.renamed, sender=model, dispatch_uid=f"pulse.renamed.{model.__name__}"
             )
         heartbeat.register("policy", 1.0, current.leaving_no_connection(current.look))
+        guards = current.leaving_no_connection(watching.look)
+        heartbeat.register("guards", watching.LOOK_S, guards)
         leftovers = current.leaving_no_connection(publisher.finish_leftovers)
         heartbeat.register("leftovers", 10.0, leftovers)
         heartbeat.register("audit", 60.0, current.leaving_no_connection(failures.flush))

@@ -14,7 +14,7 @@ from pulse.policies.models import (
     TierLimit,
     TrustedProxy,
 )
-from pulse.policies.state import PolicyGuard
+from pulse.policies.state import PolicyGuard, PolicyGuardCount
 from pulse.probes.models import (
     MaintenanceWindow,
     ProbeBudget,
@@ -49,6 +49,7 @@ __all__ = [
     "MaintenanceWindow",
     "OwnLimit",
     "PolicyGuard",
+    "PolicyGuardCount",
     "PolicyRevision",
     "PolicyState",
     "ProbeBudget",

@@ -9,6 +9,8 @@ from typing import Any, Final
 TICK_EXPIRES_S: Final = 2
 #: What does nothing where it was done a moment ago; so a missed one is made up for by the next.
 HOURLY: Final = ("discover", "rollup-days", "prune")
+#: A second pair of eyes on guards, beside those of the serving processes, in seconds.
+GUARDS_S: Final = 5.0
 HOUR_S: Final = 3600.0
 
 
@@ -22,6 +24,11 @@ def beat_schedule() -> dict[str, dict[str, Any]]:
             "task": "pulse.tick",
             "schedule": 1.0,
             "options": {"expires": TICK_EXPIRES_S, "ignore_result": True},
+        },
+        "pulse-guards": {
+            "task": "pulse.guards",
+            "schedule": GUARDS_S,
+            "options": {"expires": int(GUARDS_S), "ignore_result": True},
         },
         **{
             f"pulse-{name}": {

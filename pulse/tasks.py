@@ -24,6 +24,7 @@ from kombu.exceptions import OperationalError
 from pulse.conf import conf
 from pulse.core.traces import is_request_id, is_traceparent
 from pulse.logging import NO_REQUEST_ID, request_id, traceparent
+from pulse.policies import watching
 from pulse.probes import discovery, engine, retention, rollups, runner
 
 logger = logging.getLogger(__name__)
@@ -126,6 +127,15 @@ def leave(task: Task, **_: Any) -> None:
     ident, trace = getattr(task.request, BEFORE)
     request_id.set(ident)
     traceparent.set(trace)
+
+
+@shared_task(name="pulse.guards", ignore_result=True)  # type: ignore[untyped-decorator]  # celery has no types
+def guards() -> None:
+    """End the guards that are over, where no serving process does."""
+    try:
+        watching.look()
+    except DatabaseError as error:
+        logger.warning("Guards wait for the database: %s", error)
 
 
 @shared_task(name="pulse.discover", ignore_result=True)  # type: ignore[untyped-decorator]  # celery has no types

@@ -35,8 +35,8 @@ def fresh_process() -> Iterator[None]:
     from pulse.access import principals
     from pulse.audit import failures
     from pulse.middleware import context
-    from pulse.policies import current
-    from pulse.store import blocked, buckets, csp, heartbeat, peaks
+    from pulse.policies import current, watching
+    from pulse.store import blocked, buckets, csp, heartbeat, peaks, refusals
     from pulse.store.memory import memory
 
     def forget() -> None:
@@ -45,6 +45,8 @@ def fresh_process() -> Iterator[None]:
         current.forget()
         memory.clear()
         buckets.forget()
+        refusals.forget()
+        watching.forget()
         csp.forget()
         peaks.forget()
         blocked.forget_all()

@@ -62,6 +62,50 @@ def difference(
     return changes
 
 
+def take_back(
+    document: Document, made: Document, before: Document, keys: Mapping[str, Sequence[str]]
+) -> Document:
+    """Return a document without what one edit made of it; what was changed since then stays.
+
+    A field goes back to what it was unless it is something else by now; a row that the edit
+    deleted comes back unless there is one of its key; one that it added goes unless it was changed
+    since, its description apart.
+
+    Args:
+        document: A later document, or the one that was made.
+        made: What the edit made of ``before``.
+        before: The document before the edit.
+        keys: The natural key fields of each kind.
+    """
+    kept = dict(document)
+    for kind, names in keys.items():
+        was, new, now = (
+            {canonical(key_of(item, names)): item for item in whole.get(kind, ())}
+            for whole in (before, made, document)
+        )
+        touched = [key for key in was.keys() | new.keys() if was.get(key) != new.get(key)]
+        for key in touched:
+            if key not in was:
+                if key in now and _but_for_words(now[key]) == _but_for_words(new[key]):
+                    del now[key]
+            elif key not in new:
+                now.setdefault(key, was[key])
+            elif key in now:
+                now[key] = {
+                    name: was[key].get(name)
+                    if value == new[key].get(name) != was[key].get(name)
+                    else value
+                    for name, value in now[key].items()
+                }
+        if touched:
+            kept[kind] = [now[key] for key in sorted(now)]
+    return kept
+
+
+def _but_for_words(item: Item) -> Item:
+    return {name: value for name, value in item.items() if name != "description"}
+
+
 def _fields(before: Item, after: Item) -> dict[str, dict[str, Any]]:
     return {
         name: {"before": before.get(name), "after": after.get(name)}

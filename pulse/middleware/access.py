@@ -8,7 +8,7 @@ from pulse.conf import conf
 from pulse.middleware.context import Context
 from pulse.middleware.responses import Refusal, refuse
 from pulse.policies.texts import access_denied
-from pulse.store import blocked, buckets
+from pulse.store import blocked, buckets, refusals
 
 
 def judge(request: HttpRequest, context: Context) -> HttpResponse | None:
@@ -25,7 +25,7 @@ def judge(request: HttpRequest, context: Context) -> HttpResponse | None:
     rule = found.rule
     if rule is None or not found.refused:
         return None
-    buckets.add(buckets.REFUSED, rule.name)
+    refusals.add(snapshot.stamp, rule.name)
     blocked.note(
         rule.name,
         f"ip:{client.prefix}",

@@ -16,7 +16,7 @@ from pulse.envelope import JSON
 from pulse.middleware.context import Context
 from pulse.middleware.responses import Refusal, refuse
 from pulse.policies import texts
-from pulse.store import buckets
+from pulse.store import buckets, refusals
 
 #: What refuses in Django's name.
 DJANGO: Final = "site:data_upload_max_memory_size"
@@ -175,7 +175,7 @@ def _too_large(request: HttpRequest, limit: int, rule: str) -> HttpResponse:
 def _refuse(
     request: HttpRequest, status: HTTPStatus, code: str, detail: str, rule: str
 ) -> HttpResponse:
-    buckets.add(buckets.REFUSED, rule)
+    refusals.add(request.pulse.stamp, rule)  # type: ignore[attr-defined]
     response = refuse(request, Refusal(status, code, detail, rule))
     # The client need not wait for the end of the connection to know that it has all.
     response.headers["Content-Length"] = str(len(response.content))

@@ -91,6 +91,11 @@ class Context:
         self.started = time.perf_counter()
 
     @property
+    def stamp(self) -> str | None:
+        """Names the policy that decided; None where none did, or none was announced."""
+        return None if self.snapshot is None else self.snapshot.stamp
+
+    @property
     def request_id(self) -> str:
         if self._request_id is None:
             self._request_id = new_id()

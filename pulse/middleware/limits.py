@@ -21,7 +21,7 @@ from pulse.middleware.responses import Refusal, put, refuse
 from pulse.policies import current
 from pulse.policies.decisions import SealedDecision, seal
 from pulse.policies.texts import too_many_requests, unavailable
-from pulse.store import blocked, buckets, limits, peaks
+from pulse.store import blocked, buckets, limits, peaks, refusals
 
 
 def decide(
@@ -62,7 +62,7 @@ def refusal(request: HttpRequest, facts: Facts, context: Context) -> HttpRespons
     """Count the verdict, and return the refusal that follows from it, if one does."""
     if context.decision is None:
         return None
-    _count(context.charges, context.decision)
+    _count(context, context.charges, context.decision)
     if context.decision.allowed:
         return None
     context.deferred = False
@@ -116,7 +116,7 @@ def settle(request: HttpRequest, *, refuses: bool = True) -> HttpResponse | None
         decide(snapshot, facts, context, None)
         answer = refusal(request, facts, context)
         return answer if refuses else None
-    _count(left, decision)
+    _count(context, left, decision)
     context.charges = [*context.charges, *left]
     context.decision = decision if before is None else before.followed_by(decision)
     return _refuse(request, facts, context) if refuses and not decision.allowed else None
@@ -195,14 +195,18 @@ def add_headers(request: HttpRequest, context: Context, response: HttpResponseBa
     put(response, rate_limit_headers(context.charges, context.decision, conf.RATE_LIMIT_HEADERS))
 
 
-def _count(found: Sequence[Charge], decision: Decision) -> None:
+def _count(context: Context, found: Sequence[Charge], decision: Decision) -> None:
     """Count what was refused, or would have been, by rule; and how close each came to it."""
     peaks.note(found, decision)
     # To ask zip for equal lengths costs more than the loop.
     for charge, outcome in zip(found, decision.outcomes):  # noqa: B905
-        if not outcome.passed:
-            verb = buckets.REFUSED if outcome.claim.enforced else buckets.WOULD_REFUSE
-            buckets.add(verb, charge.rule.prefix.rstrip(":"))
+        if outcome.passed:
+            continue
+        rule = charge.rule.prefix.rstrip(":")
+        if outcome.claim.enforced:
+            refusals.add(context.stamp, rule)
+        else:
+            buckets.add(buckets.WOULD_REFUSE, rule)
 
 
 def _sealed(

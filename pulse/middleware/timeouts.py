@@ -15,7 +15,7 @@ from pulse.logging import say
 from pulse.middleware.context import Context, method_of, route_of
 from pulse.middleware.responses import Refusal, refuse
 from pulse.policies import texts
-from pulse.store import buckets
+from pulse.store import buckets, refusals
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +91,6 @@ def end(request: HttpRequest, context: Context, response: HttpResponseBase) -> N
 
 
 def _refuse(request: HttpRequest, rule: str, seconds: float) -> HttpResponse:
-    buckets.add(buckets.REFUSED, rule)
+    refusals.add(request.pulse.stamp, rule)  # type: ignore[attr-defined]
     detail = texts.took_too_long(seconds)
     return refuse(request, Refusal(HTTPStatus.SERVICE_UNAVAILABLE, CODE, detail, rule))

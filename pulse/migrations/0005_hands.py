@@ -135,6 +135,24 @@ class Migration(migrations.Migration):
             field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='pulse.policyrevision', verbose_name='undone by'),
         ),
         migrations.AddField(
+            model_name='policyguard',
+            name='by_rule',
+            field=models.JSONField(default=dict, verbose_name='by rule'),
+        ),
+        migrations.CreateModel(
+            name='PolicyGuardCount',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('process', models.UUIDField()),
+                ('rule', models.CharField(max_length=400)),
+                ('refusals', models.PositiveBigIntegerField()),
+                ('guard', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='counts', to='pulse.policyguard')),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('guard', 'process', 'rule'), name='pulse_one_count_of_a_process')],
+            },
+        ),
+        migrations.AddField(
             model_name='policystate',
             name='draft_edits',
             field=models.JSONField(default=list, editable=False),

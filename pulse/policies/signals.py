@@ -12,3 +12,8 @@ revision_published = Signal()
 #: A revision is inserted and not yet committed: a receiver that raises undoes the edit.
 #: Arguments: ``sender`` (PolicyRevision), ``revision``, ``edit`` (publisher's), ``using``.
 revision_made = Signal()
+
+#: A guard has rolled its revision back, and that is committed. Arguments: ``sender``
+#: (PolicyGuard), ``guard``, ``revision`` (the number of the guarded one), ``undone_by`` (the
+#: number of the revision that undid it).
+guard_rolled_back = Signal()

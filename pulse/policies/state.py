@@ -25,6 +25,7 @@ class PolicyGuard(models.Model):
         refusals: How many refusals by the rules that the revision changed are too many.
         minutes: For how long they are counted, and until when that is.
         seen: How many there were, of all processes, when it was last looked.
+        by_rule: ``seen`` by rule, once it has ended; before, its counts say it.
         undone_by: The revision that rolled it back.
     """
 
@@ -35,6 +36,7 @@ class PolicyGuard(models.Model):
     minutes = models.PositiveIntegerField(_("minutes"))
     until_at = models.DateTimeField(_("until"))
     seen = models.PositiveBigIntegerField(_("seen"), default=0)
+    by_rule = models.JSONField(_("by rule"), default=dict)
     state = models.CharField(
         _("state"), max_length=12, choices=GuardState, default=GuardState.WATCHING
     )
@@ -60,3 +62,25 @@ class PolicyGuard(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_state_display()}: {self.seen} of {self.refusals}"
+
+
+class PolicyGuardCount(models.Model):
+    """How many refusals one process has seen by one rule, for a guard that watches.
+
+    The whole of it, not what was added: writing it twice counts nothing twice.
+    """
+
+    guard = models.ForeignKey(PolicyGuard, on_delete=models.CASCADE, related_name="counts")
+    process = models.UUIDField()
+    rule = models.CharField(max_length=400)
+    refusals = models.PositiveBigIntegerField()
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(
+                fields=["guard", "process", "rule"], name="pulse_one_count_of_a_process"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.refusals}"

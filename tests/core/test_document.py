@@ -1,6 +1,6 @@
 """Two documents compared, and the chain of their hashes."""
 
-from pulse.core.document import canonical, chain_hash, difference, key_of
+from pulse.core.document import canonical, chain_hash, difference, key_of, take_back
 
 KEYS = {"rate_tiers": ("name",), "tier_assignments": ("user", "group", "tier")}
 
@@ -56,3 +56,38 @@ def test_a_field_that_went_is_told() -> None:
         {"rate_tiers": [{"name": "a", "path": "/x"}]}, {"rate_tiers": [{"name": "a"}]}, KEYS
     )
     assert changes[0]["fields"] == {"path": {"before": "/x", "after": None}}
+
+
+def tiers(**rates: str) -> dict[str, list[dict[str, str]]]:
+    return {"rate_tiers": [{"name": name, "rate": rate} for name, rate in sorted(rates.items())]}
+
+
+def test_what_an_edit_did_is_taken_back_from_what_it_made() -> None:
+    """Added, changed and deleted: all as before."""
+    before, made = tiers(a="1", b="1"), tiers(b="2", c="1")
+    assert take_back(made, made, before, KEYS) == before
+
+
+def test_what_was_changed_since_stays() -> None:
+    """A row that was added and changed, one that came back, one that is something else by now."""
+    before, made = tiers(a="1", b="1"), tiers(b="2", c="1")
+    later = tiers(a="9", b="3", c="5", d="1")
+    assert take_back(later, made, before, KEYS) == later
+
+
+def test_a_field_that_is_as_the_edit_made_it_goes_back_alone() -> None:
+    """Whatever else of the row was changed since; one that is gone stays gone."""
+    row = {"name": "a", "rate": "1", "burst": "1", "description": ""}
+    before = {"rate_tiers": [row, {"name": "b", "rate": "1"}]}
+    made = {"rate_tiers": [{**row, "rate": "2", "burst": "2"}, {"name": "b", "rate": "2"}]}
+    later = {"rate_tiers": [{**row, "rate": "2", "burst": "3", "description": "x"}]}
+    assert take_back(later, made, before, KEYS) == {
+        "rate_tiers": [{**row, "rate": "1", "burst": "3", "description": "x"}]
+    }
+
+
+def test_words_do_not_keep_what_was_added() -> None:
+    """A description is not what a row does."""
+    made = {"rate_tiers": [{"name": "a", "rate": "1", "description": ""}]}
+    later = {"rate_tiers": [{"name": "a", "rate": "1", "description": "on trial"}]}
+    assert take_back(later, made, {}, KEYS) == {"rate_tiers": []}
