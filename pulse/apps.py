@@ -19,6 +19,7 @@ class PulseConfig(AppConfig):
         from django.contrib.auth.models import Group
 
         from pulse import checks, logging, tasks
+        from pulse.access import keys
         from pulse.access import receivers as access_receivers
         from pulse.audit import failures, receivers
         from pulse.policies import current, kinds, names, publisher, seeds, watching
@@ -32,6 +33,7 @@ class PulseConfig(AppConfig):
         tasks.connect()
         receivers.connect()
         access_receivers.connect()
+        current.read_keys_by(keys.live)
         kinds.register_own()
         probe_kinds.register()
         checks.register_all()

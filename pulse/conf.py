@@ -31,7 +31,7 @@ class Number:
     default: int
 
 
-IDENTITY_SOURCES: Final = ("user", "address")
+IDENTITY_SOURCES: Final = ("api_key", "user", "address")
 NUMBERS: Final = {
     "STORE_TIMEOUT_MS": Number(1, 5000, 50),
     "LOCAL_MAX_KEYS": Number(1000, MAX_COUNT, 100_000),
@@ -72,9 +72,9 @@ class Conf:
     def CLIENT_IDENTITY(self) -> Sequence[str]:
         """Who a client is: the first of these sources that the request has.
 
-        ``user``, ``address`` or ``header:NAME``.
+        ``api_key``, ``user``, ``address`` or ``header:NAME``.
         """
-        default = ("user", "header:X-Track-ID", "header:Authorization", "address")
+        default = ("api_key", "user", "header:X-Track-ID", "header:Authorization", "address")
         value = self._entries().get("CLIENT_IDENTITY", default)
         if isinstance(value, list | tuple) and all(isinstance(source, str) for source in value):
             return tuple(value)

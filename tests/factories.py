@@ -1,6 +1,7 @@
 """Values that tests begin from: each argument overrides what a usual one would be."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,10 +15,11 @@ from pulse.core.histogram import Histogram
 from pulse.core.networks import NetworkIndex, parse_address, parse_network
 from pulse.core.quotas import make_quota
 from pulse.core.snapshot import ENDPOINTS, TIERS, Assignment, Assignments, Mode, Rule, Snapshot
+from pulse.policies import current
 from pulse.policies.publisher import Actor
 
 SECRET = b"a secret of the tests, 32 bytes!"
-SOURCES = ("user", "header:X-Track-ID", "header:Authorization", "address")
+SOURCES = ("api_key", "user", "header:X-Track-ID", "header:Authorization", "address")
 SEARCH = Match("api/search/", "search", "project.shop.views.Search")
 KIM = Actor("user", "kim")
 
@@ -86,6 +88,14 @@ def facts(
 
 def kim(*groups: str) -> User:
     return User("7", "kim", frozenset(groups))
+
+
+@contextmanager
+def another_process() -> Iterator[None]:
+    """What is done within is done as if elsewhere: this process hears of nothing."""
+    held = dict(vars(current._held))
+    yield
+    vars(current._held).update(held)
 
 
 def document(**kinds: Any) -> dict[str, Any]:

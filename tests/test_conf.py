@@ -10,7 +10,7 @@ from pulse.conf import Conf, conf
 DEFAULTS = {
     "ENABLED": True,
     "CACHE": "default",
-    "CLIENT_IDENTITY": ("user", "header:X-Track-ID", "header:Authorization", "address"),
+    "CLIENT_IDENTITY": ("api_key", "user", "header:X-Track-ID", "header:Authorization", "address"),
     "DETAILED_ERRORS": False,
     "RATE_LIMIT_HEADERS": "both",
     "PUBLISH": "auto",

@@ -22,7 +22,7 @@ from django.utils import timezone
 from pulse.access.models import ApiKey
 from pulse.access.scopes import Scope
 from pulse.access.signals import key_changed, key_made, key_revoked, key_rotated
-from pulse.core.keys import NO_HASH, START, hash_of, prefix_of
+from pulse.core.keys import NO_HASH, START, LiveKey, hash_of, prefix_of
 from pulse.exceptions import KeyEnded, KeyRefused, StoreUnavailable
 from pulse.policies import current
 from pulse.policies.models import PolicyState, RateTier
@@ -150,6 +150,17 @@ def delete(key: ApiKey, *, actor: Actor) -> None:
 def is_live(key: ApiKey, now: datetime) -> bool:
     """Whether a key counts at a time."""
     return key.revoked_at is None and (key.expires_at is None or now < key.expires_at)
+
+
+def live(using: str) -> list[LiveKey]:
+    """Read the keys that count, for the policy in force; one query."""
+    rows = ApiKey.objects.using(using).filter(revoked_at=None).order_by()
+    return [
+        LiveKey(prefix, kept, tier, None if end is None else end.timestamp())
+        for prefix, kept, tier, end in rows.values_list(
+            "prefix", "hash", "tier__name", "expires_at"
+        )
+    ]
 
 
 def authenticate(text: str) -> ApiKey:

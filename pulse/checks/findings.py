@@ -63,7 +63,7 @@ FINDINGS: Final = (
     Finding(
         "E007",
         'PULSE["CLIENT_IDENTITY"] names a source that pulse does not know: %(source)s.%(close)s',
-        'Each source is "user", "address" or "header:NAME", such as "header:X-Track-ID".',
+        'Write "api_key", "user", "address" or "header:NAME", such as "header:X-Track-ID".',
     ),
     Finding(
         "E008",

@@ -30,6 +30,13 @@ class Announcement:
             (self.revision, self.key_epoch) > (other.revision, other.key_epoch)
         )
 
+    def is_of_revision(self, other: "Announcement | None") -> bool:
+        """Whether both are of one revision, though keys may have changed between them."""
+        return other is not None and (self.lineage, self.revision) == (
+            other.lineage,
+            other.revision,
+        )
+
     @classmethod
     def parse(cls, text: str | None) -> "Announcement | None":
         """Read what ``str()`` wrote; None for anything else, as if nothing had been announced."""

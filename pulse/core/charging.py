@@ -13,7 +13,9 @@ from pulse.core.clients import (
     ClientAddress,
     Identity,
     User,
+    by_api_key,
     by_header,
+    by_user,
     identify,
     in_percent,
 )
@@ -41,6 +43,7 @@ class Facts(NamedTuple):
         header: Looks a request header up by name.
         sources: Who a client is (the setting ``CLIENT_IDENTITY``).
         secret: Keys the hashes.
+        api_key: The prefix of the key of pulse's that came with it; None without a right one.
     """
 
     method: str
@@ -51,6 +54,7 @@ class Facts(NamedTuple):
     sources: Sequence[str]
     secret: bytes
     user: User | None = None
+    api_key: str | None = None
 
     @property
     def is_preflight(self) -> bool:
@@ -66,7 +70,8 @@ class Charge(NamedTuple):
     """One claim on the counters, with the rule that makes it.
 
     Attributes:
-        counted_by: ``ip``, ``user``, ``header``, ``global``, or several joined by ``+``.
+        counted_by: ``ip``, ``user``, ``api_key``, ``header``, ``global``, or several joined by
+            ``+``.
         ceiling: The claim is on the address behind an identity that is not verified.
         why: In words, why the rule is for this request.
     """
@@ -102,6 +107,7 @@ def charges(snapshot: Snapshot, facts: Facts) -> list[Charge]:
         header=facts.header,
         address=facts.address,
         secret=facts.secret,
+        api_key=facts.api_key,
     )
     rules: Sequence[Rule] = ()
     if facts.match is not None:
@@ -123,7 +129,7 @@ def charges(snapshot: Snapshot, facts: Facts) -> list[Charge]:
 def tiers(snapshot: Snapshot, facts: Facts) -> Iterator[tuple[Rule, bool, str]]:
     """Yield the tier of a client, and the tiers that it has in shadow.
 
-    The assignment of the highest priority holds; among equals, user goes before group,
+    The assignment of the highest priority holds; among equals, API key goes before user, group,
     header and network, and the more specific network before the wider. One whose tier is not
     enforced for this client takes nobody's place: shadow never acts.
     """
@@ -150,6 +156,8 @@ def tiers(snapshot: Snapshot, facts: Facts) -> Iterator[tuple[Rule, bool, str]]:
 
 def _assigned(snapshot: Snapshot, facts: Facts) -> Iterator[Assignment]:
     assignments, user, address = snapshot.assignments, facts.user, facts.address
+    if facts.api_key is not None:
+        yield from assignments.api_keys.get(facts.api_key, ())
     if user is not None:
         yield from assignments.users.get(user.name, ())
         for group in sorted(user.groups & assignments.groups.keys()):
@@ -237,11 +245,13 @@ def _part(source: str, client: Identity, facts: Facts) -> Identity:
     if source == "global":
         return Identity("global", "global", verified=True)
     if source == "user" and facts.user is not None:
-        return Identity("user", f"user:{facts.user.id}", verified=True)
+        return by_user(facts.user)
+    if source == "api_key" and facts.api_key is not None:
+        return by_api_key(facts.api_key)
     if source.startswith(HEADER_SOURCE):
         name = source.removeprefix(HEADER_SOURCE)
         value = facts.header(name)
         if value:
             return by_header(name, value, facts.secret)
-    # Nobody is logged in, or the header is missing: leaving it out must not escape the limit.
+    # Nobody is logged in, or key or header is missing: leaving it out must not escape the limit.
     return facts.address.identity

@@ -23,7 +23,7 @@ class Identity(NamedTuple):
     """The name under which a client is counted.
 
     Attributes:
-        kind: ``user``, ``ip`` or ``header``.
+        kind: ``api_key``, ``user``, ``ip`` or ``header``.
         key: The kind and a value that is safe in a key: never a credential.
         verified: False when the client could have invented it.
     """
@@ -119,23 +119,38 @@ def identify(
     header: Callable[[str], str | None],
     address: ClientAddress,
     secret: bytes,
+    api_key: str | None = None,
 ) -> Identity:
     """Name a client by the first source that the request has; its address if it has none.
 
     Args:
-        sources: ``user``, ``address`` or ``header:NAME``, in order.
+        sources: ``api_key``, ``user``, ``address`` or ``header:NAME``, in order.
         user: The authenticated user, if any.
         header: Looks a request header up by name.
         address: The client's address.
         secret: Keys the hash of header values.
+        api_key: The prefix of the right key of pulse's that it sent, if any.
     """
-    for name in _headers_of(tuple(sources)):
-        if name is None:
+    for source, name in _before_address(tuple(sources)):
+        if source == "header":
+            if value := header(name):
+                return by_header(name, value, secret)
+        elif source == "user":
             if user is not None:
-                return Identity("user", f"user:{user.id}", verified=True)
-        elif value := header(name):
-            return by_header(name, value, secret)
+                return by_user(user)
+        elif source == "api_key" and api_key is not None:
+            return by_api_key(api_key)
     return address.identity
+
+
+def by_user(user: User) -> Identity:
+    """Name a client by the user that the host authenticated."""
+    return Identity("user", f"user:{user.id}", verified=True)
+
+
+def by_api_key(prefix: str) -> Identity:
+    """Name a client by the prefix of a key that was found right."""
+    return Identity("api_key", f"api_key:{prefix}", verified=True)
 
 
 def by_header(name: str, value: str, secret: bytes) -> Identity:
@@ -177,10 +192,11 @@ def in_percent(rule: str, client: str, percent: int, secret: bytes) -> bool:
 
 
 @lru_cache(maxsize=16)
-def _headers_of(sources: tuple[str, ...]) -> tuple[str | None, ...]:
-    """Return the headers that are looked at before the address, with None for the user."""
+def _before_address(sources: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Return what is looked at before the address, each with the name of its header."""
     before = takewhile(lambda source: source != "address", sources)
-    return tuple(None if each == "user" else each.partition(":")[2] for each in before)
+    parts = (source.partition(":") for source in before)
+    return tuple((kind, name) for kind, _colon, name in parts)
 
 
 @lru_cache(maxsize=8192)

@@ -1,7 +1,7 @@
 """The policy in force, compiled: immutable, and only looked up on a request."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -12,6 +12,7 @@ from pulse.core.claims import Allowance, OnStoreError
 from pulse.core.cors import CorsIndex
 from pulse.core.endpoints import EndpointIndex, Matcher, PathSet
 from pulse.core.headers import HeaderIndex
+from pulse.core.keys import KeyIndex, LiveKey
 from pulse.core.networks import NetworkIndex
 
 TIERS: Final = "rate_tiers"
@@ -37,8 +38,8 @@ class Rule:
         percent: The share of clients for whom it is enforced; for the others it is in shadow.
         allowance: What each counted client may take.
         ceiling: What an address may take through identities that pulse has not verified.
-        key: What is counted, one or several of ``client``, ``ip``, ``user``, ``header:NAME`` and
-            ``global``.
+        key: What is counted, one or several of ``client``, ``ip``, ``user``, ``api_key``,
+            ``header:NAME`` and ``global``.
         matcher: The requests it is for; None for a tier.
         replaces_tier: Requests that match are not charged to their client's tier.
     """
@@ -100,10 +101,12 @@ class Snapshot:
 
     Attributes:
         announcement: Names the revision; None where no database has told one.
-        valid_until: When the next policy starts or ends, in epoch seconds; None if none will.
+        valid_until: When the next policy starts or ends, or a key does, in epoch seconds; None if
+            none will.
         trusts_unix: A proxy on a Unix socket, which has no address, is a trusted one.
         wants_user: Some limit or assignment looks at the authenticated user.
         wants_groups: Some assignment is by group.
+        keys: The keys of the API that count; not of the document, but put beside it.
         assigns: Some client may have another tier than the default.
     """
 
@@ -123,6 +126,7 @@ class Snapshot:
     headers: HeaderIndex = field(default_factory=HeaderIndex)
     access: AccessIndex = field(default_factory=AccessIndex)
     bounds: Bounds = field(default_factory=Bounds)
+    keys: KeyIndex = field(default_factory=KeyIndex)
     stamp: str | None = field(init=False)
     assigns: bool = field(init=False)
 
@@ -135,3 +139,26 @@ class Snapshot:
     def revision(self) -> int:
         """The number of the revision; 0 for the empty policy."""
         return 0 if self.announcement is None else self.announcement.revision
+
+    def with_keys(self, keys: Iterable[LiveKey], now: float) -> "Snapshot":
+        """Put keys beside the policy, with the tiers that they give.
+
+        Args:
+            keys: All that are kept; those that have ended by ``now`` do not count.
+            now: Epoch seconds.
+        """
+        live = [key for key in keys if key.expires_at is None or now < key.expires_at]
+        ends = [key.expires_at for key in live if key.expires_at is not None]
+        tiers = {rule.name: rule for rule in self.rules if rule.kind == TIERS}
+        given = dict(self.assignments.api_keys)
+        for key in live:
+            if key.tier in tiers:
+                own = Assignment(f"API key {key.prefix}", tiers[key.tier], priority=0)
+                given[key.prefix] = (*given.get(key.prefix, ()), own)
+        until = [*ends, *([] if self.valid_until is None else [self.valid_until])]
+        return replace(
+            self,
+            keys=KeyIndex(live),
+            assignments=replace(self.assignments, api_keys=given),
+            valid_until=min(until, default=None),
+        )

@@ -152,17 +152,22 @@ def locate(snapshot: Snapshot, request: HttpRequest) -> ClientAddress:
     return address
 
 
-def facts_of(request: HttpRequest, address: ClientAddress, user: User | None) -> Facts:
+def facts_of(
+    snapshot: Snapshot, request: HttpRequest, address: ClientAddress, user: User | None
+) -> Facts:
     """Gather what the policy needs to know of a request, as plain values."""
+    meta = request.META
+    authorization = meta.get("HTTP_AUTHORIZATION")
     return Facts(
         method=request.method or "",
         path=request.path_info,
         match=request.pulse.match,  # type: ignore[attr-defined]
         address=address,
-        header=partial(_header, request.META),
+        header=partial(_header, meta),
         sources=conf.CLIENT_IDENTITY,
         secret=conf.client_secret,
         user=user,
+        api_key=None if authorization is None else snapshot.keys.find(authorization),
     )
 
 

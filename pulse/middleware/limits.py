@@ -100,7 +100,7 @@ def settle(request: HttpRequest, *, refuses: bool = True) -> HttpResponse | None
     snapshot, address, context.deferred = context.snapshot, context.client, False
     if snapshot is None or address is None:
         return None
-    facts = facts_of(request, address, _user(snapshot, request))
+    facts = facts_of(snapshot, request, address, _user(snapshot, request))
     left = [charge for charge in charges(snapshot, facts) if _is_by_user(snapshot, charge)]
     before = context.decision
     try:
@@ -112,7 +112,7 @@ def settle(request: HttpRequest, *, refuses: bool = True) -> HttpResponse | None
         denial = access.judge(request, context) if refuses else None
         if denial is not None:
             return denial
-        facts = facts_of(request, context.client, _user(snapshot, request))
+        facts = facts_of(snapshot, request, context.client, _user(snapshot, request))
         decide(snapshot, facts, context, None)
         answer = refusal(request, facts, context)
         return answer if refuses else None

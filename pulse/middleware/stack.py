@@ -247,7 +247,7 @@ def _judge(
                 partial(user_of, snapshot, request), partial(auser_of, snapshot, request)
             )
         assert context.client is not None  # noqa: S101 - located with the snapshot
-        facts = facts_of(request, context.client, user)
+        facts = facts_of(snapshot, request, context.client, user)
         defers = limits.is_deferred(snapshot, request, user)
         try:
             limits.decide(snapshot, facts, context, announcement, defers=defers)

@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from typing import Final
@@ -20,6 +20,7 @@ from django.db import connections, router, transaction
 
 from pulse.core.announcement import Announcement
 from pulse.core.document import Document
+from pulse.core.keys import LiveKey
 from pulse.core.snapshot import Snapshot
 from pulse.exceptions import InvalidDocument, PulseError, StoreUnavailable
 from pulse.logging import say
@@ -49,6 +50,9 @@ class _Holder:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.snapshot: Snapshot | None = None
+        #: What the document was compiled to, and the keys that are beside it in the snapshot.
+        self.compiled = NOTHING
+        self.keys: Sequence[LiveKey] = ()
         self.override: Snapshot | None = None
         self.overriding: Document = {}
         self.document: Document = {}
@@ -56,6 +60,12 @@ class _Holder:
         self.looked_at = 0.0
         #: What was announced and nobody has, and until when the database is not asked for it again.
         self.missed: tuple[str | None, float] = (None, 0.0)
+
+
+class _Keys:
+    """Reads the keys that count; the room that has them stands above this one."""
+
+    read: Callable[[str], Sequence[LiveKey]] = staticmethod(lambda _using: ())
 
 
 _held = _Holder()
@@ -84,13 +94,28 @@ def document_in_force() -> Document:
     return _held.document if _held.override is None else _held.overriding
 
 
-def adopt(document: Document, snapshot: Snapshot) -> None:
+def read_keys_by(read: Callable[[str], Sequence[LiveKey]]) -> None:
+    """Have the keys that count read beside each policy.
+
+    Args:
+        read: Reads them from a database, by its alias.
+    """
+    _Keys.read = read
+
+
+def adopt(document: Document, compiled: Snapshot) -> None:
     """Put a document in force in this process, unless a newer one of its lineage is."""
     with _held.lock:
         held = _announcement_held()
-        new = snapshot.announcement
+        new = compiled.announcement
         if held is None or (new is not None and new.supersedes(held)):
-            _put_in_force(document, snapshot)
+            try:
+                keys = _Keys.read(router.db_for_write(PolicyState))
+            except DatabaseError as error:
+                # The next request is told that this process is behind, and loads.
+                say(logger, logging.WARNING, "Keys cannot be read: %s", error)
+            else:
+                _put_in_force(document, compiled, keys)
 
 
 def catch_up(announced: str | None) -> Snapshot:
@@ -170,7 +195,8 @@ def announcement_of(state: PolicyState) -> Announcement:
 def overridden(document: Document) -> Iterator[Snapshot]:
     """Put a document in force in this process alone, for as long as the block lasts."""
     before = _held.override, _held.overriding
-    snapshot = compile_document(document, None, time.time())
+    now = time.time()
+    snapshot = compile_document(document, None, now).with_keys(_held.keys, now)
     _held.overriding, _held.override = document, snapshot
     try:
         yield snapshot
@@ -182,13 +208,14 @@ def forget() -> None:
     """Hold nothing, as a process that has just started."""
     with _held.lock:
         _held.snapshot = None
+        _held.compiled, _held.keys = NOTHING, ()
         _held.document = {}
         _held.retry_at = _held.looked_at = 0.0
         _held.missed = (None, 0.0)
 
 
 def _renew() -> Snapshot:
-    """Load the first policy, or compile the held one anew as a policy starts or ends."""
+    """Load the first policy, or compile the held one anew as a policy, or a key, starts or ends."""
     if not _held.lock.acquire(timeout=WAIT_S):
         return _held.override or _held.snapshot or NOTHING
     try:
@@ -198,23 +225,27 @@ def _renew() -> Snapshot:
         if held is None:
             _load()
         elif held.announcement and _is_over(held):
-            _take_the_next(held, held.announcement)
+            _take_the_next(held.announcement)
     finally:
         _held.lock.release()
     return _held.snapshot or NOTHING
 
 
 def _is_over(snapshot: Snapshot) -> bool:
-    """Whether a policy has started or ended since the snapshot was compiled."""
+    """Whether a policy or key has started or ended since the snapshot was compiled."""
     return snapshot.valid_until is not None and snapshot.valid_until <= time.time()
 
 
-def _take_the_next(held: Snapshot, announcement: Announcement) -> None:
+def _take_the_next(announcement: Announcement) -> None:
     try:
-        _install(_held.document, announcement)
+        if _is_over(_held.compiled):
+            _install(_held.document, announcement, _held.keys)
+        else:
+            _put_in_force(_held.document, _held.compiled, _held.keys)
     except PulseError as error:
         # Written past every validator. What was in force until now is better than nothing.
-        _held.snapshot = replace(held, valid_until=None)
+        compiled = replace(_held.compiled, valid_until=None)
+        _put_in_force(_held.document, compiled, _held.keys)
         say(
             logger,
             logging.ERROR,
@@ -255,12 +286,17 @@ def _load_from(using: str) -> bool:
         return False
     announcement = announcement_of(state)
     if _held.snapshot is None or _held.snapshot.announcement != announcement:
+        keys = _Keys.read(using)
+        if announcement.is_of_revision(_held.compiled.announcement):
+            compiled = replace(_held.compiled, announcement=announcement)
+            _put_in_force(_held.document, compiled, keys)
+            return True
         try:
-            _install(_document_of(state.revision, using), announcement)
+            _install(_document_of(state.revision, using), announcement, keys)
         except InvalidDocument as error:
             if _held.snapshot is not None:
                 raise
-            _install_earlier(using, announcement, error)
+            _install_earlier(using, announcement, keys, error)
     return True
 
 
@@ -272,7 +308,9 @@ def _document_of(number: int, using: str) -> Document:
     return {} if document is None else document
 
 
-def _install_earlier(using: str, announcement: Announcement, error: InvalidDocument) -> None:
+def _install_earlier(
+    using: str, announcement: Announcement, keys: Sequence[LiveKey], error: InvalidDocument
+) -> None:
     """Put the newest policy in force that can be compiled: with none, nothing would be limited.
 
     It goes by the name of the one that cannot, so that the next revision takes its place.
@@ -280,7 +318,7 @@ def _install_earlier(using: str, announcement: Announcement, error: InvalidDocum
     earlier = PolicyRevision.objects.using(using).filter(number__lt=announcement.revision)
     for number, document in earlier.values_list("number", "document")[:MAX_EARLIER]:
         with suppress(InvalidDocument):
-            _install(document, announcement)
+            _install(document, announcement, keys)
             say(
                 logger,
                 logging.ERROR,
@@ -298,12 +336,13 @@ def _is_missed(announced: str | None) -> bool:
     return missed == announced and time.monotonic() < until
 
 
-def _install(document: Document, announcement: Announcement) -> None:
-    _put_in_force(document, compile_document(document, announcement, time.time()))
+def _install(document: Document, announcement: Announcement, keys: Sequence[LiveKey]) -> None:
+    _put_in_force(document, compile_document(document, announcement, time.time()), keys)
 
 
-def _put_in_force(document: Document, snapshot: Snapshot) -> None:
-    _held.snapshot = snapshot
+def _put_in_force(document: Document, compiled: Snapshot, keys: Sequence[LiveKey]) -> None:
+    snapshot = compiled.with_keys(keys, time.time()) if keys else compiled
+    _held.snapshot, _held.compiled, _held.keys = snapshot, compiled, keys
     _held.document = document
     say(logger, logging.INFO, "Policy revision %d is in force", snapshot.revision)
 

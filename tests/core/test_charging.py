@@ -163,6 +163,7 @@ def test_a_rule_without_limits_only_takes_the_tier_away() -> None:
         (("ip",), "ip:203.0.113.9", "ip", False),
         (("global",), "global", "global", False),
         (("user",), "ip:203.0.113.9", "ip", False),
+        (("api_key",), "ip:203.0.113.9", "ip", False),
         (("header:X-Key",), "ip:203.0.113.9", "ip", False),
         (("ip", "global"), "ip:203.0.113.9|global", "ip+global", False),
     ],
@@ -193,6 +194,22 @@ def test_what_a_rule_counts_by_a_known_client(key, kinds) -> None:
     assert [charge.counted_by for charge in found] == kinds
     assert [charge.ceiling for charge in found] == [False, True][: len(kinds)]
     assert not any("secret" in charge.claim.key for charge in found)
+
+
+@pytest.mark.parametrize(
+    ("key", "kinds"),
+    [
+        (("client",), ["api_key"]),
+        (("api_key",), ["api_key"]),
+        (("user",), ["user"]),
+        (("api_key", "ip"), ["api_key+ip"]),
+    ],
+)
+def test_what_a_rule_counts_by_a_client_with_a_key(key, kinds) -> None:
+    """A right key is the first that names a client, and needs no ceiling."""
+    request = facts(user=kim(), api_key="k3v9x2ab", headers={"X-Track-ID": "7"})
+    found = charges(snapshot(endpoint(key=key), default_tier=None), request)
+    assert [charge.counted_by for charge in found] == kinds
 
 
 def test_a_combination_counts_each_pair_apart() -> None:
@@ -255,10 +272,11 @@ def test_the_highest_priority_holds() -> None:
 
 
 def test_among_equals_the_more_personal_holds() -> None:
-    """User, group, header, then the narrowest network."""
-    names = ("by_user", "by_group", "by_header", "narrow", "wide")
+    """API key, user, group, header, then the narrowest network."""
+    names = ("by_key", "by_user", "by_group", "by_header", "narrow", "wide")
     rules = {name: tier(name) for name in names}
     ways = {
+        "api_keys": {"k3v9x2ab": (assignment(rules["by_key"], "api_key k3v9x2ab"),)},
         "users": {"kim": (assignment(rules["by_user"]),)},
         "groups": {"staff": (assignment(rules["by_group"], "group staff"),)},
         "headers": {"X-Plan": {"gold": (assignment(rules["by_header"], "header"),)}},
@@ -269,7 +287,12 @@ def test_among_equals_the_more_personal_holds() -> None:
             ]
         ),
     }
-    request = facts(user=kim("staff", "other"), headers={"X-Plan": "gold"}, peer_trusted=True)
+    request = facts(
+        user=kim("staff", "other"),
+        api_key="k3v9x2ab",
+        headers={"X-Plan": "gold"},
+        peer_trusted=True,
+    )
     for way, name in zip(list(ways), names, strict=False):
         assert held(snapshot(assignments=Assignments(**ways)), request) == [(name, True)]
         del ways[way]
