@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
 from typing import Any, ClassVar, Final
 
 from django import forms
@@ -36,15 +35,9 @@ from pulse.exceptions import InvalidNetwork
 from pulse.policies import current
 from pulse.policies.bases import ModeChoices
 from pulse.policies.edge import AccessRule, ActionChoices
+from pulse.policies.temporary import PERIODS
 from pulse.policies.validators import validate_path
 
-#: How long a rule may be meant to hold, so that nobody has to reckon a time.
-PERIODS: Final = {
-    "1h": (_("an hour"), timedelta(hours=1)),
-    "1d": (_("a day"), timedelta(days=1)),
-    "1w": (_("a week"), timedelta(weeks=1)),
-    "30d": (_("30 days"), timedelta(days=30)),
-}
 PERIOD_CHOICES: Final = [(name, text) for name, (text, _length) in PERIODS.items()]
 MAX_LINES: Final = 10_000
 #: So many errors of a long list are told; who mends them sees the next.

@@ -1,6 +1,7 @@
 """Blocked now: who is refused at this moment, by limits and by access rules, and letting go."""
 
 import math
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from pulse.access.scopes import Scope, holds
 from pulse.core.access import ACCESS
 from pulse.core.charging import PREFLIGHT
 from pulse.core.clients import UNKNOWN
@@ -37,6 +39,8 @@ from pulse.store.blocked import Blocked
 PER_PAGE: Final = 50
 #: What a search is read of; an address has no more.
 MAX_QUERY: Final = 100
+#: What a route has where its path varies.
+VARYING: Final = re.compile(r"[<(\\^$*]")
 #: An end within the day needs no date, and is worth its seconds.
 NEAR_S: Final = 43_200
 #: From how many seconds on a duration is rounded to how many.
@@ -51,6 +55,7 @@ class Row:
         rule: In words; ``rule_address`` leads to its form, where the user may see it.
         may_unblock: The user may give the client its allowance back.
         deny: Leads to a new rule against the address; ``allow`` to one that lets it in.
+        explain: Leads to the page that tells why.
     """
 
     entry: Blocked
@@ -62,6 +67,7 @@ class Row:
     may_unblock: bool
     deny: str = ""
     allow: str = ""
+    explain: str = ""
 
 
 def view(admin: Any, request: HttpRequest) -> HttpResponseBase:
@@ -140,6 +146,7 @@ def _rows(entries: Iterable[Blocked], request: HttpRequest, site: str) -> list[R
     entries = list(entries)
     users, places = _users(entries), _places(entries, site)
     may_add = request.user.has_perm("pulse.add_accessrule")
+    may_look = holds(request.user, Scope.VIEW)
     rows = []
     for entry in entries:
         model = _LIMITS.get(entry.rule.partition(":")[0])
@@ -156,6 +163,7 @@ def _rows(entries: Iterable[Blocked], request: HttpRequest, site: str) -> list[R
                 model is not None and _may(request, "change", model),
                 deny="" if denied else link,
                 allow=link if denied else "",
+                explain=_explain_link(entry) if may_look else "",
             )
         )
     return rows
@@ -177,6 +185,22 @@ def _rule_link(entry: Blocked, site: str) -> str:
         fields |= {"action": "deny", "why": _("Refused by %s") % _say_rule(entry.rule)}
     address_of_form = reverse("admin:pulse_accessrule_add", current_app=site)
     return f"{address_of_form}?{urlencode(fields)}"
+
+
+def _explain_link(entry: Blocked) -> str:
+    """Lead to the explanation of what was asked for last; empty where the site has no such page.
+
+    Where the route has parts that vary, its path is left to be filled in.
+    """
+    try:
+        page = reverse("pulse:explain")
+    except NoReverseMatch:  # A host may mount only what it wants of pulse.
+        return ""
+    method, _space, route = entry.request.partition(" ")
+    fields = {"address": entry.address, "method": method}
+    if route and not VARYING.search(route):
+        fields["path"] = route
+    return f"{page}?{urlencode({name: text for name, text in fields.items() if text})}"
 
 
 def _places(entries: Iterable[Blocked], site: str) -> dict[str, str]:

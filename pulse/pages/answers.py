@@ -25,6 +25,7 @@ NAVIGATION: Final = (
     (_("Probes"), "pulse:probes"),
     (_("Jobs"), "pulse:jobs"),
     (_("Endpoints"), "pulse:endpoints"),
+    (_("Explain"), "pulse:explain"),
     (_("Status"), "pulse:status"),
 )
 #: Of the number of a page, in digits; no list is longer.

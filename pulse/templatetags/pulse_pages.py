@@ -16,6 +16,7 @@ from django.utils.translation import gettext as __
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from pulse.policies import kinds
 from pulse.probes.state import ItemState, JobStatus, TargetStatus
 from pulse.probes.summary.history import BARS, Bar
 
@@ -38,6 +39,13 @@ KINDS: Final = {
     "queued": "none",
     "cancelled": "none",
     "not_watched": "none",
+    "allowed": "good",
+    "passed": "good",
+    "refused": "bad",
+    "would_refuse": "slow",
+    "exempt": "calm",
+    "not_matched": "none",
+    "off": "none",
 }
 #: Drawn in a square of 16, so that no status is told by its colour alone.
 SHAPES: Final = {
@@ -56,6 +64,13 @@ WORDS: Final = {
     **{choice.value: choice.label for choice in JobStatus},
     "operational": _("operational"),
     "outage": _("outage"),
+    "allowed": _("allowed"),
+    "passed": _("passed"),
+    "refused": _("refused"),
+    "would_refuse": _("would refuse"),
+    "exempt": _("exempt"),
+    "not_matched": _("not for it"),
+    "off": _("off"),
 }
 PHASES: Final = {
     "dns": _("look-up"),
@@ -119,6 +134,44 @@ def phase(name: str) -> Any:
 def words(word: str) -> Any:
     """Return a status in words."""
     return WORDS.get(word, word)
+
+
+@register.filter
+def kind_words(name: str) -> str:
+    """Return what rows of a kind of the document are called; the name of one that has no rows."""
+    found = kinds.find_kind(name)
+    return name if found is None else str(found.model._meta.verbose_name)
+
+
+@register.filter
+def time_of(text: str | None) -> datetime | None:
+    """Read a time as the API writes it."""
+    return None if text is None else datetime.fromisoformat(text)
+
+
+@register.simple_tag
+def meter(limit: Mapping[str, Any]) -> SafeString:
+    """Draw what is left of a limit as a bar, with the same in words.
+
+    Args:
+        limit: As an explanation tells it: ``rate limit remaining retry_after passed``.
+    """
+    left, capacity = limit["remaining"], limit["limit"]
+    wait = __("; again in %s") % duration(limit["retry_after"]) if limit["retry_after"] else ""
+    told = __("%(left)s of %(limit)s left") % {
+        "left": number_format(left, use_l10n=True, force_grouping=True),
+        "limit": number_format(capacity, use_l10n=True, force_grouping=True),
+    }
+    return format_html(
+        '<div class="meter"><code>{}</code> <span>{}{}</span>'
+        '<svg class="share" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
+        '<rect class="bar-{}" width="{}" height="8"/></svg></div>',
+        limit["rate"],
+        told,
+        wait,
+        "good" if limit["passed"] else "bad",
+        max(0, min(100, round(100 * left / capacity))) if capacity else 0,
+    )
 
 
 @register.simple_tag

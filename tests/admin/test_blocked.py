@@ -181,6 +181,30 @@ def test_who_is_limited_can_be_denied_in_two_clicks(tight, kim) -> None:
     assert initial["why"] == "Refused by the endpoint limit echo"
 
 
+def test_each_is_explained_in_one_click(tight, kim) -> None:
+    """What was asked for last, from there; a path that varies is left to be filled in."""
+    ask(3)
+    [row] = shown(kim).context["rows"]
+    text = kim.client.get(row.explain, headers={"accept": "text/html"}).content.decode()
+    assert "Refused with 429" in text
+    blocked.note(
+        "endpoint_limits:echo",
+        "ip:203.0.113.7",
+        "203.0.113.7",
+        until=None,
+        method="GET",
+        route="a/<int:pk>/",
+    )
+    varying = next(r for r in shown(kim).context["rows"] if r.client == "203.0.113.7")
+    assert varying.explain == "/pulse/explain/?address=203.0.113.7&method=GET"
+
+
+def test_who_may_not_see_the_pages_is_not_led_there(tight, clerk) -> None:
+    ask(3)
+    [row] = shown(clerk).context["rows"]
+    assert row.explain == ""
+
+
 def test_a_search_finds_addresses_networks_rules_and_routes(tight, kim) -> None:
     ask(3)
     ask(1, "198.51.100.7")

@@ -18,19 +18,11 @@ from pulse.policies import document, publisher
 from pulse.probes.state import ProbeDay, ProbeItem, ProbeJob, ProbeTargetState
 from pulse.store import copies
 from tests import factories
+from tests.browser.opened import STRICTEST, Opened
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
-#: Tells the console of every violation, also of those that it keeps to itself.
-LISTEN = """document.addEventListener('securitypolicyviolation', (event) =>
-  console.error('violation: ' + event.violatedDirective + ' ' + event.blockedURI));"""
-#: The strictest that the pages promise to work under.
-STRICTEST = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'"
-)
 TARGETS = [
     {"name": "products", "path": "/api/products/", "public_name": "Catalogue"},
     {"name": "search", "url_name": "search", "public_name": "Search", "public_group": "Shop"},
@@ -60,14 +52,6 @@ def fast(monkeypatch: Any) -> Iterator[None]:
     yield
     status_page.forget()
     copies.forget()
-
-
-@pytest.fixture
-def browser(chromium: str) -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 def apply(**kinds: Any) -> None:
@@ -121,29 +105,6 @@ def session(history: ProbeJob) -> str:
     client = Client()
     client.force_login(get_user_model().objects.create_superuser("kim", "kim@example.org", "x"))
     return client.cookies["sessionid"].value
-
-
-class Opened:
-    """A page of a browser, what went wrong on it, and what it asked for."""
-
-    def __init__(self, browser: Any, live_server: Any, session: str, **options: Any) -> None:
-        self.base = live_server.url
-        self.context = browser.new_context(**options)
-        self.context.add_cookies([{"name": "sessionid", "value": session, "url": self.base}])
-        self.page = self.context.new_page()
-        self.problems: list[str] = []
-        self.asked: list[str] = []
-        self.page.add_init_script(LISTEN)
-        self.page.on("console", self._note)
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-
-    def _note(self, message: Any) -> None:
-        if message.type == "error":
-            self.problems.append(message.text)
-
-    def go(self, path: str) -> Any:
-        return self.page.goto(f"{self.base}/pulse/{path}")
 
 
 @pytest.fixture
