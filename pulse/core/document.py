@@ -5,6 +5,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from pulse.core.effects import effect_of
+
 VERSION: Final = 1
 
 Item = Mapping[str, Any]
@@ -39,7 +41,8 @@ def difference(
 
     Returns:
         One change an item: ``kind``, ``key``, ``action`` (``create``, ``update``,
-        ``delete``) and ``fields`` with ``before`` and ``after`` of those that differ.
+        ``delete``), ``effect`` (see ``core.effects``) and ``fields`` with ``before`` and
+        ``after`` of those that differ.
     """
     changes: list[Change] = []
     for kind, names in keys.items():
@@ -56,6 +59,7 @@ def difference(
                     "kind": kind,
                     "key": key_of(item or {}, names),
                     "action": action,
+                    "effect": effect_of(kind, one, other).value,
                     "fields": _fields(one or {}, other or {}),
                 }
             )
