@@ -22,7 +22,9 @@ PulseError
 ├── AccessError                  who asks cannot be let in, and why
 │   ├── KeyRefused
 │   ├── KeyEnded                 what is revoked or expired has no successor
-│   └── TooManyFailures          an address sent too many keys that do not count
+│   ├── TooManyFailures          an address sent too many keys that do not count
+│   ├── RequestRunning           the same request is being answered
+│   └── RequestMismatch          its key came with something else before
 ├── ProbeError                   a probe that cannot be started or sent, and why
 │   ├── TargetForbidden(ValueError)
 │   │   ├── ForbiddenUrl         a URL that pulse does not call
@@ -184,6 +186,20 @@ class TooManyFailures(AccessError):
     def __init__(self, retry_after_s: float) -> None:
         super().__init__("Too many keys from this address were not valid.")
         self.retry_after_s = retry_after_s
+
+
+class RequestRunning(AccessError):
+    """A request with the same ``Idempotency-Key`` is still being answered."""
+
+    def __init__(self) -> None:
+        super().__init__("The first request with this Idempotency-Key is still being answered.")
+
+
+class RequestMismatch(AccessError):
+    """An ``Idempotency-Key`` that came with something else before."""
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key came with another request. Take a new one.")
 
 
 class ProbeError(PulseError):

@@ -24,12 +24,15 @@ from rest_framework.utils.encoders import JSONEncoder
 from pulse.envelope import CODES, PROBLEM, WHOLE, flat_errors, problem, request_id_of, say_wrong
 from pulse.exceptions import (
     CooldownActive,
-    InvalidDocument,
+    InvalidFields,
     JobFinished,
     KeyRefused,
+    LockOut,
     PolicyError,
     ProbeError,
     PulseError,
+    RequestMismatch,
+    RequestRunning,
     StoreError,
     TooManyFailures,
     TooManyJobs,
@@ -129,7 +132,7 @@ def problem_of(error: Exception) -> Problem | None:
     return None
 
 
-def _invalid_document(error: Any) -> Problem:
+def _invalid_fields(error: Any) -> Problem:
     return invalid(error.errors)
 
 
@@ -164,6 +167,11 @@ def _too_many_failures(error: Any) -> Problem:
     )
 
 
+def _running(error: Any) -> Problem:
+    status = HTTPStatus.CONFLICT
+    return Problem(status, "idempotency_running", str(error), retry_after_s=RETRY_S)
+
+
 def _cooldown(error: Any) -> Problem:
     return Problem(
         HTTPStatus.TOO_MANY_REQUESTS, "cooldown", str(error), retry_after_s=error.retry_after_s
@@ -188,10 +196,13 @@ def _of_framework(error: Any) -> Problem:
 
 #: The first class that an error is of makes it a problem.
 _TABLE: Final[tuple[tuple[Any, Callable[[Any], Problem]], ...]] = (
-    (InvalidDocument, _invalid_document),
+    (InvalidFields, _invalid_fields),
+    (LockOut, _simple(HTTPStatus.CONFLICT, "lock_out")),
     ((ValidationError, framework.ValidationError), _validation),
     (KeyRefused, _refused_key),
     (TooManyFailures, _too_many_failures),
+    (RequestRunning, _running),
+    (RequestMismatch, _simple(HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency_mismatch")),
     (CooldownActive, _cooldown),
     (TooManyJobs, _simple(HTTPStatus.CONFLICT, "too_many_jobs")),
     (JobFinished, _simple(HTTPStatus.CONFLICT, "job_finished")),

@@ -109,6 +109,8 @@ class YamlParser(BaseParser):
         """
         try:
             found = reading.load(_text(stream))
+        except UnicodeDecodeError as error:
+            raise ParseError(_("The body is not YAML: %s") % error) from error
         except InvalidDocument as error:
             raise ParseError(" ".join(error.errors["document"])) from error
         reading.check_storable(found)

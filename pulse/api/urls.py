@@ -5,6 +5,8 @@ To add one, write a view and name it here (``docs/api.md``, "Adding a resource")
 
 from django.urls import URLPattern, path
 
+from pulse.api.document import Policy, Publish
+from pulse.api.keys import KeyDetail, KeyList, KeyRevocation, KeyRotation
 from pulse.api.policies import PolicyDetail, PolicyList, name_of
 from pulse.policies import kinds
 
@@ -28,4 +30,10 @@ def _of_kinds() -> list[URLPattern]:
 
 urlpatterns: list[URLPattern] = [
     *_of_kinds(),
+    path("policy/", Policy.as_view(), name="api-policy"),
+    path("policy/publish/", Publish.as_view(), name="api-policy-publish"),
+    path("api-keys/", KeyList.as_view(), name="api-api-keys"),
+    path("api-keys/<str:ident>/", KeyDetail.as_view(), name="api-api-keys-detail"),
+    path("api-keys/<str:ident>/rotate/", KeyRotation.as_view(), name="api-api-keys-rotate"),
+    path("api-keys/<str:ident>/revoke/", KeyRevocation.as_view(), name="api-api-keys-revoke"),
 ]

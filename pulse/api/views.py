@@ -5,6 +5,7 @@ it tells (``operations``, for the schema), and has a function for each method.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from django.db import connections, transaction
@@ -21,7 +22,7 @@ from rest_framework.views import APIView
 
 from pulse.access.principals import Principal, principal_of
 from pulse.access.scopes import Scope
-from pulse.api import conditional, paging
+from pulse.api import conditional, idempotency, paging
 from pulse.api.errors import forbidden, invalid, not_found
 from pulse.api.filters import Filters
 from pulse.api.media import SETTINGS, JsonParser, JsonRenderer, Negotiation
@@ -66,6 +67,7 @@ class ApiView(APIView):
 
     principal: Principal | None = None
     query: Mapping[str, Any]
+    post: Callable[..., HttpResponseBase]
 
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Any:
@@ -81,6 +83,12 @@ class ApiView(APIView):
             raise MethodNotAllowed(self.method)
         super().initial(request, *args, **kwargs)
         self.query = read_query(request.query_params, self._all_parameters(self.method))
+        if self.method == "POST" and idempotency.HEADER in request.headers:
+            self.post = partial(idempotency.once, self, self.post)
+
+    def to_store(self, data: Any) -> Any:
+        """Return what of an answer may be kept and repeated: no secret."""
+        return data
 
     @property
     def method(self) -> str:
@@ -137,12 +145,13 @@ class ApiView(APIView):
         if scope not in self.principal.scopes:
             raise forbidden(_("This takes the scope “%s”.") % scope)
 
-    def fields(self, request: Request, *known: str) -> Mapping[str, Any]:
+    def fields(self, request: Request, *known: str, exact: bool = False) -> Mapping[str, Any]:
         """Return the body's fields.
 
         Args:
             request: The body's.
             *known: Which there may be; others are refused. None named: any.
+            exact: None named: none.
 
         Raises:
             Problem: The body is no object, or has others.
@@ -150,9 +159,9 @@ class ApiView(APIView):
         body = request.data
         if not isinstance(body, Mapping):
             raise invalid({WHOLE: [_("Write an object.")]})
-        unknown = [name for name in body if known and name not in known]
+        unknown = [name for name in body if (known or exact) and name not in known]
         if unknown:
-            text = _("Unknown field. Known are: %s.") % ", ".join(known)
+            text = _("Unknown field. Known are: %s.") % (", ".join(known) or "-")
             raise invalid({name: [text] for name in unknown})
         return body
 

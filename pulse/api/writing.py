@@ -1,23 +1,25 @@
 """The one way in which the API writes policies: one revision, or none of it and the reason why."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from django.db import transaction
 from django.db.models import ProtectedError
-from django.utils.translation import gettext as _
+from django.urls import reverse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from pulse.api.errors import Problem, invalid
+from pulse.api.errors import Problem
 from pulse.api.parameters import FLAGS, flag, text, whole
 from pulse.api.views import ApiView
 from pulse.core.document import Change, Document, difference
 from pulse.policies import kinds, publisher
+from pulse.policies.authors import lockout_check
 from pulse.policies.consistency import still_used
+from pulse.policies.guarded import MINUTES, MOST_MINUTES, MOST_REFUSALS, REFUSALS, read_guard
 from pulse.policies.models import PolicyState
-from pulse.policies.publisher import Edit
+from pulse.policies.publisher import Check, Edit
 
 T = TypeVar("T")
 
@@ -28,8 +30,8 @@ REVISION: Final = "X-Pulse-Revision"
 WRITING: Final = (
     flag(DRY_RUN, "Only tell what would change."),
     text("reason", "Why, for the history.", MAX_REASON),
-    whole("guard_refusals", "Roll back by itself at more refusals than this.", 1),
-    whole("guard_minutes", "For so long the refusals are counted.", 1, 24 * 60),
+    whole(REFUSALS, "Taken back by itself over so many refusals.", 1, MOST_REFUSALS),
+    whole(MINUTES, "For so long refusals are counted; 10 by default.", 1, MOST_MINUTES),
     flag("force", "Also where it would refuse its author, the admin or the site's health."),
 )
 
@@ -84,12 +86,13 @@ def carry_out(view: ApiView, act: Callable[[], T], *, source: str = "api") -> Wr
         source: By which door, for the history.
 
     Raises:
-        InvalidDocument: The rows make no policy.
-        Problem: The write would lock somebody out, or deletes what others name.
+        InvalidDocument: The rows make no policy, or the guard is none.
+        LockOut: The write would refuse its author, the admin or the site's health.
+        Problem: It deletes what others name.
     """
     assert view.principal is not None  # noqa: S101 - no write is open to all
     query = view.query
-    check_guard(query)
+    guard = read_guard(query[REFUSALS], query[MINUTES])
     using = publisher.database()
     try:
         with transaction.atomic(using=using):
@@ -99,9 +102,10 @@ def carry_out(view: ApiView, act: Callable[[], T], *, source: str = "api") -> Wr
                 source=source,
                 reason=query["reason"] or "",
                 request_id=view.request_id,
+                guard=guard,
+                check=check_of(view),
             ) as edit:
                 result = act()
-                look_over(view, edit)
             written = _written(result, edit, before, using)
             if query[DRY_RUN]:
                 transaction.set_rollback(True, using=using)
@@ -110,21 +114,12 @@ def carry_out(view: ApiView, act: Callable[[], T], *, source: str = "api") -> Wr
     return written
 
 
-def check_guard(query: Mapping[str, Any]) -> None:
-    """See that a guard is whole.
-
-    Raises:
-        Problem: One half of it is missing.
-    """
-    halves = ("guard_refusals", "guard_minutes")
-    missing = [name for name in halves if query[name] is None]
-    if len(missing) == 1:
-        raise invalid({missing[0]: [_("A guard has refusals and minutes.")]})
-
-
-def look_over(view: ApiView, edit: Edit) -> None:
-    """Look over what was written before it becomes a revision: lock-out, and the guard."""
-    del view, edit
+def check_of(view: ApiView) -> Check | None:
+    """Return the check that an edit locks nobody out; none where its author insists."""
+    if view.query["force"]:
+        return None
+    address = reverse("pulse:api-policy")
+    return lockout_check(view.request._request, own=[("GET", address), ("PUT", address)])
 
 
 def _before(using: str) -> tuple[int, Document]:

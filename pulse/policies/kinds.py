@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Final, cast
 
 from django.contrib.auth import get_user_model
@@ -178,21 +178,29 @@ class Kind:
                 return column.get_default()
             add_error(errors, place, _("This is required."))
             return ""
-        expected: dict[str, tuple[Any, str]] = {
-            "CharField": (str, _("Write a text.")),
-            "TextField": (str, _("Write a text.")),
-            "BooleanField": (bool, _("Write true or false.")),
-            "PositiveIntegerField": (int, _("Write a whole number.")),
-            "PositiveSmallIntegerField": (int, _("Write a whole number.")),
-            "SmallIntegerField": (int, _("Write a whole number.")),
-            "PositiveBigIntegerField": (int, _("Write a whole number.")),
-            "FloatField": (NUMBER, _("Write a number.")),
-        }
-        kind = expected.get(column.get_internal_type())
-        if kind and not _is_of(value, kind[0]):
-            add_error(errors, place, kind[1])
+        if text := _not_of(column.get_internal_type(), value):
+            add_error(errors, place, text)
             return column.get_default()
         return value
+
+
+def _not_of(column: str, value: Any) -> str:
+    """Say what a column of a type wants instead of a value; nothing if it takes that."""
+    if column == "JSONField":
+        # YAML makes a date of what looks like one.
+        return _("Write dates and times in quotes, as texts.") if _has_date(value) else ""
+    expected: dict[str, tuple[Any, str]] = {
+        "CharField": (str, _("Write a text.")),
+        "TextField": (str, _("Write a text.")),
+        "BooleanField": (bool, _("Write true or false.")),
+        "PositiveIntegerField": (int, _("Write a whole number.")),
+        "PositiveSmallIntegerField": (int, _("Write a whole number.")),
+        "SmallIntegerField": (int, _("Write a whole number.")),
+        "PositiveBigIntegerField": (int, _("Write a whole number.")),
+        "FloatField": (NUMBER, _("Write a number.")),
+    }
+    kind = expected.get(column)
+    return kind[1] if kind and not _is_of(value, kind[0]) else ""
 
 
 def _is_of(value: Any, kind: Any) -> bool:
@@ -203,6 +211,13 @@ def _is_of(value: Any, kind: Any) -> bool:
         return kind is not NUMBER or math.isfinite(value)
     except OverflowError:  # An integer of a thousand digits, which no column holds.
         return False
+
+
+def _has_date(value: object) -> bool:
+    """Whether there is a date in a value, which JSON has none of."""
+    if isinstance(value, Mapping):
+        return any(map(_has_date, value.values()))
+    return any(map(_has_date, value)) if isinstance(value, list) else isinstance(value, date)
 
 
 def limit_to_item(limit: Limit) -> dict[str, Any]:

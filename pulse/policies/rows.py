@@ -42,7 +42,7 @@ def write(kind: Kind, item: Item, row: Policy | None, using: str) -> Policy:
     made, limits = reader.read(kind, item, row, _HERE)
     errors = _without_place(reader.errors)
     if not errors:
-        errors = _errors_beside_others(kind, made)
+        errors = _errors_beside_others(kind, made, using)
     if errors:
         raise InvalidDocument(errors)
     if was is None or not is_same(kind, made, limits, was):
@@ -70,19 +70,27 @@ def _without_place(errors: Mapping[str, Any]) -> Errors:
     return found
 
 
-def _errors_beside_others(kind: Kind, row: Policy) -> Errors:
+def _errors_beside_others(kind: Kind, row: Policy, using: str) -> Errors:
     """Find what is wrong with a row beside those that are there already."""
     errors: Errors = {}
-    for look in (row.validate_unique, row.validate_constraints):
-        try:
-            look()
-        except ValidationError as error:
-            for name, texts in error.message_dict.items():
-                errors.setdefault(WHOLE if name == NON_FIELD_ERRORS else name, []).extend(texts)
+    try:
+        row.validate_unique()
+    except ValidationError as error:
+        for name, texts in error.message_dict.items():
+            errors.setdefault(WHOLE if name == NON_FIELD_ERRORS else name, []).extend(texts)
+    for model, constraints in row.get_constraints():
+        for constraint in constraints:
+            try:
+                constraint.validate(model, row, using=using)
+            except ValidationError as error:
+                named: Any = getattr(constraint, "fields", ())
+                place = named[0] if len(named) == 1 else WHOLE
+                if place not in errors:
+                    errors[place] = list(error.messages)
     if kind.alone is not None:
         for name, more in kind.alone(row).items():
             errors.setdefault(name, []).extend(more)
-    return {name: list(dict.fromkeys(texts)) for name, texts in errors.items()}
+    return errors
 
 
 def _check_costs(row: Policy, using: str) -> None:

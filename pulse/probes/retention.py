@@ -15,6 +15,7 @@ from django.db import models, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import TruncDate
 
+from pulse.access import answers
 from pulse.audit import retention as audit
 from pulse.conf import conf
 from pulse.probes import engine, rollups
@@ -125,6 +126,7 @@ def _old(now: datetime, using: str) -> dict[str, QuerySet[Any]]:
         "endpoints": endpoints,
         "workers": ProbeWorker.objects.using(using).filter(seen_at__lt=now - WORKERS),
         "audit": audit.old(now),
+        "answers": answers.too_old(now, using),
         "starts": ProbeStart.objects.using(using).filter(started_at__lt=now - STARTS),
     }
 
