@@ -40,6 +40,7 @@ NUMBERS: Final = {
     "MAX_BODY_BYTES": Number(0, MAX_BODY_BYTES, 10 * 2**20),
     "SLOW_REQUEST_MS": Number(0, MAX_SLOW_MS, 1000),
     "AUTH_DELAY_MS": Number(0, 1000, 20),
+    "SAMPLE_BYTES": Number(0, 2**30, 8 * 2**20),
     "PROBE_PAYLOAD_MAX_BYTES": Number(1, 100 * 2**20, 2**20),
     "PROBE_PAYLOAD_TOTAL_BYTES": Number(1, 2**30, 10 * 2**20),
     "PROBE_TURNS": Number(1, 64, 2),
@@ -144,6 +145,11 @@ class Conf:
     def AUTH_DELAY_MS(self) -> int:
         """The longest that a refused key is kept waiting, by chance, in milliseconds."""
         return self._number("AUTH_DELAY_MS")
+
+    @cached_property
+    def SAMPLE_BYTES(self) -> int:
+        """How much the sample of recorded requests may take, in bytes; 0: nothing is recorded."""
+        return self._number("SAMPLE_BYTES")
 
     @cached_property
     def PROBE_BASE_URL(self) -> str:

@@ -36,7 +36,7 @@ def fresh_process() -> Iterator[None]:
     from pulse.audit import failures
     from pulse.middleware import context
     from pulse.policies import current, watching
-    from pulse.store import blocked, buckets, csp, heartbeat, peaks, refusals
+    from pulse.store import blocked, buckets, csp, heartbeat, peaks, refusals, sample
     from pulse.store.memory import memory
 
     def forget() -> None:
@@ -49,6 +49,7 @@ def fresh_process() -> Iterator[None]:
         watching.forget()
         csp.forget()
         peaks.forget()
+        sample.forget()
         blocked.forget_all()
         context.forget_groups()
         principals.forget()

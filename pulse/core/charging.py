@@ -18,6 +18,7 @@ from pulse.core.clients import (
     by_user,
     identify,
     in_percent,
+    in_share,
 )
 from pulse.core.cors import ASKED_METHOD
 from pulse.core.endpoints import Match
@@ -44,6 +45,7 @@ class Facts(NamedTuple):
         sources: Who a client is (the setting ``CLIENT_IDENTITY``).
         secret: Keys the hashes.
         api_key: The prefix of the key of pulse's that came with it; None without a right one.
+        mark: The mark of the address, where its prefix is not known, as of a recorded request.
     """
 
     method: str
@@ -55,6 +57,7 @@ class Facts(NamedTuple):
     secret: bytes
     user: User | None = None
     api_key: str | None = None
+    mark: str | None = None
 
     @property
     def is_preflight(self) -> bool:
@@ -173,7 +176,7 @@ def _assigns(assignment: Assignment, facts: Facts) -> bool:
     """Whether an assignment takes the default tier's place for this client."""
     return (
         assignment.mode is Mode.ENFORCE
-        and in_percent(assignment.who, facts.address.prefix, assignment.percent, facts.secret)
+        and _in_percent(assignment.who, assignment.percent, facts)
         and _acts(assignment.tier, facts)
     )
 
@@ -225,9 +228,14 @@ def _apart(charge: Charge) -> Charge:
 def _acts(rule: Rule, facts: Facts) -> bool:
     """Whether a rule is enforced for this client, rather than in shadow."""
     return rule.mode is Mode.ENFORCE and (
-        rule.percent >= 100
-        or in_percent(rule.prefix, facts.address.prefix, rule.percent, facts.secret)
+        rule.percent >= 100 or _in_percent(rule.prefix, rule.percent, facts)
     )
+
+
+def _in_percent(rule: str, percent: int, facts: Facts) -> bool:
+    if facts.mark is None:
+        return in_percent(rule, facts.address.prefix, percent, facts.secret)
+    return in_share(rule, facts.mark, percent, facts.secret)
 
 
 def _holding(rule: Rule, client: Identity, facts: Facts) -> Identity:

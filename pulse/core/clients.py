@@ -15,6 +15,8 @@ HEADER_SOURCE: Final = "header:"
 UNKNOWN: Final = "unknown"
 #: A forwarding chain longer than this is not read further: no real one is.
 MAX_HOPS: Final = 32
+#: The digits of a client's mark, which a double holds exactly as a number.
+MARK_DIGITS: Final = 12
 #: The hashes of longer values are not remembered: clients choose them, and could fill memory.
 MAX_REMEMBERED: Final = 256
 
@@ -181,14 +183,22 @@ def _digest(value: str, secret: bytes) -> str:
     return hashlib.blake2b(text, key=secret[:64], digest_size=12).hexdigest()
 
 
+def mark_of(client: str, secret: bytes) -> str:
+    """Hash a client to its mark: 48 bits as hexadecimal digits, by which shares are taken."""
+    return digest(client, secret)[:MARK_DIGITS]
+
+
 def in_percent(rule: str, client: str, percent: int, secret: bytes) -> bool:
     """Whether a client is among the ``percent`` of clients for whom a rule is enforced.
 
     Stable for a client and a rule, and monotone: who is in stays in as the share grows.
     """
-    if percent >= 100:
-        return True
-    return int(digest(f"{rule}\n{client}", secret)[:8], 16) * 100 < percent << 32
+    return percent >= 100 or in_share(rule, mark_of(client, secret), percent, secret)
+
+
+def in_share(rule: str, mark: str, percent: int, secret: bytes) -> bool:
+    """Whether a client is among them, of whom no more than the mark is known."""
+    return int(digest(f"{rule}\n{mark}", secret)[:8], 16) * 100 < percent << 32
 
 
 @lru_cache(maxsize=16)

@@ -103,6 +103,12 @@ class EndpointIndex(Generic[T]):
                 self._remembered.keep(key, found, key[2])
         return found
 
+    def prefix_of(self, path: str) -> str | None:
+        """Return the longest prefix of a path that some value is for, whatever its methods."""
+        if not self._paths:
+            return None
+        return next((at for at in prefixes(path, self._longest) if at in self._paths), None)
+
     def _find(self, match: Match, path: str, method: str) -> tuple[T, ...]:
         candidates = (
             *self._routes.get(match.route, ()),

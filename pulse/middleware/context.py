@@ -53,6 +53,7 @@ class Context:
         client: Where the request came from, and how that was found.
         snapshot: The policy that decided.
         match: The request's route; None where no view was found for it, or not yet.
+        facts: What its limits were asked about; None where they were not.
         charges: What the request was charged to, in the order of the decision's outcomes.
         decision: The verdict; None while undecided, and where nothing was asked.
         settled: Limits have had their say, also where none applies.
@@ -75,6 +76,7 @@ class Context:
     client: ClientAddress | None = None
     snapshot: Snapshot | None = None
     match: Match | None = None
+    facts: Facts | None = None
     charges: Sequence[Charge] = ()
     decision: Decision | None = None
     settled = False

@@ -44,7 +44,7 @@ def decide(
     Raises:
         StaleAnnouncement: Another revision is announced; nothing was charged.
     """
-    context.snapshot, context.client = snapshot, facts.address
+    context.snapshot, context.client, context.facts = snapshot, facts.address, facts
     context.exempt_by = exempt_by(snapshot, facts)
     found = [] if context.exempt_by else charges(snapshot, facts)
     context.charges = found
@@ -116,6 +116,7 @@ def settle(request: HttpRequest, *, refuses: bool = True) -> HttpResponse | None
         decide(snapshot, facts, context, None)
         answer = refusal(request, facts, context)
         return answer if refuses else None
+    context.facts = facts
     _count(context, left, decision)
     context.charges = [*context.charges, *left]
     context.decision = decision if before is None else before.followed_by(decision)

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 INBOUND: Final = ("HTTP_X_REQUEST_ID", "HTTP_X_CORRELATION_ID")
 PROBE_MARK: Final = f"HTTP_{marks.HEADER.upper().replace('-', '_')}"
 #: Steps that decide nothing: what fails in them is missing from a log or a count.
-BOOKKEEPING: Final = frozenset({"observe", "metrics"})
+BOOKKEEPING: Final = frozenset({"observe", "metrics", "sample"})
 #: How much of an error's text is logged beside its traceback.
 MAX_ERROR: Final = 500
 #: Cookies that are told of; a site that makes names up is not told of each.

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from pulse.conf import conf
 from pulse.exceptions import StaleAnnouncement
-from pulse.middleware import access, body, csrf, headers, limits, observe, timeouts
+from pulse.middleware import access, body, csrf, headers, limits, observe, sampling, timeouts
 from pulse.middleware.context import (
     Context,
     auser_of,
@@ -70,6 +70,7 @@ class PulseMiddleware:
             ("limits", limits.add_headers),
             ("cors", self.cors.add_headers),
             ("headers", headers.add),
+            ("sample", sampling.note),
             ("observe", observe.end),
         )
         #: Django calls it once it has found the view; a coroutine function under ASGI.
