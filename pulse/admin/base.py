@@ -16,12 +16,13 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as __
 from django.utils.translation import gettext_lazy as _
 
+from pulse.admin import guards
 from pulse.admin.columns import PolicyColumns, StateFilter, add_refusals, sentence
 from pulse.admin.errands import MAX_REASON, carry_out, errand_of
-from pulse.admin.forms import PolicyForm
+from pulse.admin.forms import GUARD, PolicyForm
 from pulse.admin.stock import IS_UNFOLD, ModelAdmin
 from pulse.conf import conf
-from pulse.policies import publisher, switches, words
+from pulse.policies import kinds, publisher, switches, watched, words
 from pulse.policies.bases import ModeChoices
 
 #: A list up to this long is chosen from, not searched.
@@ -112,6 +113,8 @@ class PolicyAdmin(PolicyColumns, RecordedAdmin):
         show = partial(super().changelist_view, request, context)
         if request.method != "POST":
             self._tell_of_unpublished(request)
+            if self._may_refuse():
+                guards.tell(request, self.admin_site.name)
             return show()
         return self._carry_out(request, show) or self._not_done(request)
 
@@ -189,7 +192,9 @@ class PolicyAdmin(PolicyColumns, RecordedAdmin):
             sets[0][1]["description"] = format_html('<span class="pulse-sentence">{}</span>', said)
         if not may_write:
             return sets
-        sets[-1][1]["fields"] = (*sets[-1][1]["fields"], "reason", "seen_version")
+        # A draft is guarded when it is published.
+        guard = (GUARD,) if self._may_refuse() and conf.PUBLISH == "auto" else ()
+        sets[-1][1]["fields"] = (*sets[-1][1]["fields"], "reason", *guard, "seen_version")
         threats = errand_of(request).threats
         if threats:
             sets.insert(
@@ -250,6 +255,11 @@ class PolicyAdmin(PolicyColumns, RecordedAdmin):
             found.result_list = list(found.result_list)
             add_refusals(found.result_list)
         return found
+
+    def _may_refuse(self) -> bool:
+        """Whether changes of these rows can make requests be refused."""
+        kind = kinds.kind_of(self.model)
+        return kind is not None and kind.name in watched.KINDS
 
     def _carry_out(self, request: HttpRequest, act: Callable[[], Any]) -> HttpResponseBase | None:
         return carry_out(request, act, site=self.admin_site.name)

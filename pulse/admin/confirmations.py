@@ -10,10 +10,11 @@ from django.utils.translation import gettext_lazy as _
 
 from pulse.admin.differences import differences
 from pulse.admin.errands import MAX_REASON, errand_of
+from pulse.admin.forms import GuardFields
 from pulse.admin.stock import ModelAdmin, TextInput
 
 
-class ConfirmForm(forms.Form):
+class ConfirmForm(GuardFields):
     """Why; and, where one was warned, that one means it."""
 
     reason = forms.CharField(
@@ -37,6 +38,10 @@ def confirm(
     changes: Sequence[Mapping[str, Any]] | None,
     problems: Sequence[str] = (),
     nothing: str = "",
+    may_be_guarded: bool = False,
+    asks_why: bool = False,
+    template: str = "admin/pulse/confirm.html",
+    context: Mapping[str, Any] | None = None,
 ) -> HttpResponseBase:
     """Show what would be done; do it when it is confirmed.
 
@@ -51,14 +56,19 @@ def confirm(
         changes: What would change; None where that is told in the lead.
         problems: Why it cannot be done; then there is no button.
         nothing: What to say where nothing would change.
+        may_be_guarded: What it makes is a revision that may be watched.
+        asks_why: A reason is required.
+        context: What else the template shows.
+        template: The page, or one that extends it.
     """
     form = ConfirmForm(request.POST if request.method == "POST" else None)
+    form.fields["reason"].required = asks_why
     errand = errand_of(request)
     if request.method == "POST" and not problems and form.is_valid():
         response = carry()
         if response is not None:
             return response
-    context = {
+    shown = {
         **admin.admin_site.each_context(request),
         "title": title,
         "opts": admin.opts,
@@ -73,5 +83,7 @@ def confirm(
         "problems": [] if errand.threats else [*problems, *errand.problems],
         "threats": errand.threats,
         "possible": not problems and (changes is None or bool(changes)),
+        "may_be_guarded": may_be_guarded,
+        **(context or {}),
     }
-    return TemplateResponse(request, "admin/pulse/confirm.html", context)
+    return TemplateResponse(request, template, shown)

@@ -11,6 +11,7 @@ from django.db import IntegrityError, OperationalError
 from django.db.models import ProtectedError
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import reverse
+from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
@@ -20,6 +21,7 @@ from pulse.policies import publisher
 from pulse.policies.authors import lockout_check
 from pulse.policies.clients import client_of
 from pulse.policies.consistency import still_used
+from pulse.policies.guarded import MINUTES, REFUSALS, Guard, read_guard
 from pulse.policies.models import PolicyRevision
 from pulse.policies.publisher import Actor
 
@@ -70,11 +72,13 @@ def carry_out(
     errand = errand_of(request)
     errand.under_way = True
     try:
+        guard = read_guard(*(request.POST.get(name) for name in (REFUSALS, MINUTES)))
         with publisher.edit(
             actor_of(request),
             source=source,
             reason=reason_of(request) or default_reason,
             request_id=request_id_of(request),
+            guard=guard,
             check=None if request.POST.get(SAVE_ANYWAY) else lockout_check(request, site=site),
         ) as edit:
             response = act()
@@ -128,6 +132,14 @@ def tell_in_force(request: HttpRequest, revision: PolicyRevision, site: str) -> 
     messages.success(request, format_html(_("{} is in force."), link))
 
 
+def say_guard(guard: Guard) -> str:
+    """Tell what a guard will do."""
+    return _(
+        "It is guarded: if what it changed refuses more than %(refusals)s requests within "
+        "%(minutes)d minutes, pulse takes it back by itself."
+    ) % {"refusals": number_format(guard.refusals), "minutes": guard.minutes}
+
+
 def revision_link(number: int, primary_key: int, site: str) -> str:
     """Write a link to a revision's page."""
     address = reverse("admin:pulse_policyrevision_change", args=[primary_key], current_app=site)
@@ -143,6 +155,8 @@ def _roll_back(errand: Errand, problems: list[str]) -> None:
 def _tell(request: HttpRequest, edit: publisher.Edit, site: str) -> None:
     if edit.revision is not None:
         tell_in_force(request, edit.revision, site)
+        if edit.guard is not None:
+            messages.info(request, say_guard(edit.guard))
     elif conf.PUBLISH == "manual":
         address = reverse("admin:pulse_policyrevision_publish", current_app=site)
         link = format_html('<a href="{}">{}</a>', address, _("Publish the draft"))

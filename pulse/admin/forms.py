@@ -1,7 +1,7 @@
 """The forms of policies: what all share, and the fields that read lists as people write them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from django import forms
 from django.conf import settings
@@ -15,17 +15,50 @@ from django.utils.translation import gettext as __
 from django.utils.translation import gettext_lazy as _
 
 from pulse.admin.errands import MAX_REASON, errand_of, revision_link
-from pulse.admin.stock import TextInput
+from pulse.admin.stock import IntegerInput, TextInput
 from pulse.core.bounds import format_size, parse_size
 from pulse.core.document import canonical, key_of
 from pulse.core.endpoints import METHODS
 from pulse.exceptions import InvalidSize
 from pulse.policies import kinds, routes
+from pulse.policies.guarded import (
+    DEFAULT_MINUTES,
+    MINUTES,
+    MOST_MINUTES,
+    MOST_REFUSALS,
+    REFUSALS,
+)
 from pulse.policies.models import EndpointLimit, PolicyRevision, count_by_client
 from pulse.policies.validators import validate_key
 
+#: The fields of a guard, as every door names them.
+GUARD: Final = (REFUSALS, MINUTES)
 #: How far back the author of a lost update is looked for.
 LOOK_BACK = 50
+
+
+class GuardFields(forms.Form):
+    """The guard that a change is published with."""
+
+    guard_refusals = forms.IntegerField(
+        label=_("Refusals borne"),
+        required=False,
+        min_value=1,
+        max_value=MOST_REFUSALS,
+        widget=IntegerInput,
+        help_text=_(
+            "More than these by what the change touches, and pulse takes the change back by "
+            "itself. Empty: no guard."
+        ),
+    )
+    guard_minutes = forms.IntegerField(
+        label=_("within minutes"),
+        required=False,
+        min_value=1,
+        max_value=MOST_MINUTES,
+        widget=IntegerInput({"placeholder": DEFAULT_MINUTES}),
+    )
+
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Any]
@@ -33,12 +66,12 @@ else:
     ModelForm = forms.ModelForm
 
 
-class PolicyForm(ModelForm):
+class PolicyForm(ModelForm, GuardFields):
     """A policy row, the reason for its change, and the version that the change was made to."""
 
     request: ClassVar[HttpRequest]
     site: ClassVar[str] = "admin"
-    OWN: ClassVar[frozenset[str]] = frozenset({"seen_version", "reason", "save_anyway"})
+    OWN: ClassVar[frozenset[str]] = frozenset({"seen_version", "reason", "save_anyway", *GUARD})
 
     seen_version = forms.IntegerField(required=False, widget=forms.HiddenInput)
     reason = forms.CharField(
@@ -76,7 +109,7 @@ class PolicyForm(ModelForm):
                     "its box if you mean it."
                 ),
             )
-        else:
+        elif not self.errors.keys() & set(GUARD):  # Which tell of themselves.
             for problem in errand.problems:
                 self.add_error(None, problem)
         seen = self.cleaned_data.get("seen_version")

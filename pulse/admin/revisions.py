@@ -12,15 +12,17 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as __
 from django.utils.translation import gettext_lazy as _
 
+from pulse.admin import drafts, guards
 from pulse.admin.base import RecordedAdmin
 from pulse.admin.columns import NONE, column
 from pulse.admin.confirmations import confirm
 from pulse.admin.differences import differences
+from pulse.admin.drafts import may_write_all
 from pulse.admin.errands import actor_of, carry_out, errand_of, problems_of
 from pulse.admin.switches import everything_to_shadow
 from pulse.conf import conf
 from pulse.exceptions import InvalidDocument
-from pulse.policies import history, kinds, publisher
+from pulse.policies import history
 from pulse.policies.document import to_yaml
 from pulse.policies.models import PolicyRevision
 
@@ -77,7 +79,16 @@ class PolicyRevisionAdmin(RecordedAdmin):
         """Add the pages that act on the whole policy."""
         wrap = self.admin_site.admin_view
         return [
-            path("publish/", wrap(self.publish_view), name="pulse_policyrevision_publish"),
+            path(
+                "publish/",
+                wrap(lambda request: drafts.review(self, request)),
+                name="pulse_policyrevision_publish",
+            ),
+            path(
+                "discard/",
+                wrap(lambda request: drafts.discard(self, request)),
+                name="pulse_policyrevision_discard",
+            ),
             path(
                 "everything-to-shadow/",
                 wrap(lambda request: everything_to_shadow(self, request)),
@@ -103,9 +114,10 @@ class PolicyRevisionAdmin(RecordedAdmin):
             text = to_yaml(revision.document)
             context |= {
                 "differences": differences(revision.changes),
+                "guard": guards.standing(revision, self.admin_site.name),
                 "document_text": text if len(text) <= MAX_SHOWN else "",
             }
-            if _may_write_all(request):
+            if may_write_all(request):
                 context["rollback"] = self._address("rollback", revision.pk)
         return super().change_view(request, object_id, form_url, context)
 
@@ -114,13 +126,15 @@ class PolicyRevisionAdmin(RecordedAdmin):
     ) -> Any:
         """Lead to the draft, where there can be one."""
         tools = []
-        if conf.PUBLISH == "manual" and _may_write_all(request):
+        if conf.PUBLISH == "manual" and may_write_all(request):
             tools.append((_("Publish the draft"), self._address("publish")))
+        if request.method == "GET":
+            guards.tell(request, self.admin_site.name)
         return super().changelist_view(request, {"pulse_tools": tools, **(extra_context or {})})
 
     def rollback_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         """Show what going back would change, then go."""
-        if not _may_write_all(request):
+        if not may_write_all(request):
             raise PermissionDenied
         revision = self.get_queryset(request).filter(pk=pk).first()
         if revision is None:
@@ -147,21 +161,7 @@ class PolicyRevisionAdmin(RecordedAdmin):
             back=self._address("change", revision.pk),
             changes=changes,
             problems=problems,
-        )
-
-    def publish_view(self, request: HttpRequest) -> HttpResponseBase:
-        """Show the draft, then put it in force."""
-        if not _may_write_all(request):
-            raise PermissionDenied
-        return confirm(
-            self,
-            request,
-            lambda: carry_out(request, lambda: self._publish(request), site=self.admin_site.name),
-            title=__("Publish the draft"),
-            lead=__("This was edited and is not in force yet."),
-            button=__("Yes, publish"),
-            back=self._address("changelist"),
-            changes=publisher.draft_changes(),
+            may_be_guarded=conf.PUBLISH == "auto",
         )
 
     @admin.display(description=_("revision"), ordering="number")
@@ -197,22 +197,7 @@ class PolicyRevisionAdmin(RecordedAdmin):
             self.message_user(request, text, messages.SUCCESS)
         return HttpResponseRedirect(self._address("changelist"))
 
-    def _publish(self, request: HttpRequest) -> HttpResponseBase:
-        publisher.publish(actor_of(request))
-        errand_of(request).saved = True
-        return HttpResponseRedirect(self._address("changelist"))
-
     def _address(self, name: str, *arguments: Any) -> str:
         return reverse(
             f"admin:pulse_policyrevision_{name}", args=arguments, current_app=self.admin_site.name
         )
-
-
-def _may_write_all(request: HttpRequest) -> bool:
-    """Whether a user may add, change and delete every kind: the whole policy does all three."""
-    user: Any = request.user
-    return all(
-        user.has_perm(f"{kind.model._meta.app_label}.{verb}_{kind.model._meta.model_name}")
-        for kind in kinds.all_kinds()
-        for verb in ("add", "change", "delete")
-    )

@@ -10,6 +10,7 @@ from django.db import DatabaseError
 
 from pulse.exceptions import InvalidDocument
 from pulse.policies.document import Applied
+from pulse.policies.guarded import DEFAULT_MINUTES, MOST_MINUTES, Guard, read_guard
 
 #: The exit code of a dry run that found a difference.
 DIFFERS = 2
@@ -48,7 +49,7 @@ class PolicyCommand(BaseCommand):
         """Print a value as indented JSON."""
         self.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 
-    def print_applied(self, applied: Applied, form: str) -> None:
+    def print_applied(self, applied: Applied, form: str, guard: Guard | None = None) -> None:
         """Print what applying a document did, or would do; warnings go to standard error."""
         for warning in applied.warnings:
             self.stderr.write(self.style.WARNING(warning))
@@ -67,6 +68,11 @@ class PolicyCommand(BaseCommand):
             self.stdout.write(f"{changes} saved as a draft beside revision {applied.revision}.")
         else:
             self.stdout.write(self.style.SUCCESS(f"{changes}, revision {applied.revision}."))
+            if guard is not None:
+                self.stdout.write(
+                    f"Guarded: more than {guard.refusals} refusals within {guard.minutes} minutes "
+                    "and it is taken back."
+                )
 
 
 def change_lines(changes: Iterable[Mapping[str, Any]]) -> Iterable[str]:
@@ -78,6 +84,29 @@ def change_lines(changes: Iterable[Mapping[str, Any]]) -> Iterable[str]:
             for name, values in change["fields"].items():
                 before, after = (json.dumps(values[side]) for side in ("before", "after"))
                 yield f"    {name}: {before} -> {after}"
+
+
+def add_guard_arguments(parser: CommandParser) -> None:
+    """Let a command publish with a guard."""
+    parser.add_argument(
+        "--guard-refusals",
+        metavar="N",
+        help="if what it changes refuses more requests than these, pulse takes it back by itself",
+    )
+    parser.add_argument(
+        "--guard-minutes",
+        metavar="M",
+        help=f"for how long they are counted (default: {DEFAULT_MINUTES}, at most {MOST_MINUTES})",
+    )
+
+
+def guard_of(options: Mapping[str, Any]) -> Guard | None:
+    """Return the guard that a command line asks for.
+
+    Raises:
+        InvalidDocument: It is none.
+    """
+    return read_guard(options["guard_refusals"], options["guard_minutes"])
 
 
 def document_error(error: InvalidDocument) -> CommandError:

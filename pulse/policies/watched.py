@@ -8,10 +8,15 @@ from pulse.core.document import Change, Document, difference, key_of, take_back
 from pulse.core.snapshot import ENDPOINTS, TIERS
 from pulse.policies import kinds
 
+RULES: Final = (TIERS, ENDPOINTS, ACCESS)
 #: What refuses nobody itself, and sends clients to other rules: those are watched in its stead.
-STEER_TO_TIERS: Final = frozenset({"tier_assignments"})
-STEER_TO_LIMITS: Final = frozenset({"exemptions"})
-STEER_TO_ALL: Final = frozenset({"trusted_proxies"})
+STEERING: Final[Mapping[str, tuple[str, ...]]] = {
+    "tier_assignments": (TIERS,),
+    "exemptions": (TIERS, ENDPOINTS),
+    "trusted_proxies": RULES,
+}
+#: Changes of other kinds make no request be refused.
+KINDS: Final = frozenset({*RULES, *STEERING})
 
 
 def rules_watched(document: Document, made: Document, before: Document) -> frozenset[str]:
@@ -31,7 +36,7 @@ def rules_touched(changes: Iterable[Change], document: Document) -> frozenset[st
     found: set[str] = set()
     for change in changes:
         kind = change["kind"]
-        if kind in (TIERS, ENDPOINTS, ACCESS):
+        if kind in RULES:
             found.add(_name(kind, change["key"]))
         if kind == TIERS:
             tier = change["key"].get("name")
@@ -40,13 +45,8 @@ def rules_touched(changes: Iterable[Change], document: Document) -> frozenset[st
                 for item in document.get(ENDPOINTS, ())
                 if item.get("tier") == tier
             )
-        for steering, steered in (
-            (STEER_TO_TIERS, (TIERS,)),
-            (STEER_TO_LIMITS, (TIERS, ENDPOINTS)),
-            (STEER_TO_ALL, (TIERS, ENDPOINTS, ACCESS)),
-        ):
-            if kind in steering:
-                found.update(_name(k, item) for k in steered for item in document.get(k, ()))
+        for steered in STEERING.get(kind, ()):
+            found.update(_name(steered, item) for item in document.get(steered, ()))
     return frozenset(found)
 
 

@@ -13,6 +13,7 @@ from django.test import Client
 from pulse.policies import publisher
 from pulse.policies.document import apply, parse
 from pulse.policies.models import Exemption, PolicyRevision
+from pulse.policies.state import PolicyGuard
 from pulse.testing import override_policies
 from tests.factories import KIM, default_tier
 from tests.factories import document as doc
@@ -242,6 +243,22 @@ def test_rollback_to_what_names_who_is_gone_exits_1(django_user_model) -> None:
 
 
 # pulse_explain
+
+
+def test_apply_and_rollback_begin_a_guard(file) -> None:
+    """And say what it will do."""
+    path = file(doc(rate_tiers=[default_tier("20/s")]))
+    code, out, _err = run("pulse_apply", path, "--guard-refusals", "7", "--guard-minutes", "3")
+    assert (code, PolicyGuard.objects.get().refusals) == (0, 7)
+    assert "Guarded: more than 7 refusals within 3 minutes and it is taken back." in out
+    first = publisher.lock("default").revision - 1
+    run("pulse_rollback", str(first), "--guard-refusals", "8")
+    newest = PolicyGuard.objects.first()
+    assert newest is not None
+    assert (newest.refusals, newest.minutes) == (8, 10)
+    code, _out, err = run("pulse_apply", path, "--guard-refusals", "0")
+    assert (code, "guard_refusals: Write a whole number from 1 to" in err) == (1, True)
+    assert PolicyGuard.objects.count() == 2
 
 
 def test_explain_tells_it_in_lines() -> None:

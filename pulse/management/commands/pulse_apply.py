@@ -8,7 +8,13 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from pulse.exceptions import InvalidDocument
-from pulse.management.output import DIFFERS, PolicyCommand, document_error
+from pulse.management.output import (
+    DIFFERS,
+    PolicyCommand,
+    add_guard_arguments,
+    document_error,
+    guard_of,
+)
 from pulse.policies import document
 from pulse.policies.publisher import Actor
 from pulse.probes import payloads
@@ -25,6 +31,7 @@ class Command(PolicyCommand):
     example = """examples:
   manage.py pulse_apply policy.yaml --dry-run    # exit 2 if it would change something
   manage.py pulse_apply policy.yaml --prune --reason "Release 4.2"
+  manage.py pulse_apply policy.yaml --guard-refusals 100 --guard-minutes 10
   manage.py pulse_apply pulse_payloads.json      # as pulse_export --payloads writes it
   manage.py pulse_export | sed s/10\\/s/20\\/s/ | manage.py pulse_apply -"""
 
@@ -34,11 +41,13 @@ class Command(PolicyCommand):
         parser.add_argument("--dry-run", action="store_true", help="only print the difference")
         parser.add_argument("--prune", action="store_true", help="remove what it does not name")
         parser.add_argument("--reason", default="", help="why, kept with the revision")
+        add_guard_arguments(parser)
         super().add_arguments(parser)
 
     def handle(self, **options: Any) -> None:
         """Apply the document."""
         try:
+            guard = guard_of(options)
             written = document.parse(_read(options["file"]))
             if payloads.looks_like_payloads(written):
                 _refuse_prune(prune=options["prune"])
@@ -49,10 +58,11 @@ class Command(PolicyCommand):
                 reason=options["reason"],
                 prune=options["prune"],
                 dry_run=options["dry_run"],
+                guard=guard,
             )
         except InvalidDocument as error:
             raise document_error(error) from error
-        self.print_applied(applied, options["format"])
+        self.print_applied(applied, options["format"], guard)
         if applied.dry_run and applied.changed:
             sys.exit(DIFFERS)
 

@@ -1,0 +1,37 @@
+"""What was edited and is not in force: who did so, and the way back."""
+
+from typing import Any
+
+from pulse.core.document import Change, difference
+from pulse.policies import document, kinds, publisher
+from pulse.policies.models import PolicyState
+
+
+def edits() -> list[dict[str, Any]]:
+    """Return who edited the draft, newest last: ``at``, the actor, ``source`` and ``reason``."""
+    states = PolicyState.objects.using(publisher.database()).filter(pk=1)
+    found: list[dict[str, Any]] | None = states.values_list("draft_edits", flat=True).first()
+    return found or []
+
+
+def changes_of_discarding() -> list[Change]:
+    """List what discarding the draft would change in the rows."""
+    return difference(publisher.document_of_rows(), publisher.newest_document(), kinds.keys())
+
+
+def discard(
+    actor: publisher.Actor, *, source: str, reason: str = "", request_id: str = ""
+) -> document.Applied:
+    """Make the rows what is in force; there is no draft then, and nothing to go back to.
+
+    Raises:
+        InvalidDocument: What is in force names what is gone, such as a user.
+    """
+    return document.apply(
+        publisher.newest_document,
+        actor,
+        source=source,
+        reason=reason,
+        request_id=request_id,
+        prune=True,
+    )
