@@ -6,8 +6,10 @@ To add one, write a view and name it here (``docs/api.md``, "Adding a resource")
 from django.urls import URLPattern, path
 
 from pulse.api.document import Policy, Publish
+from pulse.api.explain import Explain
 from pulse.api.keys import KeyDetail, KeyList, KeyRevocation, KeyRotation
 from pulse.api.policies import PolicyDetail, PolicyList, name_of
+from pulse.api.quota import Quota
 from pulse.policies import kinds
 
 #: Kinds whose views have fields of their own, by the kind's name: the list's and the details'.
@@ -36,4 +38,6 @@ urlpatterns: list[URLPattern] = [
     path("api-keys/<str:ident>/", KeyDetail.as_view(), name="api-api-keys-detail"),
     path("api-keys/<str:ident>/rotate/", KeyRotation.as_view(), name="api-api-keys-rotate"),
     path("api-keys/<str:ident>/revoke/", KeyRevocation.as_view(), name="api-api-keys-revoke"),
+    path("explain/", Explain.as_view(), name="api-explain"),
+    path("quota/", Quota.as_view(), name="api-quota"),
 ]

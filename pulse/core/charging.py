@@ -31,6 +31,9 @@ MAX_REMEMBERED: Final = 8192
 #: Whom a rule by ``client`` alone counts: what nearly every rule does.
 BY_CLIENT: Final = ("client",)
 OF_EVERYONE: Final = "tier of every client"
+#: The view that tells a client of its own limits: asking costs none of them.
+FREE_VIEW: Final = "pulse.api.quota.Quota"
+FREE: Final = "quota/"
 
 
 class Facts(NamedTuple):
@@ -88,6 +91,8 @@ class Charge(NamedTuple):
 
 def exempt_by(snapshot: Snapshot, facts: Facts) -> str | None:
     """Return the exemption, a path or a network, that keeps limits from a request."""
+    if facts.match is not None and facts.match.view == FREE_VIEW:
+        return FREE
     path = snapshot.exempt_paths.find(facts.path)
     if path is not None:
         return path

@@ -10,7 +10,6 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
-from pulse.access.principals import client_of
 from pulse.access.scopes import Scope
 from pulse.conf import conf
 from pulse.core.access import ACCESS
@@ -21,6 +20,7 @@ from pulse.pages.answers import data, page, refusal, wants_json
 from pulse.pages.guard import guarded
 from pulse.pages.places import Places
 from pulse.policies import temporary
+from pulse.policies.clients import client_of
 from pulse.policies.explain.explanations import explain
 from pulse.policies.explain.questions import COUNTERS, read, read_headers
 from pulse.policies.explain.refusals import explain_refusal
@@ -29,7 +29,7 @@ from pulse.policies.publisher import Actor
 Given = Mapping[str, str]
 
 #: What the address of the page may have; values of headers stay out of it.
-SHARED: Final = ("path", "method", "address", "user", "count", "counters", "https")
+SHARED: Final = ("path", "method", "address", "user", "api_key", "count", "counters", "https")
 #: Outcomes of rules that have no say in what becomes of the request.
 SILENT: Final = frozenset({"not_matched", "exempt", "off"})
 #: So long a part of an address is shown again where it cannot be read.

@@ -11,13 +11,14 @@ from pulse.core.claims import (
     SLOTS,
     Claim,
     Decision,
+    OnStoreError,
     Outcome,
     Store,
     counted_alone,
     decide_alone,
     settle,
 )
-from pulse.core.quotas import State, Verdict
+from pulse.core.quotas import State, Verdict, standing
 from pulse.exceptions import StaleAnnouncement, StoreUnavailable
 from pulse.store import heartbeat
 from pulse.store.connection import Argument, Backend, Script, current_backend
@@ -82,6 +83,20 @@ class Reading:
         if self.is_alone:
             return decide_alone(claims, self.now_us, self._count)
         return self._count(claims)
+
+    def standings(self, claims: Sequence[Claim]) -> list[tuple[Verdict, ...]]:
+        """Return how each claim stands with each of its quotas, with nothing asked or charged.
+
+        A claim that is not counted while Redis is away has none.
+        """
+        found = []
+        states = iter(self.states)
+        for claim in claims:
+            counted = not self.is_alone or claim.on_store_error is OnStoreError.LOCAL
+            allowance = claim.allowance if self.parts == 1 else claim.allowance.share(self.parts)
+            quotas = allowance.quotas if counted else ()
+            found.append(tuple(standing(quota, next(states), self.now_us) for quota in quotas))
+        return found
 
     def _count(self, claims: Sequence[Claim]) -> Decision:
         outcomes, kept = settle(claims, self.states, self.now_us, parts=self.parts)

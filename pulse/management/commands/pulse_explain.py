@@ -54,6 +54,9 @@ class Command(PolicyCommand):
             metavar="NAME:VALUE",
             help="a header of the request; repeatable",
         )
+        parser.add_argument(
+            "--api-key", metavar="PREFIX", help="the key of pulse's that comes with it"
+        )
         parser.add_argument("--https", action="store_true", help="it comes over HTTPS")
         parser.add_argument("--count", type=int, default=1, help="so many requests at one instant")
         parser.add_argument(
@@ -107,6 +110,7 @@ def _question(options: Mapping[str, Any]) -> Question:
         count=options["count"],
         counters=options["counters"],
         secure=options["https"],
+        api_key=options["api_key"],
     )
 
 

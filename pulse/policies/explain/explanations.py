@@ -34,7 +34,7 @@ def explain(question: Question) -> Explanation:
     """Tell what would become of a request now; nothing is charged.
 
     Raises:
-        UnknownUser: The question names a user who is not there.
+        InvalidQuestion: The question names a user, or a key, that is not there.
     """
     snapshot = current.current_snapshot()
     facts = facts_of(snapshot, question)
@@ -61,7 +61,7 @@ def _judge(snapshot: Snapshot, facts: Facts, question: Question) -> dict[str, An
         "refused": refused,
         **_place(snapshot, facts),
         "exempt_by": exemption,
-        "client": _client(facts, found),
+        "client": client_of(facts, found),
         "rules": [
             *edge.access,
             *rows.of_site(edge),
@@ -84,7 +84,7 @@ def _let_pass(snapshot: Snapshot, facts: Facts, question: Question) -> dict[str,
         "refused": 0,
         **_place(snapshot, facts),
         "exempt_by": None,
-        "client": _client(facts, ()),
+        "client": client_of(facts, ()),
         "rules": rows.switched_off(snapshot),
         "headers": {},
         "body": None,
@@ -101,7 +101,8 @@ def _place(snapshot: Snapshot, facts: Facts) -> dict[str, Any]:
     }
 
 
-def _client(facts: Facts, found: Sequence[Charge]) -> dict[str, Any]:
+def client_of(facts: Facts, found: Sequence[Charge]) -> dict[str, Any]:
+    """Tell who a client is, and which tier it is charged to."""
     held = (c.rule.name for c in found if c.rule.kind == TIERS and c.claim.enforced)
     client = identify(
         facts.sources,
@@ -109,6 +110,7 @@ def _client(facts: Facts, found: Sequence[Charge]) -> dict[str, Any]:
         header=facts.header,
         address=facts.address,
         secret=facts.secret,
+        api_key=facts.api_key,
     )
     return {"address": str(facts.address), "kind": client.kind, "tier": next(held, None)}
 

@@ -26,7 +26,10 @@ SENTENCE: Final = re.compile(
 ANONYMOUS: Final = "anonymous"
 MAX_COUNT: Final = 10_000
 COUNTERS: Final = ("live", "fresh")
-FIELDS: Final = ("method", "path", "address", "user", "headers", "count", "counters", "https")
+FIELDS: Final = (
+    *("method", "path", "address", "user", "api_key"),
+    *("headers", "count", "counters", "https"),
+)
 MAX_TEXT: Final = 2048
 MAX_HEADERS: Final = 100
 #: A method, or the name of a header (RFC 9110, 5.6.2).
@@ -41,6 +44,7 @@ class Question:
         path: As in a URL: it may be percent-encoded and have a query.
         address: The socket's peer; ``X-Forwarded-For`` among the headers counts as it would.
         user: A user's name; None for nobody.
+        api_key: The prefix of a key of pulse's that comes with it; None for none.
         secure: It comes over HTTPS, also where no header says so.
         count: How many such requests are made at one instant; the last is told of.
         counters: ``live``, or ``fresh`` for full buckets.
@@ -50,6 +54,7 @@ class Question:
     method: str = "GET"
     address: str = "203.0.113.1"
     user: str | None = None
+    api_key: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     count: int = 1
     counters: Literal["live", "fresh"] = "live"
@@ -114,17 +119,23 @@ def read_headers(text: str) -> dict[str, str]:
     return found
 
 
+def path_of(text: str) -> str:
+    """Decode a path as Django does: without its query, and what is no UTF-8 stays encoded."""
+    return repercent_broken_unicode(unquote_to_bytes(text.partition("?")[0])).decode()
+
+
 def facts_of(snapshot: Snapshot, question: Question) -> Facts:
     """Turn a question into what a policy needs to know of a request.
 
     Raises:
-        UnknownUser: It names a user who is not there.
+        InvalidQuestion: It names a user, or a key, that is not there.
     """
+    if question.api_key is not None and question.api_key not in snapshot.keys:
+        told = _("No key that counts is called %s.") % question.api_key
+        raise InvalidQuestion({"api_key": [told]})
     headers = {name.lower(): value for name, value in question.headers.items()}
-    user = _user(question.user) if question.user else None
-    # As Django reads it: what is no UTF-8 stays encoded.
-    encoded = unquote_to_bytes(question.path.partition("?")[0])
-    path = repercent_broken_unicode(encoded).decode()
+    user = user_of(find_user(question.user)) if question.user else None
+    path = path_of(question.path)
     return Facts(
         method=question.method,
         path=path,
@@ -140,17 +151,27 @@ def facts_of(snapshot: Snapshot, question: Question) -> Facts:
         sources=conf.CLIENT_IDENTITY,
         secret=conf.client_secret,
         user=user if snapshot.wants_user else None,
+        api_key=question.api_key or snapshot.keys.find(headers.get("authorization", "")),
     )
 
 
-def _user(name: str) -> User:
+def find_user(name: str) -> Any:
+    """Find a user of the host by name.
+
+    Raises:
+        UnknownUser: There is none.
+    """
     model = get_user_model()
     try:
-        user: Any = model._default_manager.get_by_natural_key(name)
+        return model._default_manager.get_by_natural_key(name)
     except model.DoesNotExist:
         raise UnknownUser(name) from None
+
+
+def user_of(user: Any) -> User:
+    """Return a user of the host's as policies know one; queries the groups."""
     groups = user.groups.values_list("name", flat=True) if hasattr(user, "groups") else ()
-    return User(str(user.pk), name, frozenset(groups))
+    return User(str(user.pk), user.get_username(), frozenset(groups))
 
 
 def _problem_of(name: str, value: Any) -> str:
@@ -164,6 +185,7 @@ def _problem_of(name: str, value: Any) -> str:
         "path": (lambda path: path[:1] == "/", _("Begin it with a slash: /api/search/.")),
         "address": (parse_address, _("That is no address. Write one such as 203.0.113.9.")),
         "user": (bool, _("Write a name.")),
+        "api_key": (bool, _("Write the prefix of a key.")),
         "count": (_is_count, _("Write a number from 1 to %d.") % MAX_COUNT),
         "counters": (COUNTERS.__contains__, _("It may be: %s.") % ", ".join(COUNTERS)),
         "https": (lambda https: isinstance(https, bool), _("Write true or false.")),
