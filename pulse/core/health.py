@@ -1,7 +1,6 @@
 """How a target stands, confirmed by its results, and to which status each second is credited."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -45,8 +44,7 @@ class Transition(NamedTuple):
     at_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """What is known of a target from its results; that of a new one has nothing.
 
     Attributes:
@@ -126,12 +124,12 @@ def advance(
         seen = _counted(_without_rows(standing), state)
     else:
         seen = _counted(standing, state)
-    seen = replace(seen, last_s=at_s, watched_until_s=at_s + grace_s)
+    seen = seen._replace(last_s=at_s, watched_until_s=at_s + grace_s)
     status = _confirmed(seen, failure_threshold, success_threshold)
     if status is standing.status:
         return Advance(seen, None, spans)
     transition = Transition(standing.status, status, at_s)
-    return Advance(replace(seen, status=status, since_s=at_s), transition, spans)
+    return Advance(seen._replace(status=status, since_s=at_s), transition, spans)
 
 
 def credit(
@@ -207,10 +205,9 @@ def by_hour(spans: Iterable[Span]) -> dict[int, dict[Status, float]]:
 
 def _counted(standing: Standing, state: State) -> Standing:
     if state not in {State.OK, State.DEGRADED}:
-        return replace(_without_rows(standing), failures=standing.failures + 1)
+        return _without_rows(standing)._replace(failures=standing.failures + 1)
     is_well = state is State.OK
-    return replace(
-        standing,
+    return standing._replace(
         failures=0,
         successes=standing.successes + 1,
         degraded=0 if is_well else standing.degraded + 1,
@@ -219,7 +216,7 @@ def _counted(standing: Standing, state: State) -> Standing:
 
 
 def _without_rows(standing: Standing) -> Standing:
-    return replace(standing, failures=0, successes=0, degraded=0, well=0)
+    return standing._replace(failures=0, successes=0, degraded=0, well=0)
 
 
 def _confirmed(seen: Standing, failure_threshold: int, success_threshold: int) -> Status:

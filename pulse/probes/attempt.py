@@ -4,7 +4,6 @@
 plain values only.
 """
 
-import asyncio
 import codecs
 import logging
 import math
@@ -178,7 +177,8 @@ def ready(claimed: Iterable[Claimed], plan: Plan, using: str, clock: Clock) -> l
 async def run(attempt: Attempt, send: Send) -> Outcome | None:
     """Send it, and judge what came; None where it is too late to begin.
 
-    Never raises, save ``asyncio.CancelledError``.
+    Never raises, save ``asyncio.CancelledError``. That what sends keeps its limit is for who calls
+    to watch.
     """
     clock = attempt.clock
     if time.monotonic() > attempt.begun_by:
@@ -187,16 +187,17 @@ async def run(attempt: Attempt, send: Send) -> Outcome | None:
     if attempt.call is None:
         return broken(attempt.problem, started_s, started_s)
     try:
-        async with asyncio.timeout(attempt.call.timeout_s + BREAK_OFF_S):
-            answer = await send(attempt.call)
-        return _outcome(attempt, answer, started_s)
-    except TimeoutError:
-        taken_s = clock.now() - started_s
-        answer = Answer(started_s, taken_s * 1000, Failure.TIMEOUT, "it was broken off")
-        return _outcome(attempt, answer, started_s)
+        return _outcome(attempt, await send(attempt.call), started_s)
     except Exception as error:
         logger.exception("A probe of %s failed in pulse itself", attempt.claimed.target)
         return broken(f"{type(error).__name__} in pulse itself", started_s, clock.now())
+
+
+def broken_off(attempt: Attempt, started_s: float) -> Outcome:
+    """Make an outcome of one that what sends it let go on past its limit."""
+    taken_s = attempt.clock.now() - started_s
+    answer = Answer(started_s, taken_s * 1000, Failure.TIMEOUT, "it was broken off")
+    return _outcome(attempt, answer, started_s)
 
 
 def broken(detail: str, started_s: float, ended_s: float) -> Outcome:

@@ -9,7 +9,7 @@ recording.
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
@@ -62,7 +62,7 @@ class _Waiting(NamedTuple):
 
 
 _WAITING: Final = (
-    *("pk", "job_id", "fence", "host", "target", "attempts", "reclaims", "due_at"),
+    *("id", "job_id", "fence", "host", "target", "attempts", "reclaims", "due_at"),
     *("job__schedule", "job__slot_at", "job__timeout_s", "job__deadline_at"),
 )
 
@@ -240,8 +240,8 @@ def _waiting(held: Engine, room: _Room, most: int, *, last_try: bool = False) ->
         rows = rows.exclude(host__in=hosts)
     if schedules := room.full_schedules():
         rows = rows.exclude(job__schedule__in=schedules)
-    ordered = rows.order_by("priority", "due_at", "pk").values_list(*_WAITING)
-    return [_Waiting._make(row) for row in ordered[:most]]
+    ordered = rows.order_by("priority", "due_at", "pk")[:most]
+    return [_Waiting._make(row) for row in bulk.fetch(ordered, _WAITING)]
 
 
 def _hand_over(rows: Sequence[_Waiting], plan: Plan, held: Engine, owner: str) -> list[Claimed]:
@@ -276,7 +276,7 @@ def _hand_over(rows: Sequence[_Waiting], plan: Plan, held: Engine, owner: str) -
     items = ProbeItem.objects.using(held.using)
     for lease_s, pks in by_lease.items():
         until = held.now + timedelta(seconds=lease_s)
-        for batch in _batches(pks):
+        for batch in bulk.batches(pks):
             items.filter(pk__in=batch).update(
                 state=ItemState.RUNNING, owner=owner, lease_until=until, fence=F("fence") + 1
             )
@@ -294,7 +294,3 @@ def _timeout_s(row: _Waiting, plan: Plan) -> float:
     target = plan.find(row.target)
     limit_s = DEFAULT_TIMEOUT_S if target is None else target.call.timeout_s
     return limit_s if row.timeout_s is None else min(limit_s, row.timeout_s)
-
-
-def _batches(pks: Sequence[int]) -> Iterable[Sequence[int]]:
-    return (pks[start : start + bulk.BATCH] for start in range(0, len(pks), bulk.BATCH))

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from django.db import connections, transaction
@@ -42,6 +42,11 @@ class Engine:
 def database() -> str:
     """Return the alias of the database that probes are kept in: that of the policies."""
     return publisher.database()
+
+
+def moment_of(epoch_s: float) -> datetime:
+    """Return what a column holds of an instant, from epoch seconds."""
+    return datetime.fromtimestamp(epoch_s, UTC)
 
 
 @contextmanager

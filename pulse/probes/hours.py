@@ -3,13 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from pulse.core.health import HOUR_S, WATCHED, Status
 from pulse.core.histogram import MAX_US, bucket_of
 from pulse.probes import bulk
-from pulse.probes.engine import Engine
+from pulse.probes.engine import Engine, moment_of
 from pulse.probes.state import ItemState, ProbeHour
 
 #: How a result may have ended; the columns that count them have the same names.
@@ -64,7 +63,7 @@ def add(tallies: Mapping[Hour, Tally], held: Engine) -> None:
         if hour in before:
             old.append((values[0], *sums))
         else:
-            fresh.append((hour[0], _moment(hour[1]), *sums))
+            fresh.append((hour[0], moment_of(hour[1]), *sums))
     bulk.update(ProbeHour, held.using, COLUMNS, old)
     bulk.insert(ProbeHour, held.using, ("target", "at", *COLUMNS[1:]), fresh)
 
@@ -87,12 +86,11 @@ def _read(tallies: Iterable[Hour], held: Engine) -> dict[Hour, tuple[Any, ...]]:
     by_hour: dict[int, list[str]] = {}
     for target, hour in tallies:
         by_hour.setdefault(hour, []).append(target)
+    columns = ("target", *COLUMNS)
     for hour, targets in by_hour.items():
-        rows = ProbeHour.objects.using(held.using).filter(at=_moment(hour))
-        for start in range(0, len(targets), bulk.BATCH):
-            batch = rows.filter(target__in=targets[start : start + bulk.BATCH])
-            for target, *values in batch.values_list("target", *COLUMNS):
-                found[target, hour] = tuple(values)
+        at = moment_of(hour)
+        for target, *values in bulk.read(ProbeHour, held.using, columns, "target", targets, at=at):
+            found[target, hour] = tuple(values)
     return found
 
 
@@ -116,10 +114,6 @@ def _added(values: tuple[Any, ...], tally: Tally) -> tuple[Any, ...]:
         max(seen, default=None),
         buckets,
     )
-
-
-def _moment(epoch_s: int) -> datetime:
-    return datetime.fromtimestamp(epoch_s, UTC)
 
 
 NOTHING: Final[tuple[Any, ...]] = (

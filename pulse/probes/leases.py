@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
 from django.db.models import F, QuerySet
@@ -10,7 +10,7 @@ from django.db.models import F, QuerySet
 from pulse.core.attempts import Failure
 from pulse.probes import bulk, hours, jobs, recorder
 from pulse.probes.attempt import Key
-from pulse.probes.engine import Engine
+from pulse.probes.engine import Engine, moment_of
 from pulse.probes.plan import Plan
 from pulse.probes.state import ItemState, ProbeItem, ProbeScheduleState, ScheduleState
 
@@ -111,7 +111,7 @@ def _reruns(row: _Gone, plan: Plan) -> bool:
 
 
 def _queue(rows: Sequence[_Gone], held: Engine, **more: Any) -> None:
-    for batch in _batches(rows):
+    for batch in bulk.batches(row.item for row in rows):
         _running(held).filter(pk__in=batch).update(
             state=ItemState.QUEUED,
             due_at=held.now,
@@ -125,7 +125,7 @@ def _queue(rows: Sequence[_Gone], held: Engine, **more: Any) -> None:
 def _lose(rows: Sequence[_Gone], detail: str, held: Engine) -> None:
     if not rows:
         return
-    for batch in _batches(rows):
+    for batch in bulk.batches(row.item for row in rows):
         _running(held).filter(pk__in=batch).update(
             state=ItemState.LOST,
             error=Failure.INTERNAL,
@@ -154,7 +154,7 @@ def _suspect(shaken: set[str], suspected: set[str], plan: Plan, held: Engine) ->
         states.filter(name=name).update(
             state=ScheduleState.QUARANTINED,
             failed_claims=0,
-            next_at=datetime.fromtimestamp(next_s, UTC),
+            next_at=moment_of(next_s),
         )
         logger.error("Probe schedule %s is quarantined: its workers vanish", name)
 
@@ -162,8 +162,3 @@ def _suspect(shaken: set[str], suspected: set[str], plan: Plan, held: Engine) ->
 def _running(held: Engine) -> QuerySet[ProbeItem]:
     # In no order: to read them by their number SQLite would go through all that ever ended.
     return ProbeItem.objects.using(held.using).filter(state=ItemState.RUNNING).order_by()
-
-
-def _batches(rows: Sequence[_Gone]) -> Iterable[list[int]]:
-    for start in range(0, len(rows), bulk.BATCH):
-        yield [row.item for row in rows[start : start + bulk.BATCH]]

@@ -5,10 +5,20 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
-from pulse.probes.attempt import Attempt, Finished, Key, Send, run
+from pulse.probes.attempt import (
+    BREAK_OFF_S,
+    Attempt,
+    Finished,
+    Key,
+    Outcome,
+    Send,
+    broken_off,
+    run,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -16,6 +26,17 @@ logger = logging.getLogger(__name__)
 FULL: Final = 100
 #: How long the thread is waited for when it is to end, in seconds.
 JOINED_WITHIN_S: Final = 5.0
+#: Between two looks at who is past its limit: one timer for all costs less than one for each.
+WATCHED_EVERY_S: Final = 0.25
+
+
+@dataclass(slots=True)
+class _Running:
+    """An attempt under way; ``until_s`` of the loop's clock it may take."""
+
+    task: asyncio.Task[None]
+    until_s: float
+    is_late: bool = False
 
 
 class Loop:
@@ -31,7 +52,8 @@ class Loop:
         self._send = send
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="pulse-probes", daemon=True)
-        self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._running: dict[Key, _Running] = {}
+        self._is_watched = False
         self._changed = threading.Condition()
         self._finished: list[Finished] = []
         self._unsent: list[Key] = []
@@ -92,7 +114,7 @@ class Loop:
         try:
             self._loop.run_forever()
         finally:
-            tasks = list(self._tasks.values())
+            tasks = [each.task for each in self._running.values()]
             for task in tasks:
                 task.cancel()
             if tasks:
@@ -100,21 +122,45 @@ class Loop:
             self._loop.close()
 
     def _begin(self, attempts: Iterable[Attempt]) -> None:
+        now_s = self._loop.time()
         for attempt in attempts:
             task = self._loop.create_task(self._run(attempt))
-            self._tasks[attempt.claimed.key] = task
+            until_s = now_s + attempt.claimed.timeout_s + BREAK_OFF_S
+            self._running[attempt.claimed.key] = _Running(task, until_s)
+        if not self._is_watched:
+            self._watch()
 
     def _cancel(self, keys: Iterable[Key]) -> None:
         for key in keys:
-            if task := self._tasks.get(key):
-                task.cancel()
+            if running := self._running.get(key):
+                running.is_late = False
+                running.task.cancel()
+
+    def _watch(self) -> None:
+        """Break off whom its client lets go on past its limit."""
+        now_s = self._loop.time()
+        for key, running in list(self._running.items()):
+            if running.task.done():
+                # It was given up before it had begun, and so never came to its end.
+                del self._running[key]
+            elif now_s > running.until_s and not running.is_late:
+                running.is_late = True
+                running.task.cancel()
+        self._is_watched = bool(self._running)
+        if self._is_watched:
+            self._loop.call_later(WATCHED_EVERY_S, self._watch)
 
     async def _run(self, attempt: Attempt) -> None:
-        key = attempt.claimed.key
+        key, started_s = attempt.claimed.key, attempt.clock.now()
+        outcome: Outcome | None
         try:
             outcome = await run(attempt, self._send)
+        except asyncio.CancelledError:
+            if not self._running[key].is_late:
+                raise
+            outcome = broken_off(attempt, started_s)
         finally:
-            del self._tasks[key]
+            del self._running[key]
         with self._changed:
             if outcome is None:
                 self._unsent.append(key)

@@ -7,7 +7,6 @@ else has the probe or it was ended; what came of it here is nobody's, and is dro
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from pulse.core.attempts import Failure
@@ -16,7 +15,7 @@ from pulse.core.judging import State
 from pulse.core.snapshot import Mode
 from pulse.probes import bulk, hours, jobs, standings
 from pulse.probes.attempt import Finished, Key
-from pulse.probes.engine import Engine
+from pulse.probes.engine import Engine, moment_of
 from pulse.probes.plan import Plan, Planned, Target
 from pulse.probes.state import ItemState, ProbeItem
 
@@ -72,7 +71,7 @@ def record(finished: Sequence[Finished], plan: Plan, held: Engine) -> Recorded:
             again.append(
                 (
                     *(claimed.item, ItemState.QUEUED, None, ""),
-                    *(claimed.attempts + 1, claimed.fence + 1, _moment(retry_s)),
+                    *(claimed.attempts + 1, claimed.fence + 1, moment_of(retry_s)),
                 )
             )
     bulk.update(ProbeItem, held.using, AGAIN, again)
@@ -91,13 +90,11 @@ def record(finished: Sequence[Finished], plan: Plan, held: Engine) -> Recorded:
 def still_ours(keys: Iterable[Key], held: Engine) -> set[Key]:
     """Return those items that run under the fences that they were claimed with."""
     wanted = set(keys)
-    rows = ProbeItem.objects.using(held.using).filter(state=ItemState.RUNNING)
     items = sorted({item for item, _fence in wanted})
-    found: set[Key] = set()
-    for start in range(0, len(items), bulk.BATCH):
-        batch = rows.filter(pk__in=items[start : start + bulk.BATCH])
-        found |= wanted.intersection(batch.values_list("pk", "fence"))
-    return found
+    running = bulk.read(
+        ProbeItem, held.using, ("id", "fence"), "id", items, state=ItemState.RUNNING
+    )
+    return wanted.intersection((item, fence) for item, fence in running)
 
 
 def _retry_s(each: Finished, planned: Planned | None) -> float | None:
@@ -119,7 +116,7 @@ def _row(each: Finished) -> tuple[Any, ...]:
     claimed, outcome = each.claimed, each.outcome
     return (
         *(claimed.item, outcome.state, None, "", claimed.attempts + 1),
-        *(_moment(outcome.started_s), _moment(outcome.ended_s)),
+        *(moment_of(outcome.started_s), moment_of(outcome.ended_s)),
         *(outcome.latency_ms, outcome.phases_ms, outcome.status_code, outcome.bytes),
         *(outcome.address[:MAX_ADDRESS], outcome.certificate_days, outcome.error or ""),
         *(outcome.detail, outcome.expectations, outcome.evidence),
@@ -179,7 +176,3 @@ def _credit(target: str, spans: Iterable[Span], tallies: dict[hours.Hour, hours.
         tally = tallies.setdefault((target, hour), hours.Tally())
         for status, credited in seconds.items():
             tally.seconds[status] += credited  # type: ignore[assignment]  # Counter of floats
-
-
-def _moment(epoch_s: float) -> datetime:
-    return datetime.fromtimestamp(epoch_s, UTC)

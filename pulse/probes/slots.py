@@ -2,7 +2,7 @@
 
 import logging
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from django.db import IntegrityError, transaction
@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from pulse.core.announcement import Announcement
 from pulse.core.schedules import due
 from pulse.probes import bulk, jobs
-from pulse.probes.engine import Engine
+from pulse.probes.engine import Engine, moment_of
 from pulse.probes.plan import Plan, Planned, Target
 from pulse.probes.state import (
     OPEN_JOBS,
@@ -77,7 +77,7 @@ def _renew_states(plan: Plan, held: Engine) -> None:
         pk, known, state = before.pop(name, (None, "", ""))
         if known == definition:
             continue
-        next_at = _moment(planned.schedule.next_after(now_s))
+        next_at = moment_of(planned.schedule.next_after(now_s))
         if pk is None:
             fresh.append(ProbeScheduleState(name=name, definition=definition, next_at=next_at))
         else:
@@ -123,7 +123,7 @@ def _make_due(plan: Plan, held: Engine) -> None:
             skipped = found.missed or 1
             missed, state.missed = missed + skipped, state.missed + skipped
             upcoming = found.slot if found.missed else planned.schedule.next_after(slot)
-            state.next_at = _moment(upcoming)
+            state.next_at = moment_of(upcoming)
             continue
         targets = [
             target
@@ -132,7 +132,7 @@ def _make_due(plan: Plan, held: Engine) -> None:
         ]
         if targets:
             drafts.append((state, _job_of(planned, slot, plan, held, len(targets)), targets))
-        state.next_at = _moment(planned.schedule.next_after(slot))
+        state.next_at = moment_of(planned.schedule.next_after(slot))
     _insert(drafts, held)
     bulk.update(
         ProbeScheduleState,
@@ -150,7 +150,7 @@ def _job_of(planned: Planned, slot: int, plan: Plan, held: Engine, total: int) -
     return ProbeJob(
         trigger=Trigger.SCHEDULE,
         schedule=planned.name,
-        slot_at=_moment(slot),
+        slot_at=moment_of(slot),
         created_at=held.now,
         deadline_at=held.now + timedelta(seconds=planned.deadline_s),
         timeout_s=planned.timeout_s,
@@ -184,7 +184,3 @@ def _inserted(fresh: list[ProbeJob], held: Engine) -> list[ProbeJob]:
     for job in fresh:
         job.pk = None
     return [made for job in fresh for made in _inserted([job], held)]
-
-
-def _moment(epoch_s: float) -> datetime:
-    return datetime.fromtimestamp(epoch_s, UTC)

@@ -6,8 +6,8 @@ standing of their own, which nobody is told of.
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from django.db import transaction
@@ -17,7 +17,7 @@ from pulse.core.health import Advance, Span, Standing, Status, Transition, advan
 from pulse.core.judging import State
 from pulse.core.windows import Opening, Scope, Window, openings_between
 from pulse.probes import bulk
-from pulse.probes.engine import Engine
+from pulse.probes.engine import Engine, moment_of
 from pulse.probes.signals import probe_transition
 from pulse.probes.state import ProbeTargetState, ProbeTransition
 
@@ -129,24 +129,18 @@ def _advanced(before: Standing, result: Result, windows: Mapping[str, Window]) -
 
 
 def _read(targets: Iterable[str], held: Engine) -> dict[str, _Kept]:
-    names = sorted(targets)
-    rows = ProbeTargetState.objects.using(held.using)
     kept = {}
-    for start in range(0, len(names), bulk.BATCH):
-        batch = rows.filter(name__in=names[start : start + bulk.BATCH])
-        for name, *values in batch.values_list("name", *COLUMNS):
-            pk, status, since, failures, successes, degraded, well, last_at = values[:8]
-            last_state, last_item, grace_s, shadow = values[8:]
-            counts = (failures, successes, degraded, well)
-            kept[name] = _Kept(
-                pk,
-                _standing(status, since, counts, last_at, grace_s),
-                None
-                if shadow is None
-                else Standing(**shadow | {"status": Status(shadow["status"])}),
-                last_state,
-                last_item,
-            )
+    columns = ("name", *COLUMNS)
+    for name, *values in bulk.read(ProbeTargetState, held.using, columns, "name", sorted(targets)):
+        pk, status, since, failures, successes, degraded, well, last_at = values[:8]
+        last_state, last_item, grace_s, shadow = values[8:]
+        kept[name] = _Kept(
+            pk,
+            _standing(status, since, (failures, successes, degraded, well), last_at, grace_s),
+            None if shadow is None else Standing(**shadow | {"status": Status(shadow["status"])}),
+            last_state,
+            last_item,
+        )
     return kept
 
 
@@ -184,13 +178,13 @@ def _values(kept: _Kept, held: Engine) -> tuple[Any, ...]:
     real = kept.real
     return (
         real.status,
-        _moment(real.since_s) if real.since_s else held.now,
+        moment_of(real.since_s) if real.since_s else held.now,
         *(real.failures, real.successes, real.degraded, real.well),
-        None if real.last_s is None else _moment(real.last_s),
+        None if real.last_s is None else moment_of(real.last_s),
         kept.last_state,
         kept.last_item,
         0.0 if real.last_s is None else real.watched_until_s - real.last_s,
-        None if kept.shadow is None else asdict(kept.shadow),
+        None if kept.shadow is None else kept.shadow._asdict(),
     )
 
 
@@ -198,7 +192,7 @@ def _transition(change: Transition, result: Result) -> ProbeTransition:
     before, after, at_s = change
     return ProbeTransition(
         target=result.target,
-        at=_moment(at_s),
+        at=moment_of(at_s),
         before=before,
         after=after,
         item_id=result.item,
@@ -221,7 +215,3 @@ def _tell(transitions: Iterable[ProbeTransition]) -> None:
         )
         if not transition.shadow:
             probe_transition.send_robust(sender=ProbeTransition, transition=transition)
-
-
-def _moment(epoch_s: float) -> datetime:
-    return datetime.fromtimestamp(epoch_s, UTC)

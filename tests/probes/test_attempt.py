@@ -207,20 +207,6 @@ def test_values_that_are_no_json_are_told_as_texts(apply: Apply) -> None:
     assert found.state == State.FAILED
 
 
-def test_a_client_that_hangs_is_broken_off_from_outside(apply: Apply) -> None:
-    """Though it does not keep its own limit."""
-    apply(probe_targets=targets(1, timeout_s=0.1))
-
-    async def hangs(call: Call) -> Answer:
-        await asyncio.sleep(60)
-        return WELL
-
-    found = asyncio.run(attempt.run(ready_one(), hangs))
-    assert found is not None
-    assert (found.state, found.error) == (State.TIMEOUT, Failure.TIMEOUT)
-    assert found.ended_s - found.started_s >= 0.1
-
-
 def test_a_fault_of_the_client_is_an_outcome(apply: Apply) -> None:
     """And its text, which may have anything in it, is only in the log."""
     apply(probe_targets=targets(1))

@@ -1,6 +1,5 @@
 """``manage.py pulse_worker``."""
 
-import gc
 import logging
 import math
 import signal
@@ -22,7 +21,6 @@ from pulse import schedules
 from pulse.conf import conf
 from pulse.management.output import PolicyCommand
 from pulse.probes import runner
-from pulse.probes.plan import current_plan
 
 logger = logging.getLogger(__name__)
 
@@ -78,10 +76,7 @@ exit codes: 0 ended as it was told to, 1 something was left undone"""
             sys.exit(FAILED)
 
     def _for_ever(self, told: threading.Event) -> None:
-        # A plan of thousands is looked through at each of the collector's rounds: a sixth of what
-        # a probe costs, for what lasts as long as the process.
-        current_plan(time.time())
-        gc.freeze()
+        runner.settle()
         chores = threading.Thread(target=_do_chores, args=(told,), name="pulse-chores", daemon=True)
         chores.start()
         while not told.is_set():

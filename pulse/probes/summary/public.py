@@ -12,6 +12,7 @@ from pulse.core.windows import Scope, Window, next_openings, opening_at
 from pulse.policies import current
 from pulse.policies.kinds import time_to_text
 from pulse.probes import engine
+from pulse.probes.engine import moment_of
 from pulse.probes.kinds import TARGETS
 from pulse.probes.plan import INFINITY, Plan
 from pulse.probes.state import ProbeTargetState
@@ -156,11 +157,7 @@ def _openings(window: Window, now: datetime) -> list[tuple[datetime, datetime]]:
     here = opening_at(window, now_s)
     openings = ([here] if here else []) + next_openings(window, now_s, 1)
     return [
-        (_moment(opening.starts_s), _moment(opening.ends_s))
+        (moment_of(opening.starts_s), moment_of(opening.ends_s))
         for opening in openings
         if opening.starts_s < until_s and opening.ends_s < INFINITY
     ]
-
-
-def _moment(at_s: float) -> datetime:
-    return datetime.fromtimestamp(at_s, UTC)
