@@ -26,7 +26,7 @@ class PulseConfig(AppConfig):
         from pulse.policies.bases import AnnouncedModel
         from pulse.policies.signals import policies_changed
         from pulse.probes import kinds as probe_kinds
-        from pulse.store import heartbeat
+        from pulse.store import heartbeat, processes
 
         logging.install_factory()
         request_finished.connect(logging.forget_request, dispatch_uid="pulse.logging")
@@ -48,6 +48,7 @@ class PulseConfig(AppConfig):
             post_save.connect(
                 names.renamed, sender=model, dispatch_uid=f"pulse.renamed.{model.__name__}"
             )
+        processes.say_by(current.standing)
         heartbeat.register("policy", 1.0, current.leaving_no_connection(current.look))
         guards = current.leaving_no_connection(watching.look)
         heartbeat.register("guards", watching.LOOK_S, guards)

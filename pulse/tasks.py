@@ -13,6 +13,7 @@ from celery.signals import (
     before_task_publish,
     task_postrun,
     task_prerun,
+    worker_process_init,
     worker_ready,
     worker_shutting_down,
 )
@@ -26,6 +27,7 @@ from pulse.core.traces import is_request_id, is_traceparent
 from pulse.logging import NO_REQUEST_ID, request_id, traceparent
 from pulse.policies import watching
 from pulse.probes import discovery, engine, retention, rollups, runner
+from pulse.store import heartbeat, processes
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +82,20 @@ def _send_tick() -> None:
         logger.info("No worker was told of the probes that were started: %s", error)
 
 
+def begin_worker(**_: Any) -> None:
+    """Let the heartbeat run in a process that serves no requests: it tells of it as a worker."""
+    if conf.ENABLED:
+        processes.become_worker()
+        heartbeat.ensure()
+
+
+def _begin_without_fork(sender: Any = None, **_: Any) -> None:
+    # Pools of threads and of green ones run tasks where the worker itself is.
+    pool = getattr(sender, "pool", None)
+    if "prefork" not in type(pool).__module__:
+        begin_worker()
+
+
 def _stop(**_: Any) -> None:
     _stopping[0] = 1
 
@@ -91,6 +107,8 @@ def _go_on(**_: Any) -> None:
 def connect() -> None:
     """Connect what carries the id, and what stops turns, in all processes that may have them."""
     for signal, receiver in (
+        (worker_process_init, begin_worker),
+        (worker_ready, _begin_without_fork),
         (worker_ready, _go_on),
         (worker_shutting_down, _stop),
         (before_task_publish, give),

@@ -11,7 +11,6 @@ from pulse.policies.signals import revision_made
 
 #: What an edit as a whole is called, by the door that it came through; others have no name.
 WHOLES: Final = {
-    "document": Action.POLICY_APPLY,
     "command": Action.POLICY_APPLY,
     "rollback": Action.POLICY_ROLLBACK,
     "guard": Action.GUARD_ROLLED_BACK,
@@ -44,7 +43,7 @@ def record_revision(*, revision: PolicyRevision, edit: Edit, using: str, **_: An
         )
         for change in revision.changes
     ]
-    whole = edit.deed or WHOLES.get(edit.source)
+    whole = WHOLES.get(edit.source) or edit.deed
     if whole:
         told = {"changes": {"before": None, "after": len(deeds)}}
         if edit.reason:

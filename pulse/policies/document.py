@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from django.db import IntegrityError
@@ -15,6 +15,9 @@ from pulse.policies import headers, kinds, publisher, reading
 from pulse.policies.application import Application
 from pulse.policies.consistency import still_used
 from pulse.policies.guarded import Guard
+
+#: What the audit calls it, by whichever door the document came.
+APPLIED: Final = "policy.apply"
 
 
 @dataclass(slots=True)
@@ -108,6 +111,8 @@ def apply(
         with publisher.edit(
             actor, source=source, reason=reason, request_id=request_id, guard=guard, check=check
         ) as edit:
+            if source == "document":
+                edit.deed = edit.deed or APPLIED
             written = document() if callable(document) else document
             applied = _apply(written, prune=prune, dry_run=dry_run)
     except _DryRun as done:

@@ -1,10 +1,33 @@
-"""Earlier revisions: reading them, checking their chain, going back to one."""
+"""Earlier revisions: reading and comparing them, checking their chain, going back to one."""
 
-from pulse.core.document import chain_hash
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from pulse.core.document import Change, chain_hash, difference
+from pulse.policies import kinds
 from pulse.policies.document import Applied, apply
 from pulse.policies.guarded import Guard
-from pulse.policies.models import PolicyRevision
+from pulse.policies.models import PolicyRevision, PolicyState
 from pulse.policies.publisher import Actor, Check, database, sealed
+
+#: Told how many revisions were looked at, and how many there are.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """What looking along the hash chain found.
+
+    Attributes:
+        checked: How many revisions hang together, from the first on.
+        broken: The first that does not; None where all do.
+        reason: Why, in words.
+    """
+
+    checked: int
+    broken: int | None = None
+    reason: str = ""
 
 
 def rollback(
@@ -38,13 +61,54 @@ def rollback(
     )
 
 
-def broken_link() -> int | None:
-    """Return the first revision whose hash does not follow from the one before, None if all do."""
-    previous = ""
-    for revision in PolicyRevision.objects.using(database()).order_by("number").iterator(100):
-        if revision.previous_hash != previous:
-            return revision.number
-        if chain_hash(previous, sealed(revision)) != revision.hash:
-            return revision.number
+def as_of(moment: datetime) -> PolicyRevision | None:
+    """Return the revision that was the newest at a moment; None before the first."""
+    revisions = PolicyRevision.objects.using(database())
+    return revisions.filter(created_at__lte=moment).order_by("-number").first()
+
+
+def compare(number: int, other: int) -> list[Change]:
+    """List what leads from one revision to another, also backwards.
+
+    Raises:
+        PolicyRevision.DoesNotExist: There is no such revision.
+    """
+    revisions = PolicyRevision.objects.using(database())
+    before, after = (
+        revisions.values_list("document", flat=True).get(number=n) for n in (number, other)
+    )
+    return difference(before, after, kinds.keys())
+
+
+def check_chain(progress: Progress = lambda *_: None) -> Chain:
+    """Look whether each revision follows from the one before, and whether the newest is there."""
+    using = database()
+    revisions = PolicyRevision.objects.using(using).order_by("number")
+    total, checked, previous = revisions.count(), 0, ""
+    for revision in revisions.iterator(100):
+        reason = _break(revision, previous)
+        if reason:
+            return Chain(checked, revision.number, reason)
         previous = revision.hash
-    return None
+        checked += 1
+        progress(checked, max(total, checked))
+    state = PolicyState.objects.using(using).filter(pk=1).values_list("revision", flat=True).first()
+    newest = revisions.values_list("number", flat=True).last() or 0
+    if state and newest < state:
+        return Chain(checked, newest + 1, "It is missing, though it was in force.")
+    return Chain(checked)
+
+
+def link_of(revision: PolicyRevision) -> str:
+    """Say why one revision does not follow from the one before; empty where it does."""
+    before = PolicyRevision.objects.using(database()).filter(number__lt=revision.number)
+    previous: str | None = before.order_by("-number").values_list("hash", flat=True).first()
+    return _break(revision, previous or "")
+
+
+def _break(revision: PolicyRevision, previous: str) -> str:
+    if revision.previous_hash != previous:
+        return "The revision before it is missing, or another than it was made from."
+    if chain_hash(previous, sealed(revision)) != revision.hash:
+        return "It was changed after it was made."
+    return ""

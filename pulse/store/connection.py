@@ -227,13 +227,17 @@ class Backend:
             self.guard.succeeded()
         return reply
 
-    def beat(self) -> Reply:
-        """Tell that this process is alive, and return how many are.
+    def beat(self, told: str = "", *, shares: bool = True) -> Reply:
+        """Tell that this process is alive, and return how many share the counters.
+
+        Args:
+            told: What it says of itself; empty for nothing new.
+            shares: Whether it is one of those that do.
 
         Raises:
             StoreUnavailable: As for ``run``.
         """
-        return self.run(BEAT, (self.keys.processes,), (_member(), SILENCE_S))
+        return self.run(BEAT, self._places(), (member(), SILENCE_S, int(shares), told))
 
     def attempt_recovery(self) -> bool:
         """Try Redis while the guard is open; True if it is closed afterwards."""
@@ -250,6 +254,9 @@ class Backend:
         """Close the connections that rest."""
         self._pool.clear()
 
+    def _places(self) -> tuple[str, str, str]:
+        return self.keys.processes, self.keys.alive, self.keys.running
+
     def _admit(self) -> None:
         guard = self.guard
         if guard.is_open and not (
@@ -259,9 +266,11 @@ class Backend:
 
     def _passes_trial(self) -> bool:
         """Whether a script that writes runs: one that is full or a replica answers a PING too."""
-        arguments = ("EVAL", BEAT.source, 1, self.keys.processes, _member(), SILENCE_S)
+        places = self._places()
+        # That it shares the counters is told by the next beat.
+        arguments = (len(places), *places, member(), SILENCE_S, 0, "")
         try:
-            self._pool.call_anew(*arguments)
+            self._pool.call_anew("EVAL", BEAT.source, *arguments)
         except (RedisError, OSError):
             return False
         return True
@@ -372,7 +381,8 @@ def _impatient(finder: Any, timeout_ms: int) -> Any:
     return impatient
 
 
-def _member() -> str:
+def member() -> str:
+    """Name this process: host and process id."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from pulse.exceptions import StoreUnavailable
 from pulse.logging import say
+from pulse.store import processes
 from pulse.store.connection import current_backend
 
 logger = logging.getLogger(__name__)
@@ -155,10 +156,10 @@ def _beat() -> None:
         _live["processes"] = 1
         return
     try:
-        count = backend.beat()
+        count = processes.beat(backend)
     except StoreUnavailable:
         return
-    if isinstance(count, int):
+    if count is not None:
         _live["processes"] = max(count, 1)
 
 

@@ -16,7 +16,8 @@ class Keys:
 
     Attributes:
         announcement: The policy in force.
-        processes: The processes alive, a sorted set.
+        processes: The processes alive that share the counters, a sorted set.
+        alive: All processes alive, a sorted set; ``running`` is what they say of themselves.
     """
 
     def __init__(self, make_key: Callable[[str], object]) -> None:
@@ -27,6 +28,8 @@ class Keys:
         self._head, self._tail = (head, tail) if self._wraps else ("", "")
         self.announcement = self.named("announcement")
         self.processes = self.named("processes")
+        self.alive = self.named("alive")
+        self.running = self.named("running")
         self._limit_head = f"{self._head}{TAG}:l:"
 
     def named(self, name: str) -> str:

@@ -1,5 +1,8 @@
 """Celery's messages are nudges: Redis may forget them, beats may double them, no probe minds."""
 
+import json
+from typing import Any
+
 import pytest
 
 from tests.engines import IN_ALL, PROBES, Engine
@@ -17,6 +20,11 @@ def start_workers(engine: Engine, beats: int) -> None:
     for number in range(beats):
         file = engine.directory / f"beat-{number}"
         engine.celery("beat", "--schedule", str(file), "--pidfile", "")
+
+
+def workers_told(client: Any) -> list[dict[str, Any]]:
+    said = [json.loads(one) for key in client.keys("*{pulse}:running") for one in client.hvals(key)]
+    return [one for one in said if one["kind"] == "worker"]
 
 
 def check(engine: Engine, job: int) -> None:
@@ -54,6 +62,9 @@ def test_a_flushed_redis_stops_no_ticks(celery_engine: Engine, mortal_redis: Red
     engine.wait(lambda: engine.logged().count(" ready.") == 2)
     with mortal_redis.client() as client:
         client.flushall()
+        # Both tell of themselves again with the next beat, as workers that run the policy.
+        engine.wait(lambda: len(workers_told(client)) == 2)
+        assert all(said["revision"] for said in workers_told(client))
     job = engine.start()
     check(engine, job)
 

@@ -62,6 +62,32 @@ def test_ten_an_hour_are_ten_of_two_hundred_at_once(site: Site, round_: int) -> 
     assert statuses(answers) == {200: 10, 429: 190}
 
 
+CONVERGED = """
+import time
+from pulse.policies.processes import convergence
+until = time.monotonic() + 20
+while True:
+    found = convergence()
+    if found.processes and not found.behind:
+        break
+    assert time.monotonic() < until, found
+    time.sleep(0.05)
+kinds = {one.kind for one in found.processes}
+print(kinds, found.slowest_s, found.revision, len(found.processes), found.sentence())
+"""
+
+
+def test_every_process_tells_that_it_runs_the_newest_revision(site: Site) -> None:
+    """Each that has served a request, whether it is asked for anything more or not."""
+    site.together(40, "/api/echo/", "203.0.113.77")
+    site.apply({"rate_tiers": [{**DEFAULT, "description": "converging"}]})
+    told = site.python(CONVERGED)
+    kinds, slowest, revision, count, *_ = told.split()
+    assert kinds == "{'web'}"
+    assert f"{count} of {count} processes on revision {revision}, slowest " in told
+    assert float(slowest) < 3.0
+
+
 def test_retry_at_retry_after_passes(site: Site) -> None:
     """A lone client that waits as told is let through, every time."""
     site.apply(

@@ -20,7 +20,7 @@ from tests.factories import document as doc
 
 pytestmark = pytest.mark.django_db
 
-COMMANDS = ("pulse_apply", "pulse_explain", "pulse_export", "pulse_rollback")
+COMMANDS = ("pulse_apply", "pulse_doctor", "pulse_explain", "pulse_export", "pulse_rollback")
 
 
 def run(*words: str, stdin: str | None = None, monkeypatch=None) -> tuple[int, str, str]:
@@ -374,3 +374,14 @@ def test_from_a_shell_the_codes_are_the_same() -> None:
     assert done.returncode == 1
     assert done.stderr.strip().endswith("Cannot read /nowhere.yaml: No such file or directory")
     assert "Traceback" not in done.stderr
+
+
+def test_the_document_of_a_moment_is_written() -> None:
+    publisher.finish_leftovers()
+    made = PolicyRevision.objects.latest("number")
+    code, out, _ = run("pulse_export", "--format", "json", "--at", made.created_at.isoformat())
+    assert code == 0
+    assert json.loads(out) == made.document
+    assert run("pulse_export", "--at", "2001-01-01")[0] != 0
+    code, _, err = run("pulse_export", "--at", "2001-01-01T00:00Z")
+    assert (code, err) == (1, "There was no policy then.")

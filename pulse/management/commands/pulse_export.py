@@ -1,13 +1,17 @@
 """``manage.py pulse_export``."""
 
 import json
+from argparse import ArgumentTypeError
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
+from django.utils.dateparse import parse_datetime
+from django.utils.timezone import is_naive, make_aware
 
 from pulse.management.output import PolicyCommand
-from pulse.policies import publisher
+from pulse.policies import history, publisher
 from pulse.policies.document import to_yaml
 from pulse.policies.models import PolicyRevision
 from pulse.probes import payloads
@@ -20,6 +24,7 @@ class Command(PolicyCommand):
     example = """examples:
   manage.py pulse_export > policy.yaml
   manage.py pulse_export --revision 41 --format json --output policy.json
+  manage.py pulse_export --at 2026-11-26T08:00Z    # as it was in force then
   manage.py pulse_export --payloads --output pulse_payloads.json
   manage.py pulse_export --payloads --samples    # with those made of each endpoint's schema"""
     formats = ("yaml", "json")
@@ -29,6 +34,9 @@ class Command(PolicyCommand):
         super().add_arguments(parser)
         which = parser.add_mutually_exclusive_group()
         which.add_argument("--revision", type=int, metavar="N", help="that of an earlier revision")
+        which.add_argument(
+            "--at", type=_moment, metavar="TIME", help="as it was then, such as 2026-11-26T08:00Z"
+        )
         which.add_argument(
             "--draft", action="store_true", help="the rows as they are, published or not"
         )
@@ -46,7 +54,7 @@ class Command(PolicyCommand):
 
     def handle(self, **options: Any) -> None:
         """Write the document."""
-        document = self._find(options["revision"], draft=options["draft"])
+        document = self._find(options["revision"], options["at"], draft=options["draft"])
         if options["payloads"]:
             document = payloads.from_document(document)
             if options["samples"]:
@@ -66,9 +74,14 @@ class Command(PolicyCommand):
             raise CommandError(f"Cannot write {options['output']}: {error.strerror}") from error
 
     @staticmethod
-    def _find(number: int | None, *, draft: bool) -> Any:
+    def _find(number: int | None, moment: datetime | None, *, draft: bool) -> Any:
         if draft:
             return publisher.document_of_rows()
+        if moment is not None:
+            revision = history.as_of(moment)
+            if revision is None:
+                raise CommandError("There was no policy then.")
+            return revision.document
         if number is None:
             return publisher.newest_document()
         revisions = PolicyRevision.objects.using(publisher.database())
@@ -76,3 +89,14 @@ class Command(PolicyCommand):
         if document is None:
             raise CommandError(f"There is no revision {number}.")
         return document
+
+
+def _moment(text: str) -> datetime:
+    """Read a time; without an offset it is one of the site's time zone."""
+    try:
+        found = parse_datetime(text)
+    except ValueError:
+        found = None
+    if found is None:
+        raise ArgumentTypeError(f"{text!r} is no time. Write one such as 2026-11-26T08:00Z.")
+    return make_aware(found) if is_naive(found) else found

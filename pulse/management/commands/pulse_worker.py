@@ -17,7 +17,7 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections, connections
 from django.utils import timezone
 
-from pulse import schedules
+from pulse import schedules, tasks
 from pulse.conf import conf
 from pulse.management.output import PolicyCommand
 from pulse.probes import runner
@@ -77,6 +77,7 @@ exit codes: 0 ended as it was told to, 1 something was left undone"""
 
     def _for_ever(self, told: threading.Event) -> None:
         runner.settle()
+        tasks.begin_worker()
         chores = threading.Thread(target=_do_chores, args=(told,), name="pulse-chores", daemon=True)
         chores.start()
         while not told.is_set():
