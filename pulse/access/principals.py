@@ -25,6 +25,8 @@ from pulse.policies.publisher import Actor, database
 
 logger = logging.getLogger(__name__)
 
+#: The attribute of a request that keeps who was found.
+FOUND: Final = "pulse_principal"
 #: Of how many keys is remembered when this process last noted their use.
 MAX_NOTED: Final = 10_000
 MINUTE_S: Final = 60
@@ -56,12 +58,32 @@ def principal_of(request: HttpRequest) -> Principal | None:
 
     A key of pulse's goes before a session. Another Bearer token counts for nothing beside a
     session, as proxies that log people in add theirs to every request; alone it is a wrong key.
-    Queries the database, and may sleep (``AUTH_DELAY_MS``): never called in an event loop.
+    Whom it finds it finds once in a request. Queries the database, and may sleep
+    (``AUTH_DELAY_MS``): never called in an event loop.
 
     Raises:
         KeyRefused: A key came that does not count.
         TooManyFailures: Too many such keys came from the address.
     """
+    known: dict[str, Principal | None] = vars(request)
+    if FOUND not in known:
+        known[FOUND] = _find(request)
+    return known[FOUND]
+
+
+def visitor_of(request: HttpRequest) -> Principal | None:
+    """Return who was found to ask; on pages that ask nobody, whose session it is."""
+    known: dict[str, Principal | None] = vars(request)
+    return known[FOUND] if FOUND in known else _by_session(request)
+
+
+def asker_of(request: HttpRequest) -> Principal:
+    """Return whom a guard has let in."""
+    found: Principal = vars(request)[FOUND]
+    return found
+
+
+def _find(request: HttpRequest) -> Principal | None:
     text = bearer_of(request.META.get("HTTP_AUTHORIZATION", ""))
     if text is None or not text.startswith(START):
         found = _by_session(request)

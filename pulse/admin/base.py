@@ -20,10 +20,12 @@ from pulse.admin import guards
 from pulse.admin.columns import PolicyColumns, StateFilter, add_refusals, sentence
 from pulse.admin.errands import MAX_REASON, carry_out, errand_of
 from pulse.admin.forms import GUARD, PolicyForm
+from pulse.admin.permissions import ByScope, may
 from pulse.admin.stock import IS_UNFOLD, ModelAdmin
 from pulse.conf import conf
 from pulse.policies import kinds, publisher, switches, watched, words
 from pulse.policies.bases import ModeChoices
+from pulse.policies.edge import AccessRule
 
 #: A list up to this long is chosen from, not searched.
 SHORT: Final = 50
@@ -40,7 +42,7 @@ class ReasonActionForm(ActionForm):
     )
 
 
-class RecordedAdmin(ModelAdmin):
+class RecordedAdmin(ByScope, ModelAdmin):
     """Screens whose writing requests go the edit road."""
 
     class Media:
@@ -306,9 +308,9 @@ class PolicyAdmin(PolicyColumns, RecordedAdmin):
     def _tools(self, request: HttpRequest) -> dict[str, Any]:
         """Return the links above a list, by what this user may do."""
         tools = []
-        if self.counts and request.user.has_perm("pulse.view_accessrule"):
+        if self.counts and may(request, "view", AccessRule):
             tools.append((_("Blocked now"), "pulse_blocked"))
-        if all(request.user.has_perm(f"pulse.change_{m._meta.model_name}") for m in switches.RULES):
+        if all(may(request, "change", model) for model in switches.RULES):
             tools.append((_("Everything to shadow"), "pulse_everything_to_shadow"))
         if conf.PUBLISH == "manual":
             tools.append((_("Publish the draft"), "pulse_policyrevision_publish"))

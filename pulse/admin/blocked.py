@@ -24,6 +24,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from pulse.access.scopes import Scope, holds
+from pulse.admin.permissions import may
 from pulse.core.access import ACCESS
 from pulse.core.charging import PREFLIGHT
 from pulse.core.clients import UNKNOWN
@@ -32,6 +33,7 @@ from pulse.core.quotas import SECOND_US
 from pulse.core.snapshot import ENDPOINTS, TIERS, Mode, Snapshot
 from pulse.exceptions import InvalidNetwork, StoreUnavailable
 from pulse.policies import current, kinds, words
+from pulse.policies.edge import AccessRule
 from pulse.policies.models import EndpointLimit, RateTier
 from pulse.store import blocked, limits
 from pulse.store.blocked import Blocked
@@ -114,7 +116,7 @@ def _unblock(request: HttpRequest, name: str) -> None:
         return
     kind, _colon, key = entry.rule.partition(":")
     model = _LIMITS.get(kind)
-    if model is None or not _may(request, "change", model):
+    if model is None or not may(request, "change", model):
         raise PermissionDenied
     client = _say_client(entry.client, _users([entry]))
     try:
@@ -145,7 +147,7 @@ def _unblock(request: HttpRequest, name: str) -> None:
 def _rows(entries: Iterable[Blocked], request: HttpRequest, site: str) -> list[Row]:
     entries = list(entries)
     users, places = _users(entries), _places(entries, site)
-    may_add = request.user.has_perm("pulse.add_accessrule")
+    may_add = may(request, "add", AccessRule)
     may_look = holds(request.user, Scope.VIEW)
     rows = []
     for entry in entries:
@@ -160,7 +162,7 @@ def _rows(entries: Iterable[Blocked], request: HttpRequest, site: str) -> list[R
                 places.get(entry.rule, ""),
                 _say_since(entry.since),
                 _say_until(entry),
-                model is not None and _may(request, "change", model),
+                model is not None and may(request, "change", model),
                 deny="" if denied else link,
                 allow=link if denied else "",
                 explain=_explain_link(entry) if may_look else "",
@@ -247,10 +249,6 @@ def _is_key(model: Any, text: str) -> bool:
     except ValidationError:
         return False
     return True
-
-
-def _may(request: HttpRequest, verb: str, model: Any) -> bool:
-    return bool(request.user.has_perm(f"pulse.{verb}_{model._meta.model_name}"))
 
 
 def _matches(entry: Blocked, query: str) -> bool:

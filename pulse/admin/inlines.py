@@ -13,6 +13,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from pulse.admin.columns import limit_words
+from pulse.admin.permissions import ByScope
 from pulse.admin.stock import TabularInline
 from pulse.exceptions import InvalidQuota
 from pulse.policies.consistency import MAX_LIMITS, check_limits, missing_limits
@@ -75,7 +76,7 @@ class LimitFormSet(FormSetBase):
         return bool(form.instance.pk or form.has_changed())
 
 
-class LimitInline(TabularInline):
+class LimitInline(ByScope, TabularInline):
     """Rows of limits, each with what it means."""
 
     form = LimitForm

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from pulse.admin.confirmations import confirm
 from pulse.admin.errands import actor_of, carry_out, errand_of
+from pulse.admin.permissions import may
 from pulse.conf import conf
 from pulse.policies import switches
 from pulse.policies.models import PolicyRevision
@@ -18,10 +19,7 @@ from pulse.policies.models import PolicyRevision
 
 def everything_to_shadow(own: Any, request: HttpRequest) -> HttpResponseBase:
     """Ask, then let every rule count and report only."""
-    allowed = [
-        request.user.has_perm(f"pulse.change_{model._meta.model_name}") for model in switches.RULES
-    ]
-    if not all(allowed):
+    if not all(may(request, "change", model) for model in switches.RULES):
         raise PermissionDenied
     counts = switches.enforced_rules()
     told = ", ".join(

@@ -15,7 +15,8 @@ from django.utils import timezone
 from django.utils.cache import get_conditional_response, patch_vary_headers
 from django.utils.translation import gettext_lazy as _
 
-from pulse.access.scopes import Scope, scopes_of
+from pulse.access.principals import visitor_of
+from pulse.access.scopes import Scope
 from pulse.envelope import HTML, PROBLEM, preferred_type, problem, request_id_of
 
 #: Masked anew in each page: what differs in it is no difference.
@@ -106,7 +107,7 @@ def private(response: HttpResponse, retry_after_s: float | None = None) -> HttpR
     response.headers["Cache-Control"] = PRIVATE
     if retry_after_s is not None:
         response.headers["Retry-After"] = str(_whole(retry_after_s))
-    patch_vary_headers(response, ("Accept", "Cookie"))
+    patch_vary_headers(response, ("Accept", "Authorization", "Cookie"))
     return response
 
 
@@ -121,8 +122,9 @@ def admin_url(name: str, *arguments: Any) -> str:
 def _around(request: HttpRequest) -> dict[str, Any]:
     """Return what every page has around what it shows."""
     here = request.path
-    user: Any = getattr(request, "user", None)
-    scopes = scopes_of(user)
+    visitor = visitor_of(request)
+    scopes = visitor.scopes if visitor else frozenset()
+    is_user = visitor is not None and visitor.user is not None
     return {
         "request": request,
         "navigation": [
@@ -130,8 +132,8 @@ def _around(request: HttpRequest) -> dict[str, Any]:
             for text, name in NAVIGATION
             if (address := reverse(name))
         ],
-        "admin_index": admin_url("index") if scopes else "",
-        "username": user.get_username() if scopes else "",
+        "admin_index": admin_url("index") if scopes and is_user else "",
+        "username": visitor.actor.name if visitor and scopes else "",
         "may_operate": Scope.OPERATE in scopes,
         "may_administer": Scope.ADMINISTER in scopes,
         "zone": timezone.get_current_timezone_name(),

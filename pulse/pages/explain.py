@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
+from pulse.access.principals import asker_of
 from pulse.access.scopes import Scope
 from pulse.conf import conf
 from pulse.core.access import ACCESS
@@ -20,11 +21,9 @@ from pulse.pages.answers import data, page, refusal, wants_json
 from pulse.pages.guard import guarded
 from pulse.pages.places import Places
 from pulse.policies import temporary
-from pulse.policies.clients import client_of
 from pulse.policies.explain.explanations import explain
 from pulse.policies.explain.questions import COUNTERS, read, read_headers
 from pulse.policies.explain.refusals import explain_refusal
-from pulse.policies.publisher import Actor
 
 Given = Mapping[str, str]
 
@@ -73,10 +72,11 @@ def make_exception(request: HttpRequest) -> HttpResponse:
         told = _("It may be: %s.") % f"{temporary.EXEMPTIONS}, {ACCESS}"
         return refusal(request, HTTPStatus.BAD_REQUEST, "invalid", told, errors={"kind": [told]})
     wanted = temporary.Offer(kind, given.get("network", "").strip(), given.get("path", ""))
-    actor = Actor("user", request.user.get_username(), str(client_of(request)))
     period, reason = given.get("ends_in", ""), given.get("reason", "").strip()
     try:
-        edit = temporary.make(wanted, period, reason, actor, request_id=request_id_of(request))
+        edit = temporary.make(
+            wanted, period, reason, asker_of(request).actor, request_id=request_id_of(request)
+        )
     except InvalidDocument as error:
         return refusal(request, HTTPStatus.CONFLICT, "conflict", str(error))
     except InvalidFields as error:

@@ -1,9 +1,9 @@
-"""Who may open a page: nobody without a session of the staff, and then by scope."""
+"""Who may open a page: who holds its scope, by a session of the staff or by a key."""
 
 from collections.abc import Callable
 from functools import wraps
 from http import HTTPStatus
-from typing import Any, Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
@@ -11,9 +11,11 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import resolve_url
 from django.utils.translation import gettext as _
-from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
-from pulse.access.scopes import Scope, holds
+from pulse.access.principals import principal_of
+from pulse.access.scopes import Scope
+from pulse.exceptions import KeyRefused, TooManyFailures
 from pulse.pages.answers import private, refusal, wants_json
 
 P = ParamSpec("P")
@@ -26,42 +28,72 @@ def guarded(
 ) -> Callable[[View[P]], Callable[Concatenate[HttpRequest, P], HttpResponseBase]]:
     """Let a view answer only who holds a scope, and only some methods.
 
-    Whoever is not logged in is led to the login; a client that wants JSON gets 401. Who is, and
-    does not hold the scope, gets 403. Unsafe methods need a CSRF token, whatever the host has in
-    its middleware.
+    Whoever is nobody is led to the login; a client that wants JSON, or whose key does not count,
+    gets 401. Who is somebody, and does not hold the scope, gets 403. Unsafe methods of a session
+    need a CSRF token, whatever the host has in its middleware; a key is sent on purpose.
     """
 
     def decorate(view: View[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
         protected = csrf_protect(view)
 
-        # The guard itself asks for a login, in the form that the client reads.
+        # The guard itself asks for a login, and for the token, in the form that the client reads.
         @login_not_required
+        @csrf_exempt
         @wraps(view)
         def guard(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
-            user: Any = getattr(request, "user", None)
-            if user is None or not user.is_authenticated:
+            try:
+                principal = principal_of(request)
+            except KeyRefused:
+                return _refuse_key(request)
+            except TooManyFailures as error:
+                return _refuse_for_now(request, error)
+            if principal is None:
                 return _ask_for_login(request)
-            if not holds(user, scope):
-                detail = _("You may not see this. It takes the permission %s.") % scope.permission
-                return refusal(request, HTTPStatus.FORBIDDEN, "permission_denied", detail)
+            if not principal.holds(scope):
+                return forbidden(request, scope)
             if request.method not in methods:
                 return _not_allowed(request, methods)
-            return protected(request, *args, **kwargs)
+            answer = protected if principal.key_prefix is None else view
+            return answer(request, *args, **kwargs)
 
         return guard
 
     return decorate
 
 
+def forbidden(request: HttpRequest, scope: Scope) -> HttpResponse:
+    """Answer somebody who does not hold a scope."""
+    detail = _("You may not do this. It takes the permission %s.") % scope.permission
+    return refusal(request, HTTPStatus.FORBIDDEN, "permission_denied", detail)
+
+
 def _ask_for_login(request: HttpRequest) -> HttpResponseBase:
     if wants_json(request):
-        detail = _("Log in, or send a key.")
-        response = refusal(request, HTTPStatus.UNAUTHORIZED, "not_authenticated", detail)
-        response.headers["WWW-Authenticate"] = "Bearer"
-        return response
+        return _unauthorized(request, _("Log in, or send a key."))
     # After a login, what was posted is not: the page that it was posted from is shown.
     back = request.get_full_path() if request.method in SAFE else resolve_url("pulse:probes")
     return private(redirect_to_login(back, resolve_url(settings.LOGIN_URL)))
+
+
+def _refuse_key(request: HttpRequest) -> HttpResponse:
+    return _unauthorized(request, _("The key is not valid."))
+
+
+def _unauthorized(request: HttpRequest, detail: str) -> HttpResponse:
+    response = refusal(request, HTTPStatus.UNAUTHORIZED, "not_authenticated", detail)
+    response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def _refuse_for_now(request: HttpRequest, error: TooManyFailures) -> HttpResponse:
+    detail = _("Too many keys from this address were not valid. Try again later.")
+    return refusal(
+        request,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "rate_limited",
+        detail,
+        retry_after_s=error.retry_after_s,
+    )
 
 
 def _not_allowed(request: HttpRequest, methods: tuple[str, ...]) -> HttpResponse:

@@ -10,10 +10,11 @@ from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
-from pulse.access.scopes import Scope, holds
+from pulse.access.principals import asker_of
+from pulse.access.scopes import Scope
 from pulse.pages import starts
 from pulse.pages.answers import data, number_of, page, private, refusal, wants_json
-from pulse.pages.guard import guarded
+from pulse.pages.guard import forbidden, guarded
 from pulse.pages.starts import Refused
 from pulse.probes import jobs
 from pulse.probes.plan import current_plan
@@ -128,14 +129,8 @@ def _show(request: HttpRequest, pk: int, refused: Refused | None = None) -> Http
 
 
 def _start(request: HttpRequest) -> HttpResponse:
-    if not holds(request.user, Scope.OPERATE):
-        detail = _("You may not start probes. It takes the permission %s.")
-        return refusal(
-            request,
-            HTTPStatus.FORBIDDEN,
-            "permission_denied",
-            detail % Scope.OPERATE.permission,
-        )
+    if not asker_of(request).holds(Scope.OPERATE):
+        return forbidden(request, Scope.OPERATE)
     starter = starts.starter_of(request)
     try:
         order = starts.order_of(request)

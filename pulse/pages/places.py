@@ -1,4 +1,4 @@
-"""Where the admin shows what pages name: for who may see it there."""
+"""Where the admin shows what pages name: for who can see it there."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -7,26 +7,26 @@ from urllib.parse import urlencode
 
 from django.http import HttpRequest
 
+from pulse.access.principals import asker_of
 from pulse.pages.answers import admin_url
 from pulse.policies import kinds
 
 
 class Places:
-    """The lists of the admin, as one user may open them; empty addresses where they may not."""
+    """The lists of the admin, which whoever sees a page may see; but no key can open one."""
 
     def __init__(self, request: HttpRequest) -> None:
-        self._user: Any = request.user
+        self._has_session = asker_of(request).user is not None
 
     @cached_property
     def lists(self) -> Mapping[str, str]:
         """The address of each kind's list."""
-        found = {}
-        for kind in kinds.all_kinds():
-            name = kind.model._meta.model_name
-            verbs = ("view", "change")
-            may_see = any(self._user.has_perm(f"pulse.{verb}_{name}") for verb in verbs)
-            found[kind.name] = admin_url(f"pulse_{name}_changelist") if may_see else ""
-        return found
+        if not self._has_session:
+            return {}
+        return {
+            kind.name: admin_url(f"pulse_{kind.model._meta.model_name}_changelist")
+            for kind in kinds.all_kinds()
+        }
 
     def of(self, kind: str, key: Mapping[str, Any]) -> str:
         """Return where the list shows one rule, found by the first part of its key."""

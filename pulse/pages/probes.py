@@ -28,7 +28,7 @@ from pulse.policies.models import PolicyRevision
 from pulse.probes.kinds import TARGETS
 from pulse.probes.models import ProbeTarget
 from pulse.probes.plan import Plan, current_plan
-from pulse.probes.state import TargetStatus
+from pulse.probes.state import TargetStatus, Trigger
 from pulse.probes.summary import cursors, history, machine, targets
 from pulse.probes.summary.targets import Overview, TargetView, Wanted, Whole
 
@@ -133,11 +133,12 @@ def switch(request: HttpRequest, name: str) -> HttpResponse:
     rows = ProbeTarget.objects.using(publisher.database()).filter(name=name)
     if not rows.exists():
         return _unknown(request, name)
+    starter = starter_of(request)
     reason = _("Paused on its page") if mode == ModeChoices.OFF else _("Resumed on its page")
     try:
         with publisher.edit(
-            starter_of(request).actor,
-            source="admin",
+            starter.actor,
+            source="admin" if starter.trigger == Trigger.PAGE else "api",
             reason=reason,
             request_id=request_id_of(request),
         ):

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
-from django.contrib.auth.models import AbstractBaseUser
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from pulse import tasks
+from pulse.access.principals import asker_of
 from pulse.envelope import request_id_of
 from pulse.exceptions import (
     CooldownActive,
@@ -22,8 +22,6 @@ from pulse.exceptions import (
     UnknownJob,
     UnknownSchedule,
 )
-from pulse.policies.clients import client_of
-from pulse.policies.publisher import Actor
 from pulse.probes.jobs import Order, Starter
 from pulse.probes.state import ProbeJob, Trigger
 
@@ -87,10 +85,9 @@ def order_of(request: HttpRequest) -> Order:
 
 def starter_of(request: HttpRequest) -> Starter:
     """Say who starts."""
-    user = request.user
-    name = user.get_username() if isinstance(user, AbstractBaseUser) else ""
-    actor = Actor("user", name, str(client_of(request)))
-    return Starter(actor, Trigger.PAGE, request_id_of(request))
+    asker = asker_of(request)
+    trigger = Trigger.PAGE if asker.key_prefix is None else Trigger.API
+    return Starter(asker.actor, trigger, request_id_of(request))
 
 
 def attempt(act: Callable[[], ProbeJob]) -> ProbeJob | Refused:

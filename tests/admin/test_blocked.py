@@ -284,7 +284,7 @@ def test_reading_takes_a_fixed_number_of_queries(tight, kim, django_assert_max_n
         blocked.note(
             "rate_tiers:default", f"user:{number}", "203.0.113.1", until=None, method="GET"
         )
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(13):
         shown(kim)
 
 

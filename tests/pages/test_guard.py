@@ -7,9 +7,10 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from pulse.access import keys
 from pulse.probes.state import ProbeJob
 from tests import factories
-from tests.pages.conftest import text_of
+from tests.pages.conftest import BROWSER, text_of
 
 pytestmark = pytest.mark.usefixtures("policy")
 
@@ -149,3 +150,50 @@ def test_a_page_has_no_script_or_style_of_its_own(administrator, address):
     assert content.count("<script") == 1
     assert '<script type="module" src="/static/pulse/live.js"></script>' in content
     assert "http://" not in content.replace("http://127.0.0.1:8000", "")
+
+
+def bearer(scope: str, token: str = "") -> Client:
+    text = token or keys.make("ci", actor=factories.KIM, scopes=[scope]).text
+    return Client(headers={"Authorization": f"Bearer {text}", "accept": BROWSER})
+
+
+def test_a_key_opens_pages_as_a_session_does(address):
+    """API.md 1: pages and streams ask the same scopes."""
+    response = bearer("view").get(address)
+    assert response.status_code == 200
+    assert "ci" in response.content.decode()
+    assert {"Authorization", "Cookie"} <= set(response["Vary"].split(", "))
+
+
+def test_what_a_key_posts_needs_no_token_and_is_the_key_s():
+    """It is sent on purpose: no browser adds it for another site's page."""
+    body = json.dumps({"targets": ["products"]})
+    for scope, status in (("view", 403), ("operate", 202)):
+        client = bearer(scope)
+        client.handler.enforce_csrf_checks = True
+        headers = {"accept": "application/json"}
+        response = client.post("/pulse/jobs/", body, "application/json", headers=headers)
+        assert response.status_code == status
+    job = ProbeJob.objects.get()
+    assert (job.trigger, job.actor_type, job.actor_name) == ("api", "api_key", "ci")
+
+
+def test_a_wrong_key_is_told_so_whoever_reads_it(address):
+    response = bearer("view", "pulse_nobody00_" + "s" * 43).get(address)
+    assert response.status_code == 401
+    assert response["WWW-Authenticate"] == "Bearer"
+    assert "The key is not valid." in text_of(response)
+
+
+def test_too_many_wrong_keys_have_to_wait(address, settings):
+    settings.PULSE = {**settings.PULSE, "AUTH_FAILURES": "1/m", "AUTH_DELAY_MS": 0}
+    wrong = bearer("view", "nonsense")
+    assert wrong.get(address).status_code == 401
+    response = wrong.get(address, headers={"accept": "application/json"})
+    assert response.status_code == 429
+    assert 0 < int(response["Retry-After"]) <= 60
+    assert response.json()["code"] == "rate_limited"
+
+
+def test_a_wrong_key_keeps_nobody_from_what_is_open_to_all():
+    assert bearer("view", "pulse_nobody00_" + "s" * 43).get("/pulse/status/").status_code == 200
