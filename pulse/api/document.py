@@ -11,7 +11,9 @@ from pulse.api import conditional
 from pulse.api.conditional import require_match
 from pulse.api.errors import invalid, not_found
 from pulse.api.media import ForDocuments
+from pulse.api.operations import Operation
 from pulse.api.parameters import Parameter, flag, moment, whole
+from pulse.api.shapes import CHANGES, document_shape
 from pulse.api.views import ApiView
 from pulse.api.writing import WRITING, Written, carry_out, is_dry_run
 from pulse.core.document import Document
@@ -33,6 +35,26 @@ class Policy(ForDocuments, ApiView):
         "GET": READING,
         "PUT": (*WRITING, flag("prune", "Remove what the document does not name.")),
     }
+
+    def operation_of(self, method: str) -> Operation:
+        """Return what a method does, for the schema."""
+        if method == "GET":
+            return Operation(
+                "Read the policy as one document",
+                document_shape(),
+                etag=True,
+                errors=(404,),
+                text="The ETag is the revision's number. Put it back with `prune` to restore it.",
+            )
+        return Operation(
+            "Apply a document",
+            CHANGES,
+            document_shape(),
+            etag=True,
+            revision=True,
+            errors=(409,),
+            text="All of it, or nothing. What it does not name stays, unless `prune` is set.",
+        )
 
     def scope_of(self, request: Request) -> Scope | None:
         """Return what a request asks for; a dry run changes nothing."""
@@ -81,6 +103,16 @@ class Policy(ForDocuments, ApiView):
 
 class Publish(ApiView):
     """The draft made the policy in force."""
+
+    operations: ClassVar[Mapping[str, Operation]] = {
+        "POST": Operation(
+            "Publish the draft",
+            CHANGES,
+            etag=True,
+            revision=True,
+            text="For `PUBLISH` set to manual; elsewhere nothing is left to publish.",
+        )
+    }
 
     scopes: ClassVar[Mapping[str, Scope | None]] = {"POST": Scope.ADMINISTER}
     parameters: ClassVar[Mapping[str, Sequence[Parameter]]] = {"POST": WRITING}

@@ -16,6 +16,16 @@ from pulse.api import conditional
 from pulse.api.conditional import require_match
 from pulse.api.errors import invalid
 from pulse.api.filters import Filters, filters_of
+from pulse.api.operations import (
+    TEXT,
+    TIME,
+    Operation,
+    Shape,
+    nullable,
+    page,
+    record,
+    several,
+)
 from pulse.api.views import ApiView, DetailView, ListView, find_row
 from pulse.policies import publisher
 from pulse.policies.kinds import Errors, add_error, read_time, time_to_text
@@ -36,6 +46,73 @@ READ_ONLY: Final = (
 MAX_OVERLAP_S: Final = 30 * 24 * 3600
 #: The field of an answer that is told once.
 WHOLE_KEY: Final = "api_key"
+
+
+_END: Final = {
+    **nullable(TIME),
+    "description": "By default 90 days from now; null: never.",
+}
+_PARTS: Final[Mapping[str, Any]] = {
+    "name": {"type": "string", "minLength": 1, "maxLength": 64},
+    "scopes": {
+        "type": "array",
+        "items": {"type": "string", "enum": [scope.value for scope in Scope]},
+        "minItems": 1,
+        "uniqueItems": True,
+    },
+    "tier": nullable({"type": "string", "minLength": 1}),
+    "expires_at": _END,
+}
+_VERSION: Final = {"type": "integer", "minimum": 1}
+KEY: Final = Shape(
+    "ApiKey",
+    record(
+        {
+            "id": TEXT,
+            "name": TEXT,
+            "prefix": TEXT,
+            "scopes": several(TEXT),
+            "tier": nullable(TEXT),
+            "expires_at": nullable(TIME),
+            "last_used_at": nullable(TIME),
+            "revoked_at": nullable(TIME),
+            "version": _VERSION,
+            "created_at": TIME,
+            "updated_at": TIME,
+        }
+    ),
+)
+NEW_KEY: Final = Shape(
+    "NewApiKey",
+    {
+        "allOf": [
+            KEY,
+            record(
+                {
+                    WHOLE_KEY: {
+                        **nullable(TEXT),
+                        "description": "The whole key, told once; null where it is repeated.",
+                    }
+                }
+            ),
+        ]
+    },
+)
+BODY: Final = Shape(
+    "ApiKeyBody",
+    record(
+        {**_PARTS, "version": _VERSION},
+        "scopes",
+        "tier",
+        "expires_at",
+        "version",
+        additionalProperties=False,
+    ),
+)
+PART: Final = Shape(
+    "ApiKeyPart",
+    record({**_PARTS, "version": _VERSION}, *_PARTS, "version", additionalProperties=False),
+)
 
 
 class KeyView(ApiView):
@@ -99,6 +176,19 @@ class KeyList(KeyView, ListView):
         "POST": Scope.ADMINISTER,
     }
 
+    operations: ClassVar[Mapping[str, Operation]] = {
+        "GET": Operation("List API keys", page(KEY)),
+        "POST": Operation(
+            "Make an API key",
+            NEW_KEY,
+            BODY,
+            status=201,
+            location=True,
+            body_example={"name": "ci", "scopes": ["administer"]},
+            text="The answer is the only one that has the key.",
+        ),
+    }
+
     @property
     def filters(self) -> Filters:  # type: ignore[override]  # made when it is asked for
         """By what keys can be narrowed and ordered."""
@@ -126,6 +216,13 @@ class KeyDetail(KeyView, DetailView):
         "PUT": Scope.ADMINISTER,
         "PATCH": Scope.ADMINISTER,
         "DELETE": Scope.ADMINISTER,
+    }
+
+    operations: ClassVar[Mapping[str, Operation]] = {
+        "GET": Operation("Read an API key", KEY, etag=True),
+        "PUT": Operation("Write an API key", KEY, BODY, etag=True),
+        "PATCH": Operation("Change an API key", KEY, PART, etag=True),
+        "DELETE": Operation("Withdraw an API key and forget it", status=204, etag=True),
     }
 
     def put(self, request: Request, ident: str) -> Response:
@@ -161,6 +258,22 @@ class KeyRotation(KeyView):
 
     scopes: ClassVar[Mapping[str, Scope | None]] = {"POST": Scope.ADMINISTER}
 
+    operations: ClassVar[Mapping[str, Operation]] = {
+        "POST": Operation(
+            "Rotate an API key",
+            NEW_KEY,
+            record(
+                {"overlap_s": {"type": "number", "minimum": 0, "maximum": MAX_OVERLAP_S}},
+                "overlap_s",
+                additionalProperties=False,
+            ),
+            status=201,
+            location=True,
+            body_example={"overlap_s": 3600},
+            text="The answer has the successor; the key itself ends after the overlap.",
+        )
+    }
+
     def post(self, request: Request, ident: str) -> Response:
         """Make a successor; the key itself ends after the overlap."""
         overlap_s = self.fields(request, "overlap_s").get("overlap_s", keys.OVERLAP_S)
@@ -176,6 +289,11 @@ class KeyRevocation(KeyView):
     """The end of a key."""
 
     scopes: ClassVar[Mapping[str, Scope | None]] = {"POST": Scope.ADMINISTER}
+    operations: ClassVar[Mapping[str, Operation]] = {
+        "POST": Operation(
+            "Revoke an API key", KEY, text="In force on the next request, in every process."
+        )
+    }
 
     def post(self, request: Request, ident: str) -> Response:
         """Withdraw a key for good."""

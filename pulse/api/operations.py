@@ -36,6 +36,8 @@ class Operation:
         body_example: Of the body.
         location: The answer names the address of what was made.
         etag: The answer has an ``ETag``, and ``If-None-Match`` or ``If-Match`` is heard.
+        revision: The answer names the revision in force afterwards.
+        others: Further answers when it went well, by status.
     """
 
     summary: str
@@ -48,6 +50,8 @@ class Operation:
     body_example: Any = None
     location: bool = False
     etag: bool = False
+    revision: bool = False
+    others: Mapping[int, Any] = field(default_factory=dict)
 
 
 TEXT: Final[Schema] = {"type": "string"}

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Final
 from django.db.models import QuerySet
 from django.db.models.fields import TextField
 from django.urls import reverse
+from django.utils import translation
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -14,7 +15,9 @@ from pulse.api import conditional
 from pulse.api.conditional import require_match
 from pulse.api.errors import Problem
 from pulse.api.filters import TEXTS, Filters, filters_of
+from pulse.api.operations import Operation, Schema, Shape, page
 from pulse.api.parameters import Parameter
+from pulse.api.shapes import CHANGES, body_shape, row_shape
 from pulse.api.views import ApiView, DetailView, ListView, find_row
 from pulse.api.writing import WRITING, Written, carry_out, is_dry_run
 from pulse.core.document import Item
@@ -25,6 +28,12 @@ from pulse.policies.kinds import SHARED, Kind, time_to_text
 
 #: What every row has beside its item; never written.
 READ_ONLY: Final = ("id", "version", "created_at", "updated_at")
+WRITE_TEXT: Final = (
+    "A dry run (`?dry_run=1`, scope `view`) answers with the changes, and saves nothing. What "
+    "changes nothing makes no revision and keeps the version."
+)
+PUT_TEXT: Final = "A field that is left out gets its default. Another natural key renames the row."
+PATCH_TEXT: Final = "A field that is left out stays as it is; null sets its default."
 #: Resources whose name is not that of their kind with hyphens.
 RENAMED: Final = {"probe_payloads": "payloads"}
 
@@ -39,11 +48,11 @@ class PolicyView(ApiView):
 
     Attributes:
         kind_name: Of the registry of kinds.
-        extra: Read-only fields of this kind, beside those that all have.
+        extra: Read-only fields of this kind, beside those that all have, and their schemas.
     """
 
     kind_name: str = ""
-    extra: ClassVar[Sequence[str]] = ()
+    extra: ClassVar[Mapping[str, Schema]] = {}
 
     @property
     def kind(self) -> Kind:
@@ -76,6 +85,23 @@ class PolicyView(ApiView):
     def extras(self, listed: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
         """Return the fields ``extra`` of rows, in a fixed number of queries."""
         return [{}] * len(listed)
+
+    @property
+    def shape(self) -> Shape:
+        """What is told of a row, for the schema."""
+        return row_shape(self.kind_name, tuple(self.extra.items()))
+
+    @property
+    def one(self) -> str:
+        """A row in words, for the schema."""
+        with translation.override("en"):
+            return str(self.kind.model._meta.verbose_name)
+
+    @property
+    def all(self) -> str:
+        """Rows in words, for the schema."""
+        with translation.override("en"):
+            return str(self.kind.model._meta.verbose_name_plural)
 
     def scope_of(self, request: Request) -> Scope | None:
         """Return what a request asks for; a dry run changes nothing."""
@@ -115,6 +141,21 @@ class PolicyList(PolicyView, ListView):
         """By what the rows can be narrowed and ordered."""
         return filters_of_kind(self.kind)
 
+    def operation_of(self, method: str) -> Operation:
+        """Return what a method does, for the schema."""
+        if method == "GET":
+            return Operation(f"List {self.all}", page(self.shape))
+        return Operation(
+            f"Add one of the {self.all}",
+            self.shape,
+            body_shape(self.kind_name),
+            status=201,
+            location=True,
+            revision=True,
+            others={200: CHANGES},
+            text=WRITE_TEXT,
+        )
+
     def rows(self) -> "QuerySet[Any]":
         """Return all rows, in the order of their model."""
         found = self.queryset()
@@ -149,6 +190,31 @@ class PolicyDetail(PolicyView, DetailView):
         "PATCH": Scope.ADMINISTER,
         "DELETE": Scope.ADMINISTER,
     }
+
+    def operation_of(self, method: str) -> Operation:
+        """Return what a method does, for the schema."""
+        if method == "GET":
+            return Operation(f"Read a {self.one}", self.shape, etag=True)
+        if method == "DELETE":
+            return Operation(
+                f"Delete a {self.one}",
+                status=204,
+                errors=(409,),
+                etag=True,
+                revision=True,
+                others={200: CHANGES},
+                text="409 `in_use` while others name it.",
+            )
+        said = "Write" if method == "PUT" else "Change"
+        return Operation(
+            f"{said} a {self.one}",
+            {"anyOf": [self.shape, CHANGES]},
+            body_shape(self.kind_name, partial=method == "PATCH"),
+            errors=(409,),
+            etag=True,
+            revision=True,
+            text=f"{WRITE_TEXT} {PUT_TEXT if method == 'PUT' else PATCH_TEXT}",
+        )
 
     def find(self, **kwargs: Any) -> Any:
         """Return the row that the address names."""

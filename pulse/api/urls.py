@@ -5,6 +5,7 @@ To add one, write a view and name it here (``docs/api.md``, "Adding a resource")
 
 from django.urls import URLPattern, path
 
+from pulse.api.docs import Docs, Schema
 from pulse.api.document import Policy, Publish
 from pulse.api.explain import Explain
 from pulse.api.keys import KeyDetail, KeyList, KeyRevocation, KeyRotation
@@ -32,6 +33,8 @@ def _of_kinds() -> list[URLPattern]:
 
 urlpatterns: list[URLPattern] = [
     *_of_kinds(),
+    path("schema/", Schema.as_view(), name="api-schema"),
+    path("docs/", Docs.as_view(), name="api-docs"),
     path("policy/", Policy.as_view(), name="api-policy"),
     path("policy/publish/", Publish.as_view(), name="api-policy-publish"),
     path("api-keys/", KeyList.as_view(), name="api-api-keys"),

@@ -28,6 +28,7 @@ from pulse.api.filters import Filters
 from pulse.api.media import SETTINGS, JsonParser, JsonRenderer, Negotiation
 from pulse.api.operations import Operation
 from pulse.api.parameters import Parameter, choice, read_query
+from pulse.api.schema import ViewSchema
 from pulse.envelope import WHOLE, request_id_of
 from pulse.exceptions import KeyRefused
 
@@ -60,6 +61,7 @@ class ApiView(APIView):
     content_negotiation_class = Negotiation
     metadata_class = None
     versioning_class = None
+    schema = ViewSchema()
 
     scopes: ClassVar[Mapping[str, Scope | None]] = {}
     parameters: ClassVar[Mapping[str, Sequence[Parameter]]] = {}
@@ -82,7 +84,7 @@ class ApiView(APIView):
         if self.method not in self.scopes:
             raise MethodNotAllowed(self.method)
         super().initial(request, *args, **kwargs)
-        self.query = read_query(request.query_params, self._all_parameters(self.method))
+        self.query = read_query(request.query_params, self.all_parameters(self.method))
         if self.method == "POST" and idempotency.HEADER in request.headers:
             self.post = partial(idempotency.once, self, self.post)
 
@@ -113,6 +115,22 @@ class ApiView(APIView):
     def parameters_of(self, method: str) -> Sequence[Parameter]:
         """Return the query parameters of a method."""
         return self.parameters.get(method, ())
+
+    def all_parameters(self, method: str) -> Sequence[Parameter]:
+        """Return the query parameters of a method, with that of the form to answer in."""
+        found = tuple(self.parameters_of(method))
+        if len(self.renderer_classes) > 1 and method == "GET":
+            formats = [str(renderer.format) for renderer in self.renderer_classes]
+            found += (choice("format", "In which form, whatever Accept says.", formats),)
+        return found
+
+    def operation_of(self, method: str) -> Operation:
+        """Return what a method does, for the schema; by default what its docstring says."""
+        found = self.operations.get(method)
+        if found is not None:
+            return found
+        said = (getattr(self, method.lower()).__doc__ or method).strip().partition("\n")[0]
+        return Operation(said.partition(".")[0], answer={})
 
     def scope_of(self, request: Request) -> Scope | None:  # noqa: ARG002 - for those who override
         """Return what this request asks for."""
@@ -169,13 +187,6 @@ class ApiView(APIView):
     def request_id(self) -> str:
         """The request's id."""
         return request_id_of(self.request._request)
-
-    def _all_parameters(self, method: str) -> Sequence[Parameter]:
-        found = tuple(self.parameters_of(method))
-        if len(self.renderer_classes) > 1 and method == "GET":
-            formats = [str(renderer.format) for renderer in self.renderer_classes]
-            found += (choice("format", "In which form, whatever Accept says.", formats),)
-        return found
 
 
 class ListView(ApiView):
