@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from pulse.admin import guards
 from pulse.admin.columns import PolicyColumns, StateFilter, add_refusals, sentence
 from pulse.admin.errands import MAX_REASON, carry_out, errand_of
-from pulse.admin.forms import GUARD, PolicyForm
+from pulse.admin.forms import GUARD, SEEN, PolicyForm
 from pulse.admin.permissions import ByScope, may
 from pulse.admin.stock import IS_UNFOLD, ModelAdmin
 from pulse.conf import conf
@@ -196,7 +196,7 @@ class PolicyAdmin(PolicyColumns, RecordedAdmin):
             return sets
         # A draft is guarded when it is published.
         guard = (GUARD,) if self._may_refuse() and conf.PUBLISH == "auto" else ()
-        sets[-1][1]["fields"] = (*sets[-1][1]["fields"], "reason", *guard, "seen_version")
+        sets[-1][1]["fields"] = (*sets[-1][1]["fields"], "reason", *guard, SEEN)
         threats = errand_of(request).threats
         if threats:
             sets.insert(

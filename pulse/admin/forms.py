@@ -14,13 +14,14 @@ from django.utils.text import capfirst, format_lazy
 from django.utils.translation import gettext as __
 from django.utils.translation import gettext_lazy as _
 
+from pulse.admin.differences import Difference, differences
 from pulse.admin.errands import MAX_REASON, errand_of, revision_link
 from pulse.admin.stock import IntegerInput, TextInput
 from pulse.core.bounds import format_size, parse_size
 from pulse.core.document import canonical, key_of
 from pulse.core.endpoints import METHODS
 from pulse.exceptions import InvalidSize
-from pulse.policies import kinds, routes
+from pulse.policies import drafts, kinds, routes
 from pulse.policies.guarded import (
     DEFAULT_MINUTES,
     MINUTES,
@@ -33,8 +34,12 @@ from pulse.policies.validators import validate_key
 
 #: The fields of a guard, as every door names them.
 GUARD: Final = (REFUSALS, MINUTES)
+#: Of which state of the row a form was shown.
+SEEN: Final = ("seen_version", "seen_revision")
 #: How far back the author of a lost update is looked for.
 LOOK_BACK = 50
+#: The largest number that the database keeps of a revision.
+MAX_NUMBER: Final = 2**31 - 1
 
 
 class GuardFields(forms.Form):
@@ -71,9 +76,15 @@ class PolicyForm(ModelForm, GuardFields):
 
     request: ClassVar[HttpRequest]
     site: ClassVar[str] = "admin"
-    OWN: ClassVar[frozenset[str]] = frozenset({"seen_version", "reason", "save_anyway", *GUARD})
+    OWN: ClassVar[frozenset[str]] = frozenset({"reason", "save_anyway", *SEEN, *GUARD})
+
+    #: What others changed since the form was shown, where they did.
+    meanwhile: Sequence[Difference] = ()
 
     seen_version = forms.IntegerField(required=False, widget=forms.HiddenInput)
+    seen_revision = forms.IntegerField(
+        required=False, min_value=0, max_value=MAX_NUMBER, widget=forms.HiddenInput
+    )
     reason = forms.CharField(
         label=_("Reason for this change"),
         required=False,
@@ -87,6 +98,7 @@ class PolicyForm(ModelForm, GuardFields):
         super().__init__(*args, **kwargs)
         if self.instance.pk is not None:
             self.initial["seen_version"] = self.instance.version
+            self.initial["seen_revision"] = drafts.newest_number()
         for field in self.fields.values():
             if isinstance(field.widget, forms.SplitDateTimeWidget):
                 _name_parts(field)
@@ -116,31 +128,46 @@ class PolicyForm(ModelForm, GuardFields):
         now = self.instance.version
         if self.instance.pk is not None and seen is not None and seen != now:
             self.add_error(None, self._overtaken())
+            self.meanwhile = self._changed_since(self.cleaned_data.get("seen_revision") or 0)
             # Who saves again has seen the warning; the input is kept as it was sent.
             data: Any = self.data
             data = data.copy()
-            data[self.add_prefix("seen_version")] = str(now)
+            for name in SEEN:
+                data[self.add_prefix(name)] = str(self.initial[name])
             self.data = data
         return cleaned
 
+    def _changed_since(self, revision: int) -> Sequence[Difference]:
+        """Tell what of the row differs from what a revision says of it."""
+        kind = kinds.kind_of(type(self.instance))
+        if kind is None:
+            return ()
+        key = key_of(kind.to_item(self.instance), kind.key)
+        changes = drafts.changes_since(revision)
+        return differences(
+            change for change in changes if (change["kind"], change["key"]) == (kind.name, key)
+        )
+
     def _overtaken(self) -> SafeString:
         revision = _last_change(self.instance)
-        if revision is None:
+        seen = self.cleaned_data.get("seen_revision")
+        if revision is not None and (seen is None or revision.number > seen):
             return format_html(
                 __(
-                    "Someone changed this at {}; your input is below and nothing was saved. "
+                    "{} changed this at {} ({}); your input is below and nothing was saved. "
                     "Saving again overwrites their change."
                 ),
-                _say_time(self.instance.updated_at),
+                revision.actor_name or revision.actor_type,
+                _say_time(revision.created_at),
+                revision_link(revision.number, revision.pk, self.site),
             )
         return format_html(
             __(
-                "{} changed this at {} ({}); your input is below and nothing was saved. "
+                "{} changed this at {}; your input is below and nothing was saved. "
                 "Saving again overwrites their change."
             ),
-            revision.actor_name or revision.actor_type,
-            _say_time(revision.created_at),
-            revision_link(revision.number, revision.pk, self.site),
+            _last_editor() or __("Someone"),
+            _say_time(self.instance.updated_at),
         )
 
 
@@ -286,6 +313,12 @@ def _last_change(row: Any) -> PolicyRevision | None:
             if change["kind"] == kind.name and canonical(change["key"]) == key:
                 return revision
     return None
+
+
+def _last_editor() -> str:
+    """Name who last edited the draft; empty where there is none."""
+    edits = drafts.edits()
+    return str(edits[-1]["actor_name"] or edits[-1]["actor_type"]) if edits else ""
 
 
 def _say_time(moment: Any) -> str:

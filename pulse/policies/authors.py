@@ -10,6 +10,7 @@ from django.urls import NoReverseMatch, reverse
 from pulse.core.clients import User
 from pulse.core.document import Document
 from pulse.exceptions import LockOut
+from pulse.policies import current
 from pulse.policies.headers import without_prefix
 from pulse.policies.lockout import LOGIN, WORK, Author, Need, Visit, new_threats
 from pulse.policies.routes import match_path
@@ -66,6 +67,8 @@ def author_of(request: HttpRequest) -> Author:
         forwarded_for=request.META.get("HTTP_X_FORWARDED_FOR", ""),
         header=request.headers.get,
         user=User(str(user.pk), user.get_username(), frozenset(groups)) if is_known else None,
+        # Of the policy in force, as the one that is judged is compiled without its keys.
+        api_key=current.current_snapshot().keys.find(request.headers.get("Authorization", "")),
     )
 
 

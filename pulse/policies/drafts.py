@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from pulse.core.document import Change, difference
-from pulse.policies import document, kinds, publisher
-from pulse.policies.models import PolicyState
+from pulse.core.document import Change, Document, difference
+from pulse.policies import document as documents
+from pulse.policies import kinds, publisher
+from pulse.policies.models import PolicyRevision, PolicyState
 
 
 def edits() -> list[dict[str, Any]]:
@@ -19,15 +20,28 @@ def changes_of_discarding() -> list[Change]:
     return difference(publisher.document_of_rows(), publisher.newest_document(), kinds.keys())
 
 
+def newest_number() -> int:
+    """Return the number of the newest revision; 0 before the first."""
+    revisions = PolicyRevision.objects.using(publisher.database()).order_by("-number")
+    return revisions.values_list("number", flat=True).first() or 0
+
+
+def changes_since(number: int) -> list[Change]:
+    """List what the rows have, drafts too, that a revision had not."""
+    revisions = PolicyRevision.objects.using(publisher.database()).filter(number=number)
+    document: Document = revisions.values_list("document", flat=True).first() or {}
+    return difference(document, publisher.document_of_rows(), kinds.keys())
+
+
 def discard(
     actor: publisher.Actor, *, source: str, reason: str = "", request_id: str = ""
-) -> document.Applied:
+) -> documents.Applied:
     """Make the rows what is in force; there is no draft then, and nothing to go back to.
 
     Raises:
         InvalidDocument: What is in force names what is gone, such as a user.
     """
-    return document.apply(
+    return documents.apply(
         publisher.newest_document,
         actor,
         source=source,

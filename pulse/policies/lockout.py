@@ -76,12 +76,14 @@ class Author:
         forwarded_for: ``X-Forwarded-For`` as it came.
         header: Looks a request header up by name.
         user: Who is logged in.
+        api_key: The prefix of the key of pulse's that came with it.
     """
 
     peer: str
     forwarded_for: str
     header: Callable[[str], str | None]
     user: User | None = None
+    api_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,6 +371,7 @@ def _facts(snapshot: Snapshot, author: Author, visit: Visit) -> Facts:
         header=author.header,
         sources=conf.CLIENT_IDENTITY,
         secret=conf.client_secret,
+        api_key=author.api_key,
     )
     # As on a request: the user is looked at only where a policy asks.
     return facts._replace(user=author.user) if snapshot.wants_user else facts

@@ -3,12 +3,13 @@
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 
 from pulse.policies import current, publisher, watching
 from pulse.policies.models import EndpointLimit, PolicyRevision, PolicyState
 from pulse.policies.state import PolicyGuard
 from pulse.store import refusals
-from tests.admin.conftest import Operator, errors, revision, told, url
+from tests.admin.conftest import Operator, errors, form_data, revision, told, url
 
 RATE = "limits-0-rate"
 
@@ -173,3 +174,18 @@ def test_a_clerk_neither_publishes_nor_discards(clerk: Operator, manual: None) -
     for name in ("policyrevision_publish", "policyrevision_discard"):
         assert clerk.get(name).status_code == 403
         assert clerk.post(name, reason="x").status_code == 403
+
+
+def test_who_was_overtaken_in_a_draft_is_told_by_whom(
+    kim: Operator, search: EndpointLimit, manual: None
+) -> None:
+    """Nothing was published, so the draft says who; and what they changed is shown."""
+    lee = Operator(get_user_model().objects.create_superuser("lee", "", "secret"))
+    data = kim.form("endpointlimit_change", search.pk)
+    save(lee, search, **{RATE: "50/m"})
+    response = kim.post("endpointlimit_change", search.pk, **{**data, RATE: "70/m"})
+    (text,) = errors(response)["__all__"]
+    assert text.startswith("lee changed this at ")
+    assert "50/m" in page(response)
+    assert form_data(response)[RATE] == "70/m"
+    assert [limit.rate for limit in search.limits.all()] == ["50/m"]
