@@ -74,7 +74,7 @@ class Policy(ForDocuments, ApiView):
         """Apply a document: all of it, or nothing."""
         written = carry_out(self, lambda: self._apply(request))
         number = written.revision
-        response = conditional.answer(request, _told(written), conditional.tag(number))
+        response = conditional.answer(request, told_of(written), conditional.tag(number))
         return written.tell(response)
 
     def _apply(self, request: Request) -> document.Applied:
@@ -139,7 +139,7 @@ def _current() -> int:
     return states.values_list("revision", flat=True).first() or 0
 
 
-def _told(written: Written[document.Applied]) -> dict[str, Any]:
+def told_of(written: Written[document.Applied]) -> dict[str, Any]:
     """Return what applying did; of a draft, what it changed in the rows."""
     told = written.as_dict()
     if written.draft and not written.dry_run:

@@ -12,6 +12,7 @@ from pulse.api.parameters import Parameter, whole
 from pulse.probes.summary import cursors
 
 M = TypeVar("M", bound=Model)
+T = TypeVar("T")
 
 SIZE: Final = 50
 MOST: Final = 500
@@ -55,15 +56,25 @@ def by_number(
         query: Has ``page`` and ``page_size``.
         write: Makes the rows of the page what is told of them.
     """
+    return _numbered(request, rows.count(), query, lambda part: write(list(rows[part])))
+
+
+def of_few(request: Request, rows: Sequence[T], query: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a page of what is in memory, as it is told."""
+    return _numbered(request, len(rows), query, lambda part: list(rows[part]))
+
+
+def _numbered(
+    request: Request, count: int, query: Mapping[str, Any], read: Callable[[slice], list[Any]]
+) -> dict[str, Any]:
     page, size = query["page"], query["page_size"]
-    count = rows.count()
     last = max(1, -(-count // size))
-    found = list(rows[(page - 1) * size : page * size]) if page <= last else []
+    found = read(slice((page - 1) * size, page * size)) if page <= last else []
     return {
         "count": count,
         "next": _address(request, page=page + 1) if page < last else None,
         "previous": _address(request, page=min(page - 1, last)) if page > 1 else None,
-        "results": write(found),
+        "results": found,
     }
 
 

@@ -5,12 +5,15 @@ To add one, write a view and name it here (``docs/api.md``, "Adding a resource")
 
 from django.urls import URLPattern, path
 
+from pulse.api.audit import Audit
 from pulse.api.docs import Docs, Schema
 from pulse.api.document import Policy, Publish
 from pulse.api.explain import Explain
 from pulse.api.keys import KeyDetail, KeyList, KeyRevocation, KeyRotation
 from pulse.api.policies import PolicyDetail, PolicyList, name_of
+from pulse.api.processes import Processes
 from pulse.api.quota import Quota
+from pulse.api.revisions import Revision, RevisionDifference, RevisionList, RevisionRollback
 from pulse.policies import kinds
 
 #: Kinds whose views have fields of their own, by the kind's name: the list's and the details'.
@@ -35,6 +38,16 @@ urlpatterns: list[URLPattern] = [
     *_of_kinds(),
     path("schema/", Schema.as_view(), name="api-schema"),
     path("docs/", Docs.as_view(), name="api-docs"),
+    path("audit/", Audit.as_view(), name="api-audit"),
+    path("processes/", Processes.as_view(), name="api-processes"),
+    path("revisions/", RevisionList.as_view(), name="api-revisions"),
+    path("revisions/<str:number>/", Revision.as_view(), name="api-revisions-detail"),
+    path("revisions/<str:number>/diff/", RevisionDifference.as_view(), name="api-revisions-diff"),
+    path(
+        "revisions/<str:number>/rollback/",
+        RevisionRollback.as_view(),
+        name="api-revisions-rollback",
+    ),
     path("policy/", Policy.as_view(), name="api-policy"),
     path("policy/publish/", Publish.as_view(), name="api-policy-publish"),
     path("api-keys/", KeyList.as_view(), name="api-api-keys"),

@@ -75,7 +75,9 @@ def is_dry_run(request: Request) -> bool:
     return FLAGS.get(request.query_params.get(DRY_RUN, ""), False)
 
 
-def carry_out(view: ApiView, act: Callable[[], T], *, source: str = "api") -> Written[T]:
+def carry_out(
+    view: ApiView, act: Callable[[], T], *, source: str = "api", default_reason: str = ""
+) -> Written[T]:
     """Make what ``act`` writes one revision; on a dry run take everything back at the end.
 
     A dry run goes the whole way, so that it is refused for whatever the write would be.
@@ -84,6 +86,7 @@ def carry_out(view: ApiView, act: Callable[[], T], *, source: str = "api") -> Wr
         view: Whose query says why and how, and whose principal is the author.
         act: Writes rows; may raise whatever the errors of the API know.
         source: By which door, for the history.
+        default_reason: Why, where the query does not say.
 
     Raises:
         InvalidDocument: The rows make no policy, or the guard is none.
@@ -100,7 +103,7 @@ def carry_out(view: ApiView, act: Callable[[], T], *, source: str = "api") -> Wr
             with publisher.edit(
                 view.principal.actor,
                 source=source,
-                reason=query["reason"] or "",
+                reason=query["reason"] or default_reason,
                 request_id=view.request_id,
                 guard=guard,
                 check=check_of(view),

@@ -1,0 +1,48 @@
+"""Which process runs which revision."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from pulse.access.scopes import Scope
+from pulse.api import paging
+from pulse.api.operations import TEXT, TIME, WHOLE, Operation, Shape, nullable, page, record
+from pulse.api.parameters import Parameter
+from pulse.api.views import ApiView
+from pulse.policies.processes import convergence
+from pulse.store.processes import WEB, WORKER
+
+PROCESS: Final = Shape(
+    "Process",
+    record(
+        {
+            "id": {**TEXT, "description": "Host and process id."},
+            "kind": {"type": "string", "enum": [WEB, WORKER]},
+            "revision": nullable(WHOLE),
+            "since_at": nullable(TIME),
+            "seen_at": TIME,
+        }
+    ),
+)
+
+
+class Processes(ApiView):
+    """Every process that was heard of within ten seconds; without Redis the one that answers."""
+
+    scopes: ClassVar[Mapping[str, Scope | None]] = {"GET": Scope.VIEW}
+    parameters: ClassVar[Mapping[str, Sequence[Parameter]]] = {"GET": paging.BY_NUMBER}
+    operations: ClassVar[Mapping[str, Operation]] = {
+        "GET": Operation(
+            "List processes",
+            page(PROCESS),
+            text="Which process runs which revision, since when.",
+        )
+    }
+
+    def get(self, request: Request, **kwargs: Any) -> Response:
+        """Answer with a page of them, by name."""
+        del kwargs
+        told = [process.as_dict() for process in convergence().processes]
+        return Response(paging.of_few(request, told, self.query))
