@@ -56,6 +56,8 @@ def lines(options: Options, state: State, *, was_empty: bool, colour: bool) -> I
         f"    curl -s -H 'Authorization: Token {state.token}' -H 'Content-Type: application/json' "
         f'-d \'{{"lines": [{{"product": 1}}]}}\' {url}api/orders/'
     )
+    yield dim("    # the policy as one document, by pulse's own API (key in .demo/state.json)")
+    yield f"    curl -s -H 'Authorization: Bearer {state.api_key}' {url}pulse/api/v1/policy/"
     yield ""
     yield f"  {dim('Change a rate in the admin and try again. Ctrl-C ends all of it.')}"
     yield ""

@@ -24,6 +24,8 @@ class State:
     password: str = ""
     token: str = ""
     """Of a paying customer, for the API."""
+    api_key: str = ""
+    """Of the administrator, for pulse's own API."""
     redis_url: str = ""
     database_url: str = ""
     pids: dict[str, list[int]] = field(default_factory=dict)
@@ -37,7 +39,7 @@ def read(directory: Path) -> State:
         return State()
     if not isinstance(values, dict):
         return State()
-    texts = ("url", "password", "token", "redis_url", "database_url")
+    texts = ("url", "password", "token", "api_key", "redis_url", "database_url")
     return State(**{name: values[name] for name in texts if isinstance(values.get(name), str)})
 
 

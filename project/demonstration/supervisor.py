@@ -79,6 +79,7 @@ class Supervisor:
     def _start(self) -> None:
         last = state.read(self.directory)
         self.state.password = last.password or secrets.token_urlsafe(12)
+        self.state.api_key = last.api_key
         self.state.database_url = self.options.database_url
         self.state.redis_url = self.options.redis_url or self._start_redis(last.redis_url)
         if not redis_server.answers(self.state.redis_url):
@@ -118,7 +119,10 @@ class Supervisor:
         log = self.logs / "prepare.log"
         result = self.directory / "prepared.json"
         command = [sys.executable, "manage.py", "demo_prepare", str(result)]
-        environment = self._environment() | {"DEMO_PASSWORD": self.state.password}
+        environment = self._environment() | {
+            "DEMO_PASSWORD": self.state.password,
+            "DEMO_API_KEY": self.state.api_key,
+        }
         with log.open("wb") as file:
             process = launch(command, environment, file)
         child = Child("prepare", command, environment, log)
@@ -130,6 +134,7 @@ class Supervisor:
         prepared = json.loads(result.read_text())
         result.unlink()
         self.state.username, self.state.token = prepared["username"], prepared["token"]
+        self.state.api_key = prepared["api_key"]
         self.database_was_empty = prepared["applied"]
 
     def _celery(self, role: str, *arguments: str) -> Child:

@@ -25,6 +25,7 @@ from pulse.access.signals import key_changed, key_made, key_revoked, key_rotated
 from pulse.core.keys import NO_HASH, START, LiveKey, hash_of, prefix_of
 from pulse.exceptions import KeyEnded, KeyRefused, StoreUnavailable
 from pulse.policies import current
+from pulse.policies.kinds import time_to_text
 from pulse.policies.models import PolicyState, RateTier
 from pulse.policies.publisher import Actor, database, lock
 from pulse.store import announcement as store
@@ -150,6 +151,23 @@ def delete(key: ApiKey, *, actor: Actor) -> None:
 def is_live(key: ApiKey, now: datetime) -> bool:
     """Whether a key counts at a time."""
     return key.revoked_at is None and (key.expires_at is None or now < key.expires_at)
+
+
+def as_dict(key: ApiKey) -> dict[str, Any]:
+    """Return what is told of a key, as plain JSON."""
+    return {
+        "id": str(key.pk),
+        "name": key.name,
+        "prefix": key.prefix,
+        "scopes": key.scopes,
+        "tier": None if key.tier is None else key.tier.name,
+        "expires_at": time_to_text(key.expires_at),
+        "last_used_at": time_to_text(key.last_used_at),
+        "revoked_at": time_to_text(key.revoked_at),
+        "version": key.version,
+        "created_at": time_to_text(key.created_at),
+        "updated_at": time_to_text(key.updated_at),
+    }
 
 
 def live(using: str) -> list[LiveKey]:

@@ -130,7 +130,9 @@ class KeyView(ApiView):
 
     def write(self, found: Any) -> Any:
         """Return what is told of keys."""
-        return list(map(_told, found)) if isinstance(found, Sequence) else _told(found)
+        return (
+            list(map(keys.as_dict, found)) if isinstance(found, Sequence) else keys.as_dict(found)
+        )
 
     def to_store(self, data: Any) -> Any:
         """Keep the key out of what is repeated: it is nowhere but with who made it."""
@@ -165,7 +167,7 @@ class KeyView(ApiView):
             "ETag": conditional.tag(new.row.version),
         }
         self.headers["Cache-Control"] = "no-store"
-        return Response({**_told(new.row), WHOLE_KEY: new.text}, status=201, headers=headers)
+        return Response({**keys.as_dict(new.row), WHOLE_KEY: new.text}, status=201, headers=headers)
 
 
 class KeyList(KeyView, ListView):
@@ -235,7 +237,9 @@ class KeyDetail(KeyView, DetailView):
 
     def patch(self, request: Request, ident: str) -> Response:
         """Change the fields that the body names."""
-        return self._change(request, ident, lambda row: {name: _told(row)[name] for name in FIELDS})
+        return self._change(
+            request, ident, lambda row: {name: keys.as_dict(row)[name] for name in FIELDS}
+        )
 
     def delete(self, request: Request, ident: str) -> Response:
         """Withdraw a key and forget it."""
@@ -250,7 +254,7 @@ class KeyDetail(KeyView, DetailView):
             row = self.find(ident=ident)
             require_match(request, row.version, self.fields(request).get("version"))
             keys.change(row, actor=self.actor, **self.read(request, known(row)))
-        return conditional.answer(request, _told(row), conditional.tag(row.version))
+        return conditional.answer(request, keys.as_dict(row), conditional.tag(row.version))
 
 
 class KeyRotation(KeyView):
@@ -300,7 +304,7 @@ class KeyRevocation(KeyView):
         self.fields(request, exact=True)
         row = self.find(ident=ident)
         keys.revoke(row, actor=self.actor)
-        return Response(_told(row))
+        return Response(keys.as_dict(row))
 
 
 _TIMES: Final = ("expires_at", "last_used_at", "revoked_at", "created_at", "updated_at")
@@ -308,22 +312,6 @@ _TIMES: Final = ("expires_at", "last_used_at", "revoked_at", "created_at", "upda
 
 def _rows() -> QuerySet[Any]:
     return ApiKey.objects.using(publisher.database()).select_related("tier")
-
-
-def _told(row: ApiKey) -> dict[str, Any]:
-    return {
-        "id": str(row.pk),
-        "name": row.name,
-        "prefix": row.prefix,
-        "scopes": row.scopes,
-        "tier": None if row.tier is None else row.tier.name,
-        "expires_at": time_to_text(row.expires_at),
-        "last_used_at": time_to_text(row.last_used_at),
-        "revoked_at": time_to_text(row.revoked_at),
-        "version": row.version,
-        "created_at": time_to_text(row.created_at),
-        "updated_at": time_to_text(row.updated_at),
-    }
 
 
 def _text(value: Any, errors: Errors, name: str) -> Any:

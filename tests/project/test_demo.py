@@ -80,8 +80,9 @@ def processes_of(checkout: Path) -> set[int]:
     return found
 
 
-def get(url: str) -> int:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+def get(url: str, key: str = "") -> int:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=10) as answer:
         return int(answer.status)
 
 
@@ -158,6 +159,7 @@ def test_what_dies_is_brought_back_and_kill_9_leaves_no_orphan(
     demo = start()
     before = demo.wait_until_ready()
     assert "kept from last time" in demo.said()
+    assert get(f"{before['url']}pulse/api/v1/policy/", before["api_key"]) == 200
 
     client = redis.Redis.from_url(before["redis_url"])
     client.set("kept", "yes")

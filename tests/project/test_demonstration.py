@@ -1,4 +1,5 @@
 import io
+import json
 import os
 import socket
 import sys
@@ -14,6 +15,8 @@ from project.demonstration import processes, redis_server, state, web
 from project.demonstration.management.commands.demo import Command
 from project.demonstration.options import BadOption, Options
 from project.demonstration.processes import Child
+from pulse.access import keys
+from tests.factories import KIM
 
 POLICY = Path(state.__file__).with_name("policy.yaml")
 
@@ -62,11 +65,12 @@ def test_help_shows_an_example() -> None:
 
 
 def test_state_is_its_owners_and_read_back(tmp_path: Path) -> None:
-    written = state.State(url="http://x/", password="p", pids={"web": [1]})
+    written = state.State(url="http://x/", password="p", api_key="k", pids={"web": [1]})
     state.write(tmp_path, written)
     assert (tmp_path / "state.json").stat().st_mode & 0o777 == 0o600
     found = state.read(tmp_path)
-    assert (found.url, found.password, found.pids) == ("http://x/", "p", {})
+    assert (found.url, found.password, found.api_key) == ("http://x/", "p", "k")
+    assert found.pids == {}
     assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
 
 
@@ -147,10 +151,18 @@ def test_preparing_twice_keeps_what_an_operator_changed(
     quiet = {"stdout": io.StringIO(), "stderr": io.StringIO()}
     call_command("demo_prepare", str(result), **quiet)
     assert '"applied": true' in result.read_text()
+    assert result.stat().st_mode & 0o777 == 0o600
+    key = json.loads(result.read_text())["api_key"]
+    assert keys.authenticate(key).scopes == ["administer"]
+    monkeypatch.setenv("DEMO_API_KEY", key)
     admin = User.objects.get(username="admin")
     assert admin.is_superuser
     known = admin.password
     call_command("demo_prepare", str(result), **quiet)
     assert '"applied": false' in result.read_text()
+    assert json.loads(result.read_text())["api_key"] == key
+    keys.revoke(keys.authenticate(key), actor=KIM)
+    call_command("demo_prepare", str(result), **quiet)
+    assert keys.authenticate(json.loads(result.read_text())["api_key"])
     admin.refresh_from_db()
     assert admin.password == known

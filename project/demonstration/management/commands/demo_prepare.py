@@ -11,7 +11,11 @@ from django.core.management.base import BaseCommand, CommandError
 from rest_framework.authtoken.models import Token
 
 from project.shop.catalogue import stock_shelves
+from pulse.access import keys
+from pulse.access.scopes import Scope
+from pulse.exceptions import KeyRefused
 from pulse.models import PolicyRevision
+from pulse.policies.publisher import Actor
 
 ADMIN = "admin"
 CUSTOMER = "ada"
@@ -39,7 +43,10 @@ class Command(BaseCommand):
         if applied:
             call_command("pulse_apply", str(POLICY), stdout=self.stdout, stderr=self.stderr)
         _let_in(ADMIN, password)
-        result.write_text(json.dumps({"username": ADMIN, "token": token, "applied": applied}))
+        told = {"username": ADMIN, "token": token, "api_key": _api_key(), "applied": applied}
+        descriptor = os.open(result, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(told, file)
 
 
 def _is_untouched() -> bool:
@@ -54,6 +61,17 @@ def _let_in(username: str, password: str) -> None:
     if created or not user.check_password(password):
         user.set_password(password)
     user.save()
+
+
+def _api_key() -> str:
+    """Return the key of the last time where it still counts, else a new one."""
+    last = os.environ.get("DEMO_API_KEY", "")
+    try:
+        keys.authenticate(last)
+    except KeyRefused:
+        actor = Actor("command", "demo")
+        return keys.make("demo", actor=actor, scopes=[Scope.ADMINISTER.value]).text
+    return last
 
 
 def _customer_token() -> str:
