@@ -63,6 +63,7 @@ def _judge(snapshot: Snapshot, facts: Facts, question: Question) -> dict[str, An
         "exempt_by": exemption,
         "client": client_of(facts, found),
         "rules": [
+            *rows.of_preflight(edge),
             *edge.access,
             *rows.of_site(edge),
             *told,

@@ -12,6 +12,7 @@ from pulse.core.answers import ceil_s
 from pulse.core.bounds import FIELDS, SITE, Bound
 from pulse.core.charging import Charge, Facts
 from pulse.core.claims import Decision, Outcome
+from pulse.core.cors import KIND
 from pulse.core.document import Item
 from pulse.core.endpoints import EndpointIndex, Matcher, prefixes
 from pulse.core.snapshot import ENDPOINTS, TIERS, Mode, Rule, Snapshot
@@ -60,6 +61,14 @@ def of_site(edge: Edge) -> list[Row]:
         return []
     why = _("it holds for every body")
     return [_named(kind, name, Mode.ENFORCE, matched=True, why=why, outcome="refused")]
+
+
+def of_preflight(edge: Edge) -> list[Row]:
+    """Tell of the CORS rule that refuses a preflight, as strict ones do."""
+    if edge.early is None or not edge.early.refused or not edge.cors or not edge.cors["preflight"]:
+        return []
+    row = _named(KIND, "", Mode.ENFORCE, matched=True, why=edge.cors["why"], outcome="refused")
+    return [{**row, "key": edge.cors["rule"]}]
 
 
 def not_charged(
