@@ -17,6 +17,8 @@ from pulse.admin.stock import ModelAdmin, TextInput
 class ConfirmForm(GuardFields):
     """Why; and, where one was warned, that one means it."""
 
+    required_css_class = "required"
+
     reason = forms.CharField(
         label=_("Reason"),
         required=False,

@@ -46,13 +46,13 @@ class GuardFields(forms.Form):
     """The guard that a change is published with."""
 
     guard_refusals = forms.IntegerField(
-        label=_("Refusals borne"),
+        label=_("Guard: refusals"),
         required=False,
         min_value=1,
         max_value=MOST_REFUSALS,
         widget=IntegerInput,
         help_text=_(
-            "More than these by what the change touches, and pulse takes the change back by "
+            "If what the change touches refuses more than these, pulse takes the change back by "
             "itself. Empty: no guard."
         ),
     )

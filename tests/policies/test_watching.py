@@ -5,18 +5,20 @@ import threading
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import time_machine
 from django.db import OperationalError, connection
 from django.utils import timezone
 
+from pulse import tasks
 from pulse.audit.models import AuditEntry
 from pulse.policies import current, document, publisher, undoing, watching
 from pulse.policies.guarded import Guard
 from pulse.policies.models import EndpointLimit, PolicyRevision
 from pulse.policies.signals import guard_rolled_back
-from pulse.policies.state import PolicyGuard
+from pulse.policies.state import PolicyGuard, PolicyGuardCount
 from pulse.store import refusals
 
 SEARCH = {"name": "search", "url_name": "search", "key": "ip", "limits": [{"rate": "60/m"}]}
@@ -303,6 +305,17 @@ def test_a_stepped_clock_neither_ends_a_guard_nor_prolongs_it() -> None:
     with time_machine.travel(timezone.now() - timedelta(days=2), tick=True):
         watching.look()
     assert guard().state == "passed"
+
+
+def test_the_task_of_beat_ends_guards_where_no_serving_process_does(caplog: Any) -> None:
+    """A worker has counted nothing itself; without its database it waits for the next time."""
+    apply(Guard(1), **bad())
+    PolicyGuardCount.objects.create(guard=guard(), process=uuid4(), rule=RULE, refusals=2)
+    with without_database():
+        tasks.guards()
+    assert "Guards wait for the database" in caplog.text
+    tasks.guards()
+    assert guard().state == "rolled_back"
 
 
 def test_looking_costs_nothing_while_nothing_changes(django_assert_num_queries: Any) -> None:
