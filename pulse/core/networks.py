@@ -1,7 +1,7 @@
 """Addresses and networks, and finding one among many at a flat cost."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from ipaddress import (
     IPv4Address,
@@ -116,6 +116,13 @@ class NetworkIndex(Generic[T]):
         number = int(address)
         tables = self._v4 if address.version == 4 else self._v6
         return any(number >> shift in table for shift, table in tables)
+
+    def values(self) -> Iterator[T]:
+        """Yield every value, that of a more specific network before that of a wider one."""
+        for tables in (self._v4, self._v6):
+            for _shift, table in tables:
+                for values in table.values():
+                    yield from values
 
     def find(self, address: Address) -> list[T]:
         """Return the values of every network around an address, most specific first."""

@@ -97,6 +97,16 @@ def document_in_force() -> Document:
     return _held.document if _held.override is None else _held.overriding
 
 
+def compile_beside_keys(document: Document) -> Snapshot:
+    """Compile a document as it would be in force at this moment, with the keys that count.
+
+    Raises:
+        InvalidDocument: It makes no policy.
+    """
+    now = time.time()
+    return compile_document(document, None, now).with_keys(_held.keys, now)
+
+
 def read_keys_by(read: Callable[[str], Sequence[LiveKey]]) -> None:
     """Have the keys that count read beside each policy.
 
@@ -198,8 +208,7 @@ def announcement_of(state: PolicyState) -> Announcement:
 def overridden(document: Document) -> Iterator[Snapshot]:
     """Put a document in force in this process alone, for as long as the block lasts."""
     before = _held.override, _held.overriding
-    now = time.time()
-    snapshot = compile_document(document, None, now).with_keys(_held.keys, now)
+    snapshot = compile_beside_keys(document)
     _held.overriding, _held.override = document, snapshot
     try:
         yield snapshot

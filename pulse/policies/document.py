@@ -29,6 +29,7 @@ class Applied:
         changed: Whether anything differs.
         draft: It is saved, and in force once someone publishes.
         warnings: What it begins that cannot be taken back.
+        document: What the rows say, or would say, afterwards.
     """
 
     revision: int
@@ -37,6 +38,7 @@ class Applied:
     changes: list[Change] = field(default_factory=list)
     draft: bool = False
     warnings: list[str] = field(default_factory=list)
+    document: Document = field(default_factory=dict, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the answer of the API and of ``--format json``."""
@@ -136,7 +138,7 @@ def _apply(document: Document, *, prune: bool, dry_run: bool) -> Applied:
     application.check(after)
     changes = difference(before, after, kinds.keys())
     applied = Applied(publisher.lock(using).revision, bool(changes), dry_run, changes)
-    applied.warnings = headers.new_holds(before, after)
+    applied.warnings, applied.document = headers.new_holds(before, after), after
     if dry_run:
         raise _DryRun(applied)
     return applied
