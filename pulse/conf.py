@@ -5,6 +5,7 @@ value is found by ``pulse.checks``; here the default stands in for it, so that a
 configuration never becomes an exception on a request.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -48,6 +49,9 @@ NUMBERS: Final = {
     "AUDIT_DAYS": Number(1, 36_500, 365),
 }
 AUTH_FAILURES: Final = "20/m"
+PROBE_SECRET_ENV: Final = ("PULSE_PROBE_*",)
+#: A variable's name, or what several begin with; never all of them.
+VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?", re.ASCII)
 #: What a setting may be; the first is its default.
 CHOICES: Final = {
     "RATE_LIMIT_HEADERS": ("both", "legacy", "ietf", "off"),
@@ -201,6 +205,19 @@ class Conf:
         if isinstance(value, list | tuple) and all(isinstance(key, str) and key for key in value):
             return tuple(value)
         return ()
+
+    @cached_property
+    def PROBE_SECRET_ENV(self) -> Sequence[str]:
+        """Which variables of its environment a worker may send as secrets of probes.
+
+        Names; one that ends in ``*`` stands for all that begin so.
+        """
+        value = self._entries().get("PROBE_SECRET_ENV", PROBE_SECRET_ENV)
+        if isinstance(value, list | tuple) and all(
+            isinstance(name, str) and VARIABLE.fullmatch(name) for name in value
+        ):
+            return tuple(value)
+        return PROBE_SECRET_ENV
 
     @cached_property
     def OUTBOUND_NETWORK(self) -> str:

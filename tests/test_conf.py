@@ -33,6 +33,7 @@ DEFAULTS = {
     "PROBE_TURNS": 2,
     "PROBE_RESULTS_MAX": 2_000_000,
     "AUDIT_DAYS": 365,
+    "PROBE_SECRET_ENV": ("PULSE_PROBE_*",),
     "SECRET_KEYS": (),
     "OUTBOUND_NETWORK": "",
 }
@@ -72,6 +73,7 @@ def test_no_pulse_at_all(settings) -> None:
         ("PROBE_BASE_URL", "http://127.0.0.1:8000"),
         ("PROBE_TRANSPORT", "in_process"),
         ("PROBE_TURNS", 4),
+        ("PROBE_SECRET_ENV", ("SHOP_*", "A")),
         ("SECRET_KEYS", ("new", "old")),
         ("OUTBOUND_NETWORK", "pulse.testing.StubNetwork"),
     ],

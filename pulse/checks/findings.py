@@ -76,6 +76,12 @@ FINDINGS: Final = (
         'Write PULSE = {"%(key)s": "%(example)s"}.',
     ),
     Finding(
+        "E122",
+        'PULSE["%(key)s"] names no variable of the environment: "%(name)s"; the default is in '
+        "force.",
+        'Write names, or what they begin with: PULSE = {"%(key)s": ["%(example)s"]}.',
+    ),
+    Finding(
         "W001",
         'PULSE["CLIENT_IDENTITY"] names %(sources)s after "address"; every request has an '
         "address, so they are never looked at.",

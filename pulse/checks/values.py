@@ -8,7 +8,16 @@ from django.conf import settings
 from django.core.checks import CheckMessage
 
 from pulse.checks.findings import did_you_mean, found, one_of
-from pulse.conf import AUTH_FAILURES, CHOICES, IDENTITY_SOURCES, NUMBERS, Number, conf
+from pulse.conf import (
+    AUTH_FAILURES,
+    CHOICES,
+    IDENTITY_SOURCES,
+    NUMBERS,
+    PROBE_SECRET_ENV,
+    VARIABLE,
+    Number,
+    conf,
+)
 from pulse.core.clients import HEADER_SOURCE
 from pulse.core.quotas import make_quota
 from pulse.exceptions import InvalidQuota
@@ -21,7 +30,7 @@ TEXTS: Final = {
     "PROBE_BASE_URL": "http://127.0.0.1:8000",
     "PROBE_OPENAPI": "project.api.openapi",
 }
-OTHERS: Final = ("AUTH_FAILURES", "CLIENT_IDENTITY", "SECRET_KEYS")
+OTHERS: Final = ("AUTH_FAILURES", "CLIENT_IDENTITY", "PROBE_SECRET_ENV", "SECRET_KEYS")
 
 
 def check_values() -> Iterator[CheckMessage]:
@@ -33,6 +42,7 @@ def check_values() -> Iterator[CheckMessage]:
     others: dict[str, Callable[[str, Any], Iterator[CheckMessage]]] = {
         "AUTH_FAILURES": _check_rate,
         "CLIENT_IDENTITY": _check_identity,
+        "PROBE_SECRET_ENV": _check_variables,
         "SECRET_KEYS": _check_keys,
     }
     for key, value in entries.items():
@@ -140,6 +150,15 @@ def _check_keys(key: str, value: Any) -> Iterator[CheckMessage]:
         if not isinstance(text, str) or not text:
             # Of a key nothing is told, not even where it is wrong.
             yield found("E008", key=key, number=place + 1)
+
+
+def _check_variables(key: str, value: Any) -> Iterator[CheckMessage]:
+    if not isinstance(value, list | tuple):
+        yield _wrong_type(key, value, "a list", f'["{PROBE_SECRET_ENV[0]}"]')
+        return
+    for name in value:
+        if not isinstance(name, str) or not VARIABLE.fullmatch(name):
+            yield found("E122", key=key, name=str(name), example=PROBE_SECRET_ENV[0])
 
 
 def _is_source(source: Any) -> bool:

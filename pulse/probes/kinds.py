@@ -160,9 +160,11 @@ def _check_targets(document: Document) -> Iterator[Problem]:
 
 
 def _missing_secrets(row: ProbeTarget) -> dict[str, list[str]]:
-    """Ask for the values of secrets that nothing is stored of."""
-    text = _("Nothing is stored for %s that could be kept. Write its value.")
-    found = [text % name for name in row.secrets_not_stored()]
+    """Ask for the values of secrets that nothing is stored of for where it leads now."""
+    missing = _("Nothing is stored for %s that could be kept. Write its value.")
+    elsewhere = _("It leads elsewhere now: write the value of %s again.")
+    found = [missing % name for name in row.secrets_not_stored()]
+    found += [elsewhere % name for name in row.secrets_for_elsewhere()]
     return {"secret_headers": found} if found else {}
 
 

@@ -14,6 +14,8 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from pulse.core.targets import SAFE_METHODS
+from pulse.core.urls import parse_url
+from pulse.exceptions import ForbiddenUrl
 from pulse.policies.bases import Policy
 from pulse.policies.validators import validate_name
 from pulse.probes import validators
@@ -181,6 +183,7 @@ class ProbeTarget(Policy):
         validators.validate_place(self)
         if self.url:
             validators.validate_address(self)
+        validators.validate_references(self)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save the target, its secrets encrypted apart."""
@@ -188,6 +191,17 @@ class ProbeTarget(Policy):
 
         with secrets.kept_apart(self, using=self._written_to(kwargs)):
             super().save(*args, **kwargs)
+
+    def secrets_for_elsewhere(self, using: str | None = None) -> list[str]:
+        """Name the secret headers that are said to be kept, and were written for another origin.
+
+        One query where there are any.
+        """
+        kept = [name for name, value in self.secret_headers.items() if value == KEPT]
+        if not kept or self.pk is None:
+            return []
+        before = ProbeTarget.objects.using(using).filter(pk=self.pk).values_list("url", flat=True)
+        return [name for url in before if _origin(url) != _origin(self.url) for name in kept]
 
     def secrets_not_stored(self) -> list[str]:
         """Name the secret headers that are said to be kept, and of which nothing is stored.
@@ -202,6 +216,14 @@ class ProbeTarget(Policy):
             for name, value in self.secret_headers.items()
             if value == KEPT and name.lower() not in stored
         ]
+
+
+def _origin(url: str) -> tuple[str, str, int] | None:
+    """Return whom a URL leads to; None for this site, and for what is none."""
+    try:
+        return parse_url(url).origin if url else None
+    except ForbiddenUrl:
+        return None
 
 
 class ProbeSecret(models.Model):

@@ -10,6 +10,7 @@ from typing import Final
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from pulse.conf import conf
 from pulse.exceptions import SecretUnreadable
@@ -23,6 +24,20 @@ PURPOSE: Final = b"pulse.probes.secrets:"
 def is_public(value: str) -> bool:
     """Whether a value of ``secret_headers`` may stand in rows, documents and answers."""
     return value == KEPT or value.startswith(REFERENCE)
+
+
+def is_open(variable: str) -> bool:
+    """Whether ``PULSE["PROBE_SECRET_ENV"]`` lets probes send a variable of the environment."""
+    return any(
+        variable.startswith(name[:-1]) if name.endswith("*") else variable == name
+        for name in conf.PROBE_SECRET_ENV
+    )
+
+
+def closed(variable: str) -> str:
+    """Say that a variable is not for probes."""
+    text = _('The variable %s is not open to probes: add it to PULSE["PROBE_SECRET_ENV"].')
+    return text % variable
 
 
 def encrypt(value: str) -> str:
@@ -44,14 +59,22 @@ def decrypt(token: str) -> str:
 
 @contextmanager
 def kept_apart(target: ProbeTarget, using: str) -> Iterator[None]:
-    """Put a target's secrets into rows of their own while it is saved, in one transaction."""
+    """Put a target's secrets into rows of their own while it is saved, in one transaction.
+
+    What is kept was written for one origin: of a target that leads elsewhere now it is forgotten.
+    """
     values = dict(target.secret_headers)
+    forgotten = set(target.secrets_for_elsewhere(using))
     fresh = {name: value for name, value in values.items() if not is_public(value)}
     target.secret_headers = {name: KEPT if name in fresh else values[name] for name in values}
     with transaction.atomic(using=using):
         yield
         rows = ProbeSecret.objects.using(using).filter(target=target)
-        kept = [name.lower() for name, value in target.secret_headers.items() if value == KEPT]
+        kept = [
+            name.lower()
+            for name, value in target.secret_headers.items()
+            if value == KEPT and name not in forgotten
+        ]
         rows.exclude(header__in=kept).delete()
         for name, value in fresh.items():
             ProbeSecret.objects.using(using).update_or_create(
@@ -82,6 +105,8 @@ def revealed(headers: Mapping[str, str], encrypted: Mapping[str, str]) -> dict[s
     for name, value in headers.items():
         if value.startswith(REFERENCE):
             variable = value.removeprefix(REFERENCE)
+            if not is_open(variable):
+                raise SecretUnreadable(closed(variable))
             if variable not in os.environ:
                 raise SecretUnreadable(f"The environment has no {variable}.")
             values[name] = os.environ[variable]

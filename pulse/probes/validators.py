@@ -89,6 +89,20 @@ def validate_url(value: str) -> None:
     _run(parse_url, value)
 
 
+def validate_references(target: "ProbeTarget") -> None:
+    """Refuse secrets of variables that the site does not open to probes."""
+    from pulse.probes import secrets
+
+    names = (
+        value.removeprefix(secrets.REFERENCE)
+        for value in target.secret_headers.values()
+        if value.startswith(secrets.REFERENCE)
+    )
+    errors = [secrets.closed(name) for name in names if not secrets.is_open(name)]
+    if errors:
+        raise ValidationError({"secret_headers": errors})
+
+
 def validate_allow_networks(value: Any) -> None:
     """Refuse anything but a list of networks, each with a port or without."""
     validate_texts(value)

@@ -170,15 +170,15 @@ class TestSecrets:
             secret_headers_0="Authorization",
             secret_headers_1=SECRET,
             secret_headers_2="X-Key",
-            secret_headers_3="env:SHOP_KEY",
+            secret_headers_3="env:PULSE_PROBE_KEY",
         )
         target.refresh_from_db()
-        assert target.secret_headers == {"Authorization": KEPT, "X-Key": "env:SHOP_KEY"}
+        assert target.secret_headers == {"Authorization": KEPT, "X-Key": "env:PULSE_PROBE_KEY"}
         assert SECRET not in ProbeSecret.objects.get().value
         page = kim.get("probetarget_change", target.pk).content.decode()
         assert "s3cr3t" not in page
         assert "*** (stored; empty keeps it)" in page
-        assert "env:SHOP_KEY" in page
+        assert "env:PULSE_PROBE_KEY" in page
         made = PolicyRevision.objects.first()
         for shown in (
             kim.get("probetarget_changelist"),

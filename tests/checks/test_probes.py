@@ -125,7 +125,7 @@ def test_schedules_that_nobody_runs(check, beat, entries, expected) -> None:
 def test_secrets_that_no_key_opens(check, settings) -> None:
     """Told by target and header; a fallback that opens them is enough."""
     settings.PULSE = {"SECRET_KEYS": ["old"]}
-    items = [{**ELSEWHERE, "secret_headers": {"X-Key": "env:SHOP_KEY"}}]
+    items = [{**ELSEWHERE, "secret_headers": {"X-Key": "env:PULSE_PROBE_KEY"}}]
     assert check(probe_targets=items) == []
     target = ProbeTarget.objects.get()
     target.secret_headers = {"X-Key": "s3cr3t"}

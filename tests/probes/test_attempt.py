@@ -13,11 +13,12 @@ from pulse.conf import conf
 from pulse.core import marks
 from pulse.core.attempts import Answer, Call, Failure
 from pulse.core.judging import State
+from pulse.exceptions import InvalidDocument
 from pulse.policies.publisher import Actor, edit
 from pulse.probes import attempt
 from pulse.probes.attempt import Attempt, Clock, Outcome
 from pulse.probes.models import ProbeSecret, ProbeTarget
-from pulse.probes.state import ProbeItem
+from pulse.probes.state import ProbeItem, ProbeStart
 from tests.probes.conftest import Apply
 from tests.probes.engines import ILL, WELL, answering, claim, held, start, targets
 
@@ -111,7 +112,7 @@ def test_a_secret_that_cannot_be_read_fails_the_probe(
 ) -> None:
     """It is not sent without, and says why."""
     apply(probe_targets=targets(1))
-    with_secret("env:NOBODY_SET_THIS" if how == "environment" else "hunter2-hunter2")
+    with_secret("env:PULSE_PROBE_NOBODY_SET_THIS" if how == "environment" else "hunter2-hunter2")
     apply()
     if how == "row":
         ProbeSecret.objects.all().delete()
@@ -121,6 +122,46 @@ def test_a_secret_that_cannot_be_read_fails_the_probe(
     assert (found.state, found.error) == (State.FAILED, Failure.INTERNAL)
     assert found.detail.startswith("A secret header cannot be read: ")
     assert found.latency_ms is None
+
+
+def test_only_variables_that_are_open_to_probes_are_sent(
+    apply: Apply, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who edits targets cannot have a worker send its database's password."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://hunter2@db/")
+    monkeypatch.setenv("PULSE_PROBE_KEY", "open sesame")
+    item = {**targets(1)[0], "secret_headers": {"X-Key": "env:DATABASE_URL"}}
+    with pytest.raises(InvalidDocument) as refused:
+        apply(probe_targets=[item])
+    (texts,) = refused.value.errors.values()
+    assert texts == [
+        'The variable DATABASE_URL is not open to probes: add it to PULSE["PROBE_SECRET_ENV"].'
+    ]
+    apply(probe_targets=[{**item, "secret_headers": {"X-Key": "env:PULSE_PROBE_KEY"}}])
+    assert call_of(ready_one()).secret_headers == {"X-Key": "open sesame"}
+    # Closed after it was saved, or written past every rule.
+    ProbeStart.objects.all().delete()
+    settings.PULSE = settings.PULSE | {"PROBE_SECRET_ENV": ["SHOP_*"]}
+    found = outcome_of(ready_one())
+    assert "PULSE_PROBE_KEY is not open to probes" in found.detail
+    assert found.latency_ms is None
+
+
+def test_a_secret_is_for_the_origin_that_it_was_written_for(apply: Apply) -> None:
+    """A document that moves its target elsewhere does not take it along."""
+    here = {"name": "t0", "url": "https://a.example.com/1"}
+    apply(probe_targets=[here])
+    with_secret()
+    kept = {**here, "secret_headers": {"Authorization": "***"}}
+    apply(probe_targets=[{**kept, "url": "https://a.example.com/2"}])
+    assert call_of(ready_one()).secret_headers == {"Authorization": "hunter2-hunter2"}
+    for elsewhere in ({"url": "https://b.example.com/1"}, {"path": "/api/products/"}):
+        with_secret()
+        ProbeStart.objects.all().delete()
+        apply(probe_targets=[{"name": "t0", "secret_headers": kept["secret_headers"], **elsewhere}])
+        assert ProbeSecret.objects.count() == 0
+        found = outcome_of(ready_one())
+        assert "No value is stored for the header Authorization" in found.detail
 
 
 def test_what_has_a_problem_is_not_sent(apply: Apply, settings: LazySettings) -> None:

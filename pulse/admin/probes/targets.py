@@ -48,7 +48,7 @@ from pulse.exceptions import (
 from pulse.policies import routes
 from pulse.probes import jobs, uses
 from pulse.probes.client.dial import check_target
-from pulse.probes.models import KEPT, ProbeTarget
+from pulse.probes.models import ProbeTarget
 from pulse.probes.secrets import is_public
 from pulse.probes.state import ItemState, ProbeTargetState, TargetStatus
 from pulse.probes.words import say_expectations
@@ -133,25 +133,20 @@ class ProbeTargetForm(ExpectForm, ProbeForm):
         return lines.keep_kinds(self.cleaned_data["query"], self.instance.query)
 
     def clean(self) -> dict[str, Any] | None:
-        """Judge where it leads now, and who would be sent the secrets that are stored."""
+        """Judge where it leads now."""
         cleaned = super().clean()
         url = self.cleaned_data.get("url", "")
         if url and not {"url", "allow_networks"} & self.errors.keys():
             self._check_host(url, self.cleaned_data.get("allow_networks", ()))
-        kept = [
-            name
-            for name, value in self.cleaned_data.get("secret_headers", {}).items()
-            if value == KEPT
-        ]
-        if kept and "url" in self.fields and _origin(url) != _origin(self.initial.get("url", "")):
-            text = __("It leads elsewhere now: write the value of %s again, or empty its name.")
-            self.add_error("secret_headers", text % ", ".join(kept))
         return cleaned
 
     def _post_clean(self) -> None:
-        """Ask for the values of secrets that nothing is stored of."""
+        """Ask for the values of secrets that nothing is stored of for where it leads now."""
         super()._post_clean()  # type: ignore[misc]  # the stubs leave Django's own out
         if "secret_headers" in self.fields and "secret_headers" not in self.errors:
+            if elsewhere := self.instance.secrets_for_elsewhere():
+                text = __("It leads elsewhere now: write the value of %s again, or empty its name.")
+                self.add_error("secret_headers", text % ", ".join(elsewhere))
             for name in self.instance.secrets_not_stored():
                 text = __("Nothing is stored for %s that could be kept. Write its value.")
                 self.add_error("secret_headers", text % name)
@@ -399,14 +394,6 @@ def _standing(state: Any) -> tuple[TargetStatus, datetime | None]:
     if ends < timezone.now():
         return TargetStatus.NOT_WATCHED, ends
     return TargetStatus(state.status), state.since
-
-
-def _origin(url: str) -> tuple[str, str, int] | None:
-    """Return whom a URL leads to; None for this site, and for what is none."""
-    try:
-        return parse_url(url).origin if url else None
-    except ForbiddenUrl:
-        return None
 
 
 def _own_first(values: Any) -> list[str]:
