@@ -278,7 +278,12 @@ def _hand_over(rows: Sequence[_Waiting], plan: Plan, held: Engine, owner: str) -
         until = held.now + timedelta(seconds=lease_s)
         for batch in bulk.batches(pks):
             items.filter(pk__in=batch).update(
-                state=ItemState.RUNNING, owner=owner, lease_until=until, fence=F("fence") + 1
+                state=ItemState.RUNNING,
+                owner=owner,
+                lease_until=until,
+                fence=F("fence") + 1,
+                # About then; its result says it exactly. What is cut off has none.
+                started_at=held.now,
             )
     begun = ProbeJob.objects.using(held.using).filter(pk__in={row.job for row in rows})
     begun.filter(status=JobStatus.QUEUED).update(status=JobStatus.RUNNING, started_at=held.now)

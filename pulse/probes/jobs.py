@@ -5,6 +5,7 @@ any number of processes; a refused start leaves nothing behind.
 """
 
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,7 +14,8 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, Exists, F, OuterRef, QuerySet
+from django.db.models import Case, Count, Exists, F, OuterRef, QuerySet, When
+from django.utils.translation import gettext as _
 
 from pulse.audit.models import Action
 from pulse.audit.record import record
@@ -21,6 +23,7 @@ from pulse.core.attempts import Failure
 from pulse.core.targets import EndpointId, parse_target
 from pulse.exceptions import (
     CooldownActive,
+    InvalidFields,
     JobFinished,
     TooManyJobs,
     UnknownJob,
@@ -31,7 +34,7 @@ from pulse.policies import routes
 from pulse.policies.publisher import SYSTEM, Actor
 from pulse.probes import bulk, engine
 from pulse.probes.engine import Engine
-from pulse.probes.plan import Plan, Target, current_plan
+from pulse.probes.plan import Plan, Planned, Target, current_plan
 from pulse.probes.state import (
     OPEN_ITEMS,
     OPEN_JOBS,
@@ -67,8 +70,8 @@ class Order:
     Attributes:
         timeout_s: Of each probe, where it is less than the target's own and the schedule's, in
             seconds.
-        deadline_s: Of the whole job, from now on; at most the budget's and the schedule's, in
-            seconds.
+        deadline_s: Of the whole job, from now on, in seconds; at most the budget's and the
+            schedule's, which it is without.
     """
 
     schedule: str = ""
@@ -101,6 +104,7 @@ def start(order: Order, starter: Starter) -> ProbeJob:
         InvalidEndpointId: A target is neither a name nor an endpoint id (S0-07).
         UnknownTarget: There is no such target; or nothing to probe at all.
         UnknownSchedule: There is no such schedule in force.
+        InvalidFields: Its deadline is later than it may be.
         CooldownActive: It was started a moment ago (S0-15).
         TooManyJobs: As many as may be are open (S0-16).
     """
@@ -320,11 +324,7 @@ def _start(draft: _Draft, order: Order, starter: Starter, plan: Plan, held: Engi
     _check_cooldowns(draft.cooldowns, held)
     _check_open(plan.budget.max_jobs, held)
     planned = plan.schedules.get(order.schedule)
-    deadlines = (
-        plan.budget.job_timeout_s,
-        order.deadline_s,
-        planned.deadline_s if planned else None,
-    )
+    deadline_s = _deadline_s(order, planned, plan)
     timeouts = (order.timeout_s, planned.timeout_s if planned else None)
     job = insert(
         ProbeJob(
@@ -333,7 +333,7 @@ def _start(draft: _Draft, order: Order, starter: Starter, plan: Plan, held: Engi
             actor_type=starter.actor.type,
             actor_name=starter.actor.name[:150],
             request_id=starter.request_id[:128],
-            deadline_at=held.now + timedelta(seconds=min(limit for limit in deadlines if limit)),
+            deadline_at=held.now + timedelta(seconds=deadline_s),
             timeout_s=min((limit for limit in timeouts if limit), default=None),
             revision=plan.revision,
         ),
@@ -375,6 +375,18 @@ def _record(action: Action, job: ProbeJob, actor: Actor, request_id: str, held: 
         fields={name: {"before": None, "after": value} for name, value in told.items()},
         using=held.using,
     )
+
+
+def _deadline_s(order: Order, planned: Planned | None, plan: Plan) -> float:
+    """Return how long a job may take.
+
+    Raises:
+        InvalidFields: More was asked for than may be: nobody is to wait for what will not come.
+    """
+    most_s = min(plan.budget.job_timeout_s, planned.deadline_s if planned else math.inf)
+    if order.deadline_s is not None and order.deadline_s > most_s:
+        raise InvalidFields({"deadline_s": [_("It is at most %g s here.") % most_s]})
+    return order.deadline_s or most_s
 
 
 def _draft(plan: Plan, order: Order, held: Engine) -> _Draft:
@@ -435,10 +447,14 @@ def _settle(job_ids: Sequence[int], held: Engine) -> None:
 def _close_items(
     rows: QuerySet[ProbeItem], state: ItemState, held: Engine, *, error: str = "", detail: str = ""
 ) -> int:
-    """End open items. Their fences go up, so that who still runs them records nothing."""
+    """End open items. Their fences go up, so that who still runs them records nothing.
+
+    What runs was tried as well, though nothing came of it.
+    """
     return rows.filter(state__in=OPEN_ITEMS).update(
         state=state,
         fence=F("fence") + 1,
+        attempts=F("attempts") + Case(When(state=ItemState.RUNNING, then=1), default=0),
         lease_until=None,
         owner="",
         finished_at=held.now,

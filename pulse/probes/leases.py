@@ -58,7 +58,7 @@ def give_back(keys: Iterable[Key], plan: Plan, held: Engine, *, begun: bool) -> 
         return 0
     rows = [_Gone._make(row) for row in _running(held).filter(pk__in=ours).values_list(*_GONE)]
     again = [row for row in rows if not begun or _reruns(row, plan)]
-    _queue(again, held)
+    _queue(again, held, **({} if begun else {"started_at": None}))
     lost = [row for row in rows if begun and not _reruns(row, plan)]
     _lose(lost, "its worker was stopped; it may have been sent", held)
     return len(rows)
@@ -73,7 +73,7 @@ def disown(owner: str, known: Iterable[Key], held: Engine) -> int:
     rows = _running(held).filter(owner=owner).values_list(*_GONE)
     held_by_it = set(known)
     strange = [row for row in map(_Gone._make, rows) if (row.item, row.fence) not in held_by_it]
-    _queue(strange, held)
+    _queue(strange, held, started_at=None)
     return len(strange)
 
 

@@ -10,6 +10,7 @@ from pulse.core.judging import State
 from pulse.exceptions import (
     CooldownActive,
     InvalidEndpointId,
+    InvalidFields,
     JobFinished,
     TooManyJobs,
     UnknownJob,
@@ -140,11 +141,13 @@ def test_nothing_to_probe_is_no_job(apply: Apply) -> None:
 
 
 def test_a_deadline_is_no_longer_than_the_budgets(apply: Apply) -> None:
-    """S0-17: 600 seconds where nobody says otherwise, counted from the start."""
+    """S0-17: 600 seconds where nobody says otherwise, counted from the start; more is refused."""
     apply(probe_targets=targets(2))
-    for name, asked in (("t0", None), ("t1", 9999)):
-        job = start(name, deadline_s=asked)
-        assert (job.deadline_at - job.created_at).total_seconds() == 600
+    job = start("t0")
+    assert (job.deadline_at - job.created_at).total_seconds() == 600
+    with pytest.raises(InvalidFields, match="deadline_s: It is at most 600 s here"):
+        start("t1", deadline_s=601)
+    assert start("t1", deadline_s=600).pk, "what was refused has no cooldown"
 
 
 @pytest.mark.parametrize(
@@ -226,8 +229,14 @@ def test_a_job_past_its_deadline_is_told_of(
     assert told.__dict__.items() >= details.items()
     job.refresh_from_db()
     assert job.status == JobStatus.TIMEOUT
-    rows = ProbeItem.objects.order_by("pk").values_list("state", "error")
-    assert list(rows) == [("timeout", "timeout"), ("timeout", "deadline"), ("timeout", "deadline")]
+    rows = ProbeItem.objects.order_by("pk").values_list("state", "error", "attempts")
+    assert list(rows) == [
+        ("timeout", "timeout", 1),
+        ("timeout", "deadline", 1),
+        ("timeout", "deadline", 0),
+    ]
+    begun = ProbeItem.objects.order_by("pk").values_list("started_at", flat=True)
+    assert [at is not None for at in begun] == [True, True, False], "the last was never sent"
     assert record([second], later=6).refused == 1
 
 
