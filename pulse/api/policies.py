@@ -89,7 +89,7 @@ class PolicyView(ApiView):
     @property
     def shape(self) -> Shape:
         """What is told of a row, for the schema."""
-        return row_shape(self.kind_name, tuple(self.extra.items()))
+        return row_shape(self.kind_name, self.extra)
 
     @property
     def one(self) -> str:

@@ -102,8 +102,7 @@ def title_of(kind: Kind) -> str:
     return kind.model.__name__
 
 
-@lru_cache(maxsize=64)
-def row_shape(kind_name: str, extra: tuple[tuple[str, Any], ...] = ()) -> Shape:
+def row_shape(kind_name: str, extra: Mapping[str, Schema]) -> Shape:
     """Return the shape of what is told of a row.
 
     Args:
@@ -118,12 +117,12 @@ def row_shape(kind_name: str, extra: tuple[tuple[str, Any], ...] = ()) -> Shape:
         if name not in {*SHARED, "limits"} and _may_be_unset(kind.column(name)):
             left_out.append(name)
     properties |= {
-        **dict(extra),
+        **extra,
         "version": {"type": "integer", "minimum": 1},
         "created_at": TIME,
         "updated_at": TIME,
     }
-    left_out += [name for name, _schema in extra]
+    left_out += extra
     return Shape(title_of(kind), record(properties, *left_out))
 
 

@@ -9,15 +9,25 @@ from pulse.api.audit import Audit
 from pulse.api.docs import Docs, Schema
 from pulse.api.document import Policy, Publish
 from pulse.api.explain import Explain
+from pulse.api.jobs import (
+    ItemList,
+    JobCancellation,
+    JobDetail,
+    JobList,
+    JobRepetition,
+    ResultDetail,
+    ResultList,
+)
 from pulse.api.keys import KeyDetail, KeyList, KeyRevocation, KeyRotation
 from pulse.api.policies import PolicyDetail, PolicyList, name_of
+from pulse.api.probes import VIEWS as PROBES
 from pulse.api.processes import Processes
 from pulse.api.quota import Quota
 from pulse.api.revisions import Revision, RevisionDifference, RevisionList, RevisionRollback
 from pulse.policies import kinds
 
 #: Kinds whose views have fields of their own, by the kind's name: the list's and the details'.
-SPECIAL: dict[str, tuple[type[PolicyList], type[PolicyDetail]]] = {}
+SPECIAL: dict[str, tuple[type[PolicyList], type[PolicyDetail]]] = {**PROBES}
 
 
 def _of_kinds() -> list[URLPattern]:
@@ -55,5 +65,12 @@ urlpatterns: list[URLPattern] = [
     path("api-keys/<str:ident>/rotate/", KeyRotation.as_view(), name="api-api-keys-rotate"),
     path("api-keys/<str:ident>/revoke/", KeyRevocation.as_view(), name="api-api-keys-revoke"),
     path("explain/", Explain.as_view(), name="api-explain"),
+    path("jobs/", JobList.as_view(), name="api-jobs"),
+    path("jobs/<str:ident>/", JobDetail.as_view(), name="api-jobs-detail"),
+    path("jobs/<str:ident>/cancel/", JobCancellation.as_view(), name="api-jobs-cancel"),
+    path("jobs/<str:ident>/rerun/", JobRepetition.as_view(), name="api-jobs-rerun"),
+    path("jobs/<str:ident>/items/", ItemList.as_view(), name="api-jobs-items"),
+    path("results/", ResultList.as_view(), name="api-results"),
+    path("results/<str:ident>/", ResultDetail.as_view(), name="api-results-detail"),
     path("quota/", Quota.as_view(), name="api-quota"),
 ]

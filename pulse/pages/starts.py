@@ -12,27 +12,24 @@ from django.utils.translation import ngettext
 
 from pulse import tasks
 from pulse.access.principals import asker_of
-from pulse.envelope import request_id_of
+from pulse.envelope import WHOLE, request_id_of
 from pulse.exceptions import (
     CooldownActive,
     InvalidEndpointId,
+    InvalidFields,
     JobFinished,
     ProbeError,
     TooManyJobs,
     UnknownJob,
-    UnknownSchedule,
 )
+from pulse.probes import orders
 from pulse.probes.jobs import Order, Starter
 from pulse.probes.state import ProbeJob, Trigger
 
-FIELDS: Final = frozenset({"schedule", "targets", "timeout_s", "deadline_s"})
 FORMS: Final = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 FORM_FIELDS: Final = frozenset(
     {"schedule", "targets", "chosen", "everything", "csrfmiddlewaretoken"}
 )
-MAX_TARGETS: Final = 10_000
-#: Of one job, in seconds; the budget has the last word.
-MAX_S: Final = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +73,11 @@ def order_of(request: HttpRequest) -> Order:
         raise Unreadable(invalid({name[:100]: [text] for name in unknown[:20]}))
     if not request.POST.keys() & {"schedule", "targets", "chosen", "everything"}:
         text = _("Say what is to be probed.")
-        raise Unreadable(invalid({"non_field_errors": [text]}))
+        raise Unreadable(invalid({WHOLE: [text]}))
     targets = tuple(dict.fromkeys(name for name in request.POST.getlist("targets") if name))
     if request.POST.get("chosen") and not targets:
         raise Unreadable(invalid({"targets": [_("Choose at least one target.")]}))
-    return Order(schedule=request.POST.get("schedule", ""), targets=targets[:MAX_TARGETS])
+    return Order(schedule=request.POST.get("schedule", ""), targets=targets[: orders.MAX_TARGETS])
 
 
 def starter_of(request: HttpRequest) -> Starter:
@@ -94,7 +91,7 @@ def attempt(act: Callable[[], ProbeJob]) -> ProbeJob | Refused:
     """Start, rerun or cancel, and tell a worker of it; or return the answer that says why not."""
     try:
         job = act()
-    except (InvalidEndpointId, ProbeError) as error:
+    except (InvalidEndpointId, InvalidFields, ProbeError) as error:
         return _refused(error)
     tasks.nudge()
     return job
@@ -113,8 +110,8 @@ def _refused(error: Exception) -> Refused:
         case UnknownJob():
             return Refused(HTTPStatus.NOT_FOUND, "not_found", text)
         case _:
-            field = "schedule" if isinstance(error, UnknownSchedule) else "targets"
-            return invalid({field: [text]})
+            found = error if isinstance(error, InvalidFields) else orders.by_field(error)
+            return invalid({WHOLE: [text]} if found is None else found.errors)
 
 
 def invalid(errors: Mapping[str, list[str]]) -> Refused:
@@ -134,36 +131,8 @@ def _from_json(body: bytes) -> Order:
         text = _("The body is no JSON.")
         raise Unreadable(Refused(HTTPStatus.BAD_REQUEST, "parse_error", text)) from error
     if not isinstance(found, dict):
-        raise Unreadable(invalid({"non_field_errors": [_("Write an object.")]}))
-    errors: dict[str, list[str]] = {
-        str(name): [_("There is no such field.")] for name in found if name not in FIELDS
-    }
-    schedule = found.get("schedule") or ""
-    if not isinstance(schedule, str):
-        errors["schedule"] = [_("Write a schedule's name.")]
-    targets = found.get("targets")
-    if targets is not None and (wrong := _problem_of(targets, schedule)):
-        errors["targets"] = [wrong]
-    times = {}
-    for name in ("timeout_s", "deadline_s"):
-        value = found.get(name)
-        # A bool is an int to Python; written so that NaN is refused.
-        if value is not None and (
-            isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_S
-        ):
-            errors[name] = [_("Write a number of seconds above 0, at most %d.") % MAX_S]
-        times[name] = value
-    if errors:
-        raise Unreadable(invalid(errors))
-    return Order(schedule=schedule, targets=tuple(dict.fromkeys(targets or ())), **times)
-
-
-def _problem_of(targets: Any, schedule: Any) -> str:
-    """Say why what was sent names no targets; empty where it does."""
-    if not (isinstance(targets, list) and all(isinstance(name, str) for name in targets)):
-        return _("Write a list of names.")
-    if not targets:
-        return _("Choose at least one target.")
-    if len(targets) > MAX_TARGETS:
-        return _("That is more than %d.") % MAX_TARGETS
-    return _("Name either a schedule or targets.") if schedule else ""
+        raise Unreadable(invalid({WHOLE: [_("Write an object.")]}))
+    try:
+        return orders.order_of(found)
+    except InvalidFields as error:
+        raise Unreadable(invalid(error.errors)) from error

@@ -61,9 +61,16 @@ API: Final[dict[str, Asked]] = {
     "api-keys/<str:ident>/revoke/": {"POST": ADMINISTER},
     "api-keys/<str:ident>/rotate/": {"POST": ADMINISTER},
     "explain/": {"POST": VIEW},
+    "jobs/": {"GET": VIEW, "POST": OPERATE},
+    "jobs/<str:ident>/": READ,
+    "jobs/<str:ident>/cancel/": {"POST": OPERATE},
+    "jobs/<str:ident>/items/": READ,
+    "jobs/<str:ident>/rerun/": {"POST": OPERATE},
     "policy/": {"GET": VIEW, "PUT": ADMINISTER},
     "policy/publish/": {"POST": ADMINISTER},
     "quota/": {"GET": OPEN},
+    "results/": READ,
+    "results/<str:ident>/": READ,
 }
 
 #: The five screens of a model of policies.
