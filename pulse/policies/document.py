@@ -20,6 +20,10 @@ from pulse.policies.guarded import Guard
 APPLIED: Final = "policy.apply"
 
 
+#: In C where there is libyaml: ten times as fast.
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
 @dataclass(slots=True)
 class Applied:
     """What applying a document did, or would do.
@@ -72,9 +76,15 @@ def parse(text: str) -> Document:
 
 def to_yaml(document: Document) -> str:
     """Write a document as YAML, in the order of its kinds."""
-    return yaml.safe_dump(
-        dict(document), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100
+    written: str = yaml.dump(
+        dict(document),
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=None,
+        width=100,
     )
+    return written
 
 
 def apply(
