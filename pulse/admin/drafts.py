@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -42,7 +42,7 @@ def review(own: Any, request: HttpRequest) -> HttpResponseBase:
         may_be_guarded=True,
         asks_why=True,
         template="admin/pulse/review.html",
-        context={"edits": _edits(), "discard": discard_address},
+        context={"edits": _edits(), "discard": discard_address, "read": drafts.digest()},
     )
 
 
@@ -64,6 +64,8 @@ def discard(own: Any, request: HttpRequest) -> HttpResponseBase:
         back=_address("publish", site),
         changes=drafts.changes_of_discarding(),
         nothing=_("There is no draft: what was edited is in force."),
+        template="admin/pulse/review.html",
+        context={"read": drafts.digest()},
     )
 
 
@@ -77,12 +79,14 @@ def may_write_all(request: HttpRequest) -> bool:
 
 
 def _publish(request: HttpRequest, site: str) -> HttpResponseBase:
+    _check_read(request)
     publisher.publish(actor_of(request))
     errand_of(request).saved = True
     return HttpResponseRedirect(_address("changelist", site))
 
 
 def _discard(request: HttpRequest, site: str) -> HttpResponseBase:
+    _check_read(request)
     drafts.discard(
         actor_of(request),
         source="admin",
@@ -91,6 +95,19 @@ def _discard(request: HttpRequest, site: str) -> HttpResponseBase:
     )
     messages.success(request, _("The draft is discarded: the forms show what is in force."))
     return HttpResponseRedirect(_address("changelist", site))
+
+
+def _check_read(request: HttpRequest) -> None:
+    """Let nobody do with the draft what they decided of another one.
+
+    Raises:
+        ValidationError: Someone has edited it since the page was shown.
+    """
+    read = request.POST.get("read")
+    if read and read != drafts.digest():
+        raise ValidationError(
+            _("The draft was edited since you read it. It is below as it is now.")
+        )
 
 
 def _show_threats(request: HttpRequest, site: str) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pulse.core.document import Change, Document, difference
+from pulse.core.document import Change, Document, chain_hash, difference
 from pulse.policies import document as documents
 from pulse.policies import kinds, publisher
 from pulse.policies.models import PolicyRevision, PolicyState
@@ -18,6 +18,11 @@ def edits() -> list[dict[str, Any]]:
 def changes_of_discarding() -> list[Change]:
     """List what discarding the draft would change in the rows."""
     return difference(publisher.document_of_rows(), publisher.newest_document(), kinds.keys())
+
+
+def digest() -> str:
+    """Name the draft as it is, so that another can be told from it."""
+    return chain_hash("", publisher.document_of_rows())
 
 
 def newest_number() -> int:

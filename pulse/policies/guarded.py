@@ -1,13 +1,16 @@
 """A guard: the budget of refusals that a revision is published with."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db.models.functions import Now
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from pulse.core.document import key_of
 from pulse.exceptions import InvalidDocument
+from pulse.policies import kinds, watched
 from pulse.policies.models import PolicyRevision
 from pulse.policies.state import PolicyGuard
 
@@ -63,16 +66,33 @@ def read_guard(refusals: str | int | None, minutes: str | int | None) -> Guard |
 def begin(revision: PolicyRevision, guard: Guard, using: str) -> PolicyGuard:
     """Have a revision watched, from its own transaction on.
 
-    The database's clock says until when: no process has to have the right time.
+    The database's clock says until when: no process has to have the right time. What the revision
+    schedules for later is watched for as long after its start.
     """
+    starts_at = last_start(revision)
+    begins = Now() if starts_at is None or starts_at <= timezone.now() else starts_at
     begun = PolicyGuard.objects.using(using).create(
         revision=revision,
         refusals=guard.refusals,
         minutes=guard.minutes,
-        until_at=Now() + timedelta(minutes=guard.minutes),
+        until_at=begins + timedelta(minutes=guard.minutes),
     )
     begun.refresh_from_db(fields=["until_at"])
     return begun
+
+
+def last_start(revision: PolicyRevision) -> datetime | None:
+    """Return when the last of what a revision changed starts, if any of it is scheduled."""
+    starts: list[datetime] = []
+    for change in revision.changes:
+        kind = kinds.find_kind(change["kind"])
+        names = kind.key if kind and change["kind"] in watched.KINDS else ()
+        starts += [
+            datetime.fromisoformat(item["starts_at"])
+            for item in revision.document.get(change["kind"], ())
+            if item.get("starts_at") and names and key_of(item, names) == change["key"]
+        ]
+    return max(starts, default=None)
 
 
 def guard_of(revision: PolicyRevision) -> PolicyGuard | None:

@@ -44,8 +44,12 @@ def add(stamp: str | None, rule: str) -> None:
         return
     place = (stamp, rule)
     with _recent.lock:
-        if place in _recent.counts or len(_recent.counts) < MAX_PLACES:
-            _recent.counts[place] += 1
+        counts = _recent.counts
+        amount = counts.get(place)
+        if amount is not None:
+            counts[place] = amount + 1
+        elif len(counts) < MAX_PLACES:
+            counts[place] = 1
 
 
 def take() -> Counter[Place]:

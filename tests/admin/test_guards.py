@@ -189,3 +189,21 @@ def test_who_was_overtaken_in_a_draft_is_told_by_whom(
     assert "50/m" in page(response)
     assert form_data(response)[RATE] == "70/m"
     assert [limit.rate for limit in search.limits.all()] == ["50/m"]
+
+
+@pytest.mark.parametrize("name", ["policyrevision_publish", "policyrevision_discard"])
+def test_what_was_edited_after_the_draft_was_read_is_not_done_with_it(
+    kim: Operator, search: EndpointLimit, manual: None, name: str
+) -> None:
+    """The page comes back, with the draft as it is by now, and does it from there."""
+    before = revision()
+    save(kim, search, **{RATE: "50/m"})
+    read = kim.get(name).context["read"]
+    save(kim, search, **{RATE: "1/h"})
+    response = kim.post(name, reason="agreed", read=read)
+    assert "The draft was edited since you read it." in page(response)
+    assert "1/h" in page(response)
+    assert (revision(), publisher.has_unpublished()) == (before, True)
+    response = kim.post(name, reason="agreed", read=response.context["read"])
+    assert response.status_code == 302
+    assert not publisher.has_unpublished()

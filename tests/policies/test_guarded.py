@@ -133,3 +133,22 @@ def test_a_draft_tells_who_edited_it_until_it_is_published(settings: Any) -> Non
     ]
     publisher.publish(publisher.SYSTEM)
     assert PolicyState.objects.get().draft_edits == []
+
+
+@pytest.mark.django_db
+def test_what_is_scheduled_is_watched_from_its_start() -> None:
+    """A guard that had passed before the limit holds would have seen nothing."""
+    starts = timezone.now() + timedelta(hours=2)
+    document.apply(
+        {
+            "version": 1,
+            "access_rules": [
+                {"network": "203.0.113.0/24", "action": "deny", "starts_at": starts.isoformat()},
+                {"network": "198.51.100.0/24", "action": "deny"},
+            ],
+        },
+        publisher.SYSTEM,
+        guard=Guard(1, 5),
+    )
+    until = PolicyGuard.objects.get().until_at
+    assert abs(until - starts - timedelta(minutes=5)) < timedelta(seconds=1)
