@@ -86,6 +86,16 @@ class EndpointLimitAdmin(LimitColumns, PolicyAdmin):
             },
         ),
         (
+            _("Repetition"),
+            {
+                "description": _(
+                    "For what must not happen twice, such as a payment. Clients have to send both "
+                    "headers: a browser's form does not."
+                ),
+                "fields": ("require_nonce",),
+            },
+        ),
+        (
             _("When and how"),
             {
                 "fields": ("mode", "percent", "starts_at", "ends_at", "on_store_error"),
@@ -156,6 +166,7 @@ class EndpointLimitAdmin(LimitColumns, PolicyAdmin):
             "" if size is None else format_html("≤ {}", format_size(size)),
             "" if seconds is None else format_html("≤ {} s", f"{seconds:g}"),
             "" if slow_ms is None else _say_slow(slow_ms),
+            __("each request once") if row.require_nonce else "",
         ]
         lines = [(line,) for line in bounds if line]
         return format_html_join(mark_safe("<br>"), "{}", lines or [(NONE,)])

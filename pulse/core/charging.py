@@ -121,7 +121,7 @@ def charges(snapshot: Snapshot, facts: Facts) -> list[Charge]:
     if facts.match is not None:
         rules = snapshot.endpoints.find(facts.match, facts.path, facts.method)
     found: list[Charge] = []
-    if not rules or not any(rule.replaces_tier and _acts(rule, facts) for rule in rules):
+    if not rules or not any(rule.replaces_tier and acts(rule, facts) for rule in rules):
         if snapshot.assigns:
             for tier, enforced, why in tiers(snapshot, facts):
                 _charge(found, tier, client, facts, why, enforced=enforced)
@@ -132,6 +132,19 @@ def charges(snapshot: Snapshot, facts: Facts) -> list[Charge]:
     if facts.method == "OPTIONS" and facts.is_preflight:
         return [_apart(charge) for charge in found]
     return found
+
+
+def acts(rule: Rule, facts: Facts) -> bool:
+    """Whether a rule is enforced for this client, rather than in shadow."""
+    return rule.mode is Mode.ENFORCE and (
+        rule.percent >= 100 or _in_percent(rule.prefix, rule.percent, facts)
+    )
+
+
+def _in_percent(rule: str, percent: int, facts: Facts) -> bool:
+    if facts.mark is None:
+        return in_percent(rule, facts.address.prefix, percent, facts.secret)
+    return in_share(rule, facts.mark, percent, facts.secret)
 
 
 def tiers(snapshot: Snapshot, facts: Facts) -> Iterator[tuple[Rule, bool, str]]:
@@ -182,7 +195,7 @@ def _assigns(assignment: Assignment, facts: Facts) -> bool:
     return (
         assignment.mode is Mode.ENFORCE
         and _in_percent(assignment.who, assignment.percent, facts)
-        and _acts(assignment.tier, facts)
+        and acts(assignment.tier, facts)
     )
 
 
@@ -197,7 +210,7 @@ def _charge(
 ) -> None:
     if not rule.allowance.quotas:
         return  # It only takes requests off their client's tier.
-    enforced = enforced and _acts(rule, facts)
+    enforced = enforced and acts(rule, facts)
     holding = client if rule.key == BY_CLIENT else _holding(rule, client, facts)
     found.append(_charge_of(rule, holding, why, enforced))
     if not holding.verified:
@@ -228,19 +241,6 @@ def _apart(charge: Charge) -> Charge:
     return charge._replace(
         claim=charge.claim._replace(key=key), why=f"{charge.why}; preflights count apart"
     )
-
-
-def _acts(rule: Rule, facts: Facts) -> bool:
-    """Whether a rule is enforced for this client, rather than in shadow."""
-    return rule.mode is Mode.ENFORCE and (
-        rule.percent >= 100 or _in_percent(rule.prefix, rule.percent, facts)
-    )
-
-
-def _in_percent(rule: str, percent: int, facts: Facts) -> bool:
-    if facts.mark is None:
-        return in_percent(rule, facts.address.prefix, percent, facts.secret)
-    return in_share(rule, facts.mark, percent, facts.secret)
 
 
 def _holding(rule: Rule, client: Identity, facts: Facts) -> Identity:

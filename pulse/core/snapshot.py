@@ -42,6 +42,7 @@ class Rule:
             ``header:NAME`` and ``global``.
         matcher: The requests it is for; None for a tier.
         replaces_tier: Requests that match are not charged to their client's tier.
+        require_nonce: Each request that matches is taken once.
     """
 
     kind: str
@@ -53,6 +54,7 @@ class Rule:
     key: tuple[str, ...] = ("client",)
     matcher: Matcher | None = None
     replaces_tier: bool = False
+    require_nonce: bool = False
     on_store_error: OnStoreError = OnStoreError.LOCAL
     prefix: str = field(init=False)
 
@@ -106,6 +108,7 @@ class Snapshot:
         trusts_unix: A proxy on a Unix socket, which has no address, is a trusted one.
         wants_user: Some limit or assignment looks at the authenticated user.
         wants_groups: Some assignment is by group.
+        wants_nonce: Some endpoint limit takes each request once.
         keys: The keys of the API that count; not of the document, but put beside it.
         assigns: Some client may have another tier than the default.
     """
@@ -122,6 +125,7 @@ class Snapshot:
     trusts_unix: bool = False
     wants_user: bool = False
     wants_groups: bool = False
+    wants_nonce: bool = False
     cors: CorsIndex = field(default_factory=CorsIndex)
     headers: HeaderIndex = field(default_factory=HeaderIndex)
     access: AccessIndex = field(default_factory=AccessIndex)

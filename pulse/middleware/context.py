@@ -18,6 +18,7 @@ from pulse.core.charging import Charge, Facts
 from pulse.core.claims import Decision
 from pulse.core.clients import ClientAddress, User, came_over_https, resolve_address
 from pulse.core.endpoints import METHODS, Match
+from pulse.core.replay import Replay
 from pulse.core.snapshot import Snapshot
 from pulse.logging import say
 from pulse.middleware.ids import new_id
@@ -56,6 +57,7 @@ class Context:
         facts: What its limits were asked about; None where they were not.
         charges: What the request was charged to, in the order of the decision's outcomes.
         decision: The verdict; None while undecided, and where nothing was asked.
+        replays: What endpoint limits that take each request once say of it.
         settled: Limits have had their say, also where none applies.
         exempt_by: The exemption that kept limits away.
         deferred: Limits by user wait until the view has found out who it is.
@@ -79,6 +81,7 @@ class Context:
     facts: Facts | None = None
     charges: Sequence[Charge] = ()
     decision: Decision | None = None
+    replays: Sequence[Replay] = ()
     settled = False
     exempt_by: str | None = None
     deferred = False

@@ -3,25 +3,34 @@
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from pulse.conf import conf
+from pulse.core import replay
 from pulse.core.answers import STORE_RETRY_S, rate_limit_headers, refusing, retry_after_s
 from pulse.core.charging import Charge, Facts, charges, exempt_by
 from pulse.core.claims import Decision, Outcome
 from pulse.core.clients import User, digest
 from pulse.core.quotas import SECOND_US
-from pulse.core.snapshot import TIERS, Snapshot
+from pulse.core.replay import Problem
+from pulse.core.snapshot import TIERS, Rule, Snapshot
 from pulse.exceptions import StaleAnnouncement
 from pulse.middleware import access
 from pulse.middleware.context import Context, facts_of, locate, may_have_user, user_of
 from pulse.middleware.responses import Refusal, put, refuse
-from pulse.policies import current
+from pulse.policies import current, texts
 from pulse.policies.decisions import SealedDecision, seal
 from pulse.policies.texts import too_many_requests, unavailable
 from pulse.store import blocked, buckets, limits, peaks, refusals
+
+#: How a request is answered that is to be taken once.
+REPLAYS: Final = {
+    Problem.MISSING: (HTTPStatus.BAD_REQUEST, texts.nonce_missing),
+    Problem.STALE: (HTTPStatus.BAD_REQUEST, texts.nonce_stale),
+    Problem.SEEN: (HTTPStatus.CONFLICT, texts.nonce_seen),
+}
 
 
 def decide(
@@ -51,10 +60,15 @@ def decide(
     if defers:
         context.charges = [charge for charge in found if not _is_by_user(snapshot, charge)]
     context.decision = None
-    if context.charges:
-        claims = [charge.claim for charge in context.charges]
-        context.decision = limits.decide(claims, announcement)
     context.deferred = len(context.charges) < len(found)
+    nonces = []
+    if snapshot.wants_nonce and not context.exempt_by:
+        nonces = replay.once(snapshot, facts, time.time())
+    if context.charges or nonces:
+        claims = [charge.claim for charge in (*context.charges, *nonces)]
+        context.decision = limits.decide(claims, announcement)
+    if nonces:
+        _part(context, nonces)
     context.settled = True
 
 
@@ -63,6 +77,10 @@ def refusal(request: HttpRequest, facts: Facts, context: Context) -> HttpRespons
     if context.decision is None:
         return None
     _count(context, context.charges, context.decision)
+    replayed = _replayed(context) if context.replays else None
+    if replayed is not None:
+        context.deferred = False
+        return _refuse_replay(request, *replayed)
     if context.decision.allowed:
         return None
     context.deferred = False
@@ -137,6 +155,37 @@ def _is_by_user(snapshot: Snapshot, charge: Charge) -> bool:
     if charge.rule.kind == TIERS:
         return bool(snapshot.assignments.users or snapshot.assignments.groups)
     return charge.rule.by_user
+
+
+def _part(context: Context, nonces: list[Charge]) -> None:
+    """Part what the decision says of nonces from what it says of limits."""
+    assert context.decision is not None  # noqa: S101 - nonces were asked about
+    context.replays, decision = replay.judge(nonces, context.decision)
+    if decision.unavailable and not any(each.problem for each in context.replays):
+        # Refused for want of counters, and maybe by none but who counts nonces.
+        context.charges = [*context.charges, *nonces]
+    else:
+        context.decision = decision
+
+
+def _replayed(context: Context) -> tuple[Rule, Problem] | None:
+    """Count what is wrong with a request that is taken once; return what refuses it."""
+    refusing = None
+    for rule, enforced, problem in context.replays:
+        if problem is None:
+            continue
+        if enforced:
+            refusing = refusing or (rule, problem)
+            refusals.add(context.stamp, rule.prefix.rstrip(":"))
+        else:
+            buckets.add(buckets.WOULD_REFUSE, rule.prefix.rstrip(":"))
+    return refusing
+
+
+def _refuse_replay(request: HttpRequest, rule: Rule, problem: Problem) -> HttpResponse:
+    status, text = REPLAYS[problem]
+    code = f"nonce_{problem}"
+    return refuse(request, Refusal(status, code, text(), rule.prefix.rstrip(":"), reason="nonce"))
 
 
 def _refuse(request: HttpRequest, facts: Facts, context: Context) -> HttpResponse:

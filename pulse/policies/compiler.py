@@ -110,6 +110,7 @@ class _Compiler:
             wants_user=bool(assignments.users or assignments.groups)
             or any(rule.by_user for rule in endpoints),
             wants_groups=bool(assignments.groups),
+            wants_nonce=any(rule.require_nonce for rule in endpoints),
             cors=cors,
             headers=headers,
             access=access,
@@ -142,7 +143,7 @@ class _Compiler:
                 quotas, ceiling = numbers[item["tier"]]
             if item["limits"]:
                 quotas = self._limits(item, f"{ENDPOINTS}.{item['name']}")
-            if not quotas and not item["replaces_tier"]:
+            if not (quotas or item["replaces_tier"] or item.get("require_nonce")):
                 continue
             key = item["key"]
             yield self._rule(
@@ -160,6 +161,8 @@ class _Compiler:
                     methods=frozenset(item["methods"]) or None,
                 ),
                 replaces_tier=item["replaces_tier"],
+                # Revisions of before have no such field.
+                require_nonce=item.get("require_nonce", False),
                 on_store_error=OnStoreError(item["on_store_error"]),
             )
 

@@ -81,6 +81,7 @@ def missing_limits(row: Policy, *, has_limits: bool) -> str | None:
         return _("Either limits of its own or those of a tier.")
     # A body of 0 bytes is a bound too.
     bounded = any(getattr(row, name, None) is not None for name in FIELDS)
-    if not (has_limits or tier is not None or bounded or getattr(row, "replaces_tier", False)):
+    acts = any(getattr(row, name, False) for name in ("replaces_tier", "require_nonce"))
+    if not (has_limits or tier is not None or bounded or acts):
         return _("It limits nothing: give it limits, or name a tier.")
     return None

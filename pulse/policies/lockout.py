@@ -21,6 +21,7 @@ from pulse.core.document import Document
 from pulse.core.endpoints import Match, prefixes
 from pulse.core.networks import Network, parse_address, parse_network
 from pulse.core.quotas import Quota
+from pulse.core.replay import Problem, once
 from pulse.core.snapshot import TIERS, Mode, Snapshot
 from pulse.policies.compiler import compile_document
 from pulse.policies.words import say_quota
@@ -166,6 +167,13 @@ def threats(snapshot: Snapshot, author: Author, visits: Sequence[Visit]) -> list
                 found.setdefault(
                     (rule.kind, rule.name),
                     Threat(rule.kind, rule.name, visit.method, visit.path, problem),
+                )
+        for charge in once(snapshot, facts, time.time()):
+            if charge.claim.enforced and charge.why == Problem.MISSING:
+                rule, text = charge.rule, _("it takes a X-Nonce, which no browser sends.")
+                found.setdefault(
+                    (rule.kind, rule.name),
+                    Threat(rule.kind, rule.name, visit.method, visit.path, text),
                 )
     return [*found.values(), *hidden_health(snapshot.access)]
 

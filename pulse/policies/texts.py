@@ -33,6 +33,24 @@ def body_too_large(limit: int) -> str:
     return _("Request body too large (max %(size)s)") % {"size": round_size(limit)}
 
 
+def nonce_missing() -> str:
+    """Return the text of a 400 to a request that cannot be told from its repetition."""
+    return _(
+        "Send X-Timestamp, in seconds since 1970, and X-Nonce, 16 to 128 characters of ASCII that "
+        "you use once."
+    )
+
+
+def nonce_stale() -> str:
+    """Return the text of a 400 for a time that is not now."""
+    return _("X-Timestamp is more than five minutes away from now.")
+
+
+def nonce_seen() -> str:
+    """Return the text of a 409."""
+    return _("This X-Nonce was used before.")
+
+
 def method_not_allowed() -> str:
     """Return the text of a 405; its header ``Allow`` says what is."""
     return _("This method is not allowed here.")

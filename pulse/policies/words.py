@@ -167,6 +167,8 @@ def say_bounds(item: Item) -> str:
         slow = say_duration(slow_ms * 1000)
         text = _("a line in the log after %s") % slow if slow_ms else _("no line for what is slow")
         parts.append(text)
+    if item.get("require_nonce"):
+        parts.append(_("each request once"))
     return join(parts)
 
 

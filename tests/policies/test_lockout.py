@@ -166,6 +166,14 @@ def test_a_denial_that_no_probe_meets_hides_nothing(rules) -> None:
     assert list(hidden_health(access_index(policy(*rules)["access_rules"]))) == []
 
 
+def test_an_admin_that_takes_each_request_once_is_closed_to_every_browser() -> None:
+    rule = {"name": "admin", "path": "/admin/", "require_nonce": True}
+    before, after = doc(), doc(endpoint_limits=[rule])
+    assert warned(complete(before), complete(after)) == ["admin"]
+    shadow = doc(endpoint_limits=[{**rule, "mode": "shadow"}])
+    assert warned(complete(before), complete(shadow)) == []
+
+
 def test_under_a_prefix_the_pages_of_the_admin_are_found_all_the_same() -> None:
     """Rules hold for what Django resolves, which the prefix of a site is no part of."""
     plain = authors.visits("admin")
