@@ -3,7 +3,7 @@
 from django.urls import include, path, register_converter
 from django.views.generic import RedirectView
 
-from pulse.pages import csp_reports, endpoints, explain, jobs, probes, status
+from pulse.pages import csp_reports, endpoints, explain, jobs, policies, probes, status
 from pulse.pages.converters import TargetConverter
 
 register_converter(TargetConverter, "pulse_target")
@@ -11,6 +11,7 @@ register_converter(TargetConverter, "pulse_target")
 app_name = "pulse"
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="pulse:probes"), name="dashboard"),
+    path("policies/", policies.listing, name="policies"),
     path("explain/", explain.show, name="explain"),
     path("explain/exception/", explain.make_exception, name="explain-exception"),
     path("probes/", probes.listing, name="probes"),

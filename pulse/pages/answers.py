@@ -23,10 +23,11 @@ from pulse.envelope import HTML, PROBLEM, preferred_type, problem, request_id_of
 TOKEN: Final = re.compile(rb'(name="csrfmiddlewaretoken" value=")[^"]*')
 #: Text, and the address's name; each begins the addresses below it.
 NAVIGATION: Final = (
+    (_("Policies"), "pulse:policies"),
+    (_("Explain"), "pulse:explain"),
     (_("Probes"), "pulse:probes"),
     (_("Jobs"), "pulse:jobs"),
     (_("Endpoints"), "pulse:endpoints"),
-    (_("Explain"), "pulse:explain"),
     (_("Status"), "pulse:status"),
 )
 #: Of the number of a page, in digits; no list is longer.

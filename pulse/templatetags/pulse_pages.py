@@ -46,6 +46,11 @@ KINDS: Final = {
     "exempt": "calm",
     "not_matched": "none",
     "off": "none",
+    "enforced": "good",
+    "shadow": "calm",
+    "scheduled": "none",
+    "ended": "none",
+    "expiring": "slow",
 }
 #: Drawn in a square of 16, so that no status is told by its colour alone.
 SHAPES: Final = {
@@ -71,6 +76,10 @@ WORDS: Final = {
     "exempt": _("exempt"),
     "not_matched": _("not for it"),
     "off": _("off"),
+    "enforced": _("in force"),
+    "shadow": _("in shadow"),
+    "scheduled": _("to come"),
+    "ended": _("over"),
 }
 PHASES: Final = {
     "dns": _("look-up"),
@@ -81,6 +90,8 @@ PHASES: Final = {
 }
 #: The height of a bar, of 20: trouble stands out in any colour, and in none.
 HEIGHTS: Final = {"good": 12, "slow": 16, "bad": 20, "calm": 8, "none": 4}
+#: From this share on, in percent, a limit is close to refusing.
+NEAR: Final = 80
 #: Stands for what was not measured.
 NOTHING: Final = "\N{EN DASH}"
 BAR_WIDTH: Final = 4
@@ -137,10 +148,13 @@ def words(word: str) -> Any:
 
 
 @register.filter
-def kind_words(name: str) -> str:
+def kind_words(name: str, number: int = 1) -> str:
     """Return what rows of a kind of the document are called; the name of one that has no rows."""
     found = kinds.find_kind(name)
-    return name if found is None else str(found.model._meta.verbose_name)
+    if found is None:
+        return name
+    meta = found.model._meta
+    return str(meta.verbose_name if number == 1 else meta.verbose_name_plural)
 
 
 @register.filter
@@ -171,6 +185,22 @@ def meter(limit: Mapping[str, Any]) -> SafeString:
         wait,
         "good" if limit["passed"] else "bad",
         max(0, min(100, round(100 * left / capacity))) if capacity else 0,
+    )
+
+
+@register.simple_tag
+def peak(share: float | None) -> SafeString | str:
+    """Draw how much of a limit was used at most, with the same in words."""
+    if share is None:
+        return NOTHING
+    used = max(0, min(100, math.floor(share * 100)))
+    return format_html(
+        '<div class="meter"><span>{}</span>'
+        '<svg class="share" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
+        '<rect class="bar-{}" width="{}" height="8"/></svg></div>',
+        __("%d %%") % used,
+        "bad" if used == 100 else "slow" if used >= NEAR else "good",
+        used,
     )
 
 

@@ -27,6 +27,7 @@ PAGES: Final[dict[str, Asked]] = {
     "jobs/<int:pk>/": {"GET": VIEW},
     "jobs/<int:pk>/cancel/": {"POST": OPERATE},
     "jobs/<int:pk>/rerun/": {"POST": OPERATE},
+    "policies/": {"GET": VIEW},
     "probes/": {"GET": VIEW},
     "probes/<pulse_target:name>/": {"GET": VIEW},
     "probes/<pulse_target:name>/mode/": {"POST": ADMINISTER},
