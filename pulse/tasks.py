@@ -151,7 +151,7 @@ def leave(task: Task, **_: Any) -> None:
 def guards() -> None:
     """End the guards that are over, where no serving process does."""
     try:
-        watching.look()
+        watching.look(anew=True)
     except DatabaseError as error:
         logger.warning("Guards wait for the database: %s", error)
 

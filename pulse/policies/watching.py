@@ -33,9 +33,9 @@ logger = logging.getLogger(__name__)
 
 #: How often the heartbeat looks, in seconds.
 LOOK_S: Final = 1.0
-#: How often a process looks for guards when it holds the policy it held before, in seconds; while
-#: one watches, at every look.
-SEARCH_S: Final = 5.0
+#: How often a process looks for guards when it holds the policy it held before, in seconds: a guard
+#: begins with a revision. While one watches, it looks at every time.
+SEARCH_S: Final = 30.0
 #: How long after its time a guard passes: what was refused at its end is still to be written.
 GRACE_S: Final = 3.0
 #: How many sets of watched rules are remembered; one for each guard and each later revision.
@@ -65,18 +65,21 @@ class _Process:
 _here: Final = _Process()
 
 
-def look() -> None:
+def look(*, anew: bool = False) -> None:
     """Write what this process refused, and end the guards that are over, whichever way.
 
-    The heartbeat calls this each second, and a task as a second pair of eyes. Two queries while
-    no guard watches and the policy changes, none while it does not.
+    The heartbeat calls this each second, and a task as a second pair of eyes. No query while no
+    guard watches and the policy stays what it is.
+
+    Args:
+        anew: Search for guards at any rate, as where nobody keeps the policy up to date.
 
     Raises:
         DatabaseError: It is away. What was counted is kept for the next look.
     """
     with _here.lock:
         try:
-            _look()
+            _look(anew=anew)
         except DatabaseError:
             _here.well_since = math.inf
             raise
@@ -97,12 +100,12 @@ def counts_of(guard: PolicyGuard) -> dict[str, int]:
     return dict(Counter(dict(sums)).most_common())
 
 
-def _look() -> None:
+def _look(*, anew: bool) -> None:
     using = database()
     # In this order: what was refused by a revision was so after its guard was committed.
     taken = refusals.take()
     try:
-        guards = _search(using)
+        guards = _search(using, anew=anew)
         held = current.current_snapshot().announcement if guards else None
         places = _places(taken, held)
         watched = {
@@ -124,11 +127,11 @@ def _look() -> None:
         _judge(guard, using)
 
 
-def _search(using: str) -> Sequence[PolicyGuard]:
+def _search(using: str, *, anew: bool) -> Sequence[PolicyGuard]:
     """Return the guards that watch, in the order of their revisions."""
     now, stamp = time.monotonic(), current.current_snapshot().stamp
     is_known = stamp == _here.stamp and now < _here.searched_at + SEARCH_S
-    if _here.guards or not is_known:
+    if anew or _here.guards or not is_known:
         found = PolicyGuard.objects.using(using).filter(state=GuardState.WATCHING)
         _here.guards = list(
             found.select_related("revision").defer("revision__document").order_by("pk")

@@ -88,6 +88,52 @@ print(json.dumps(found))
 """
 KILLED = 9
 
+#: A process that refuses on while its database cannot be written to or its connection is lost.
+OUTAGE = """
+import json, os, sqlite3
+from contextlib import contextmanager
+from django.db import Error, connection
+from pulse.policies import current, document, publisher, watching
+from pulse.policies.guarded import Guard
+from pulse.policies.state import PolicyGuard
+from pulse.store import heartbeat, refusals
+
+@contextmanager
+def outage():
+    if connection.vendor == "sqlite":
+        connection.cursor().execute("PRAGMA busy_timeout = 20")
+        other = sqlite3.connect(connection.settings_dict["NAME"])
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+        other.close()
+    else:
+        import psycopg
+        with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as other:
+            own = connection.cursor().execute("SELECT pg_backend_pid()").fetchone()[0]
+            other.execute("SELECT pg_terminate_backend(%s, 5000)", [own])
+        yield
+        connection.close()
+
+tier = {"name": "default", "default": True, "limits": [{"rate": "1/h"}]}
+document.apply({"version": 1, "rate_tiers": [tier]}, publisher.SYSTEM, guard=Guard(1000))
+with heartbeat.suspended():
+    stamp = current.current_snapshot().stamp
+    watching.look()
+    failed = 0
+    for _ in range(3):
+        refusals.add(stamp, "rate_tiers:default")
+        refusals.add(stamp, "rate_tiers:default")
+        with outage():
+            try:
+                watching.look()
+            except Error:
+                failed += 1
+        watching.look()
+        watching.look()
+    guard = PolicyGuard.objects.get()
+print(json.dumps([failed, guard.seen, watching.counts_of(guard)]))
+"""
+
 
 def test_who_is_killed_leaves_it_to_the_next(tmp_path: Path, redis_server: Any) -> None:
     """Until the commit nothing has happened; from then on all has, and others find it."""
@@ -105,3 +151,11 @@ def test_who_is_killed_leaves_it_to_the_next(tmp_path: Path, redis_server: Any) 
         "announced": True,
         "in force": "1000/s",
     }
+
+
+def test_what_was_refused_while_the_database_was_away_counts_once(
+    tmp_path: Path, redis_server: Any
+) -> None:
+    redis_server.empty()
+    found = json.loads(Site(tmp_path, redis_server.url).python(OUTAGE))
+    assert found == [3, 6, {"rate_tiers:default": 6}]
