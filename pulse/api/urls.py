@@ -9,6 +9,7 @@ from pulse.api.audit import Audit
 from pulse.api.docs import Docs, Schema
 from pulse.api.document import Policy, Publish
 from pulse.api.explain import Explain
+from pulse.api.headroom import EndpointLimitDetail, EndpointLimitList
 from pulse.api.jobs import (
     ItemList,
     JobCancellation,
@@ -24,10 +25,15 @@ from pulse.api.probes import VIEWS as PROBES
 from pulse.api.processes import Processes
 from pulse.api.quota import Quota
 from pulse.api.revisions import Revision, RevisionDifference, RevisionList, RevisionRollback
+from pulse.api.simulate import Simulate
+from pulse.core.snapshot import ENDPOINTS
 from pulse.policies import kinds
 
 #: Kinds whose views have fields of their own, by the kind's name: the list's and the details'.
-SPECIAL: dict[str, tuple[type[PolicyList], type[PolicyDetail]]] = {**PROBES}
+SPECIAL: dict[str, tuple[type[PolicyList], type[PolicyDetail]]] = {
+    **PROBES,
+    ENDPOINTS: (EndpointLimitList, EndpointLimitDetail),
+}
 
 
 def _of_kinds() -> list[URLPattern]:
@@ -73,4 +79,5 @@ urlpatterns: list[URLPattern] = [
     path("results/", ResultList.as_view(), name="api-results"),
     path("results/<str:ident>/", ResultDetail.as_view(), name="api-results-detail"),
     path("quota/", Quota.as_view(), name="api-quota"),
+    path("simulate/", Simulate.as_view(), name="api-simulate"),
 ]
