@@ -16,7 +16,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as __
 from django.utils.translation import gettext_lazy as _
 
-from pulse.admin import guards
+from pulse.admin import guards, tryouts
 from pulse.admin.columns import PolicyColumns, StateFilter, add_refusals, sentence
 from pulse.admin.errands import MAX_REASON, carry_out, errand_of
 from pulse.admin.forms import GUARD, SEEN, PolicyForm
@@ -68,6 +68,7 @@ class PolicyAdmin(PolicyColumns, RecordedAdmin):
         counts: The rows are rules that refuse, which are counted.
         choose: Fields that name other rows.
         limits_after: The fieldset behind which the limits stand, by its place; None for last.
+        tries: What is typed can be tried on recorded traffic.
     """
 
     form = PolicyForm
@@ -79,6 +80,7 @@ class PolicyAdmin(PolicyColumns, RecordedAdmin):
     counts: ClassVar[bool] = False
     limits_after: ClassVar[int | None] = None
     choose: ClassVar[Sequence[str]] = ()
+    tries: ClassVar[bool] = False
 
     class Media:
         js: ClassVar[Sequence[Any]] = [Script("pulse/admin/rates.js", type="module")]
@@ -91,10 +93,17 @@ class PolicyAdmin(PolicyColumns, RecordedAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
         """Save as one revision; what cannot be saved comes back with the reason and the input."""
-        context = {"pulse_rate_texts": words.rate_texts(), **(extra_context or {})}
+        context = {
+            "pulse_rate_texts": words.rate_texts(),
+            "pulse_tries": self.tries,
+            "pulse_errand": errand_of(request),
+            **(extra_context or {}),
+        }
         show = partial(super().changeform_view, request, object_id, form_url, context)
         if request.method != "POST":
             return show()
+        if self.tries and tryouts.is_asked(request):
+            return tryouts.try_out(request, show, site=self.admin_site.name)
         # Bound again to the same input, the form is refused for what its errand met.
         return self._carry_out(request, show) or show()
 

@@ -36,6 +36,7 @@ from pulse.policies.models import EndpointLimit
 class EndpointLimitAdmin(LimitColumns, PolicyAdmin):
     """Limits that some endpoints have beside every client's tier."""
 
+    tries = True
     form = EndpointLimitForm
     counts = True
     limits_after = 1

@@ -39,6 +39,7 @@ class Errand:
         problems: Why all of it was rolled back, in words.
         threats: Those of the reasons that the author may overrule.
         messages: What is to be told once it is certain.
+        tryout: What came of trying it on recorded traffic; then it is not saved.
     """
 
     saved: bool = False
@@ -46,6 +47,7 @@ class Errand:
     threats: list[object] = field(default_factory=list)
     messages: list[tuple[Any, ...]] = field(default_factory=list)
     under_way: bool = False
+    tryout: Any = None
 
 
 def errand_of(request: HttpRequest) -> Errand:

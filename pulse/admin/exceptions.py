@@ -23,6 +23,7 @@ WHEN: Any = (
 class ExemptionAdmin(PolicyAdmin):
     """Paths and networks without limits."""
 
+    tries = True
     list_display: Any = ("__str__", "mode_column", "words_column", "updated_column")
     search_fields: ClassVar[Any] = ("path", "network", "description")
     fieldsets: ClassVar[Any] = (

@@ -103,6 +103,10 @@ class PolicyForm(ModelForm, GuardFields):
             if isinstance(field.widget, forms.SplitDateTimeWidget):
                 _name_parts(field)
 
+    def is_valid(self) -> bool:
+        """Whether it is to be saved: not where it was tried alone, though nothing is wrong."""
+        return super().is_valid() and errand_of(self.request).tryout is None
+
     @property
     def changed_data(self) -> list[str]:
         """The fields of the row that were changed."""

@@ -22,6 +22,7 @@ NOTES: Any = (_("Notes"), {"fields": ("description",)})
 class RateTierAdmin(LimitColumns, PolicyAdmin):
     """How much clients may do in all."""
 
+    tries = True
     counts = True
     limits_after = 0
     inlines: ClassVar[Any] = (TierLimitInline,)
@@ -63,6 +64,7 @@ class RateTierAdmin(LimitColumns, PolicyAdmin):
 class TierAssignmentAdmin(PolicyAdmin):
     """Who has another tier than the default."""
 
+    tries = True
     choose: ClassVar[Any] = ("user", "group", "tier")
     list_display: Any = (
         "who_column",

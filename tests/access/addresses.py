@@ -72,6 +72,7 @@ API: Final[dict[str, Asked]] = {
     "quota/": {"GET": OPEN},
     "results/": READ,
     "results/<str:ident>/": READ,
+    "simulate/": {"POST": VIEW},
 }
 
 #: The five screens of a model of policies.
