@@ -1,10 +1,11 @@
 """The admin screens; importing this registers all of them."""
 
-from pulse.admin import access, cors, endpoints, exceptions, headers, revisions, tiers
+from pulse.admin import access, audit, cors, endpoints, exceptions, headers, revisions, tiers
 from pulse.admin.probes import budgets, jobs, payloads, schedules, targets, windows
 
 __all__ = [
     "access",
+    "audit",
     "budgets",
     "cors",
     "endpoints",

@@ -1,5 +1,6 @@
 """The difference of two policies, as a table that people read."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -7,6 +8,7 @@ from typing import Any, Final
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
+from pulse.core.effects import Effect
 from pulse.policies import kinds, words
 
 NOTHING: Final = "-"
@@ -23,12 +25,22 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
+class Badge:
+    """An effect in a word, beside a shape and a colour."""
+
+    effect: str
+    shape: str
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
 class Difference:
     """One row of the policy that differs.
 
     Attributes:
         action: ``create``, ``update`` or ``delete``; ``verb`` says it, ``sign`` shows it.
         words: What a row does that was added or deleted.
+        effect: Whether it tightens or loosens; None where that is not known.
     """
 
     action: str
@@ -37,11 +49,36 @@ class Difference:
     title: str
     words: str
     fields: tuple[Field, ...]
+    effect: "Badge | None" = None
 
 
 def differences(changes: Iterable[Mapping[str, Any]]) -> list[Difference]:
     """Write changes, as revisions keep them, for people."""
     return [_difference(change) for change in list(changes)[:MAX_SHOWN]]
+
+
+def effects(changes: Iterable[Mapping[str, Any]]) -> list[tuple[Badge, int]]:
+    """Count changes by their effect; what has none known is left out."""
+    counts = Counter(change.get("effect") for change in changes)
+    found = ((_badge(effect), counts[effect]) for effect in Effect)
+    return [(badge, count) for badge, count in found if badge is not None and count]
+
+
+def kind_name(name: str) -> str:
+    """Return what a kind of policy is called; one that there is no more as it was written."""
+    kind = kinds.find_kind(name)
+    return capfirst(str(kind.model._meta.verbose_name)) if kind else name
+
+
+def _badge(effect: str | None) -> Badge | None:
+    looks = {
+        Effect.TIGHTENS: ("▲", _("Tightens")),
+        Effect.LOOSENS: ("▽", _("Loosens")),
+        Effect.MIXED: ("◆", _("Mixed")),
+        Effect.NEUTRAL: ("○", _("Neutral")),
+    }
+    found = looks.get(Effect(effect)) if effect in tuple(Effect) else None
+    return None if found is None else Badge(str(effect), *found)
 
 
 def _difference(change: Mapping[str, Any]) -> Difference:
@@ -51,14 +88,15 @@ def _difference(change: Mapping[str, Any]) -> Difference:
         "delete": (_("Deleted"), "-"),
     }.get(action, (_("Changed"), "±"))
     kind = kinds.find_kind(change["kind"])
-    name = capfirst(str(kind.model._meta.verbose_name)) if kind else change["kind"]
+    name = kind_name(change["kind"])
     key = ", ".join(str(value) for value in change["key"].values())
     fields = tuple(
         Field(_label(kind, field), _show(field, pair["before"]), _show(field, pair["after"]))
         for field, pair in change["fields"].items()
         if action == "update" or _show(field, pair["before"]) != _show(field, pair["after"])
     )
-    return Difference(action, verb, sign, f"{name} {key}", _words(change), fields)
+    effect = _badge(change.get("effect"))
+    return Difference(action, verb, sign, f"{name} {key}", _words(change), fields, effect)
 
 
 def _words(change: Mapping[str, Any]) -> str:

@@ -8,15 +8,17 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils.formats import date_format
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as __
 from django.utils.translation import gettext_lazy as _
 
-from pulse.admin import drafts, guards
+from pulse.admin import comparisons, drafts, guards
 from pulse.admin.base import RecordedAdmin
 from pulse.admin.columns import NONE, column
 from pulse.admin.confirmations import confirm
-from pulse.admin.differences import differences
+from pulse.admin.differences import differences, effects
 from pulse.admin.drafts import may_write_all
 from pulse.admin.errands import actor_of, carry_out, errand_of, problems_of
 from pulse.admin.switches import everything_to_shadow
@@ -25,6 +27,7 @@ from pulse.exceptions import InvalidDocument
 from pulse.policies import history
 from pulse.policies.document import to_yaml
 from pulse.policies.models import PolicyRevision
+from pulse.policies.processes import convergence
 
 #: A document larger than this is for ``pulse_export``, not for a page.
 MAX_SHOWN = 200_000
@@ -95,6 +98,11 @@ class PolicyRevisionAdmin(RecordedAdmin):
                 name="pulse_everything_to_shadow",
             ),
             path(
+                "<int:pk>/compare/",
+                wrap(lambda request, pk: comparisons.view(self, request, pk)),
+                name="pulse_policyrevision_compare",
+            ),
+            path(
                 "<int:pk>/rollback/", wrap(self.rollback_view), name="pulse_policyrevision_rollback"
             ),
             *super().get_urls(),
@@ -115,6 +123,9 @@ class PolicyRevisionAdmin(RecordedAdmin):
             context |= {
                 "differences": differences(revision.changes),
                 "guard": guards.standing(revision, self.admin_site.name),
+                "link_broken": history.link_of(revision),
+                "others": comparisons.others(revision),
+                "compare": self._address("compare", revision.pk),
                 "document_text": text if len(text) <= MAX_SHOWN else "",
             }
             if may_write_all(request):
@@ -130,7 +141,8 @@ class PolicyRevisionAdmin(RecordedAdmin):
             tools.append((_("Publish the draft"), self._address("publish")))
         if request.method == "GET":
             guards.tell(request, self.admin_site.name)
-        return super().changelist_view(request, {"pulse_tools": tools, **(extra_context or {})})
+        context = {"pulse_tools": tools, "convergence": convergence(), **(extra_context or {})}
+        return super().changelist_view(request, context)
 
     def rollback_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         """Show what going back would change, then go."""
@@ -185,9 +197,15 @@ class PolicyRevisionAdmin(RecordedAdmin):
         return revision.reason or NONE
 
     @column(_("changes"))
-    def changes_column(self, revision: PolicyRevision) -> int:
-        """Count what it changed."""
-        return len(revision.changes)
+    def changes_column(self, revision: PolicyRevision) -> SafeString:
+        """Count what it changed, by what that does to clients."""
+        line = (
+            '<span class="pulse-mode pulse-effect-{}">'
+            '<span aria-hidden="true">{}</span> {}: {}</span>'
+        )
+        found = effects(revision.changes)
+        told = ((badge.effect, badge.shape, badge.word, count) for badge, count in found)
+        return format_html_join(" ", line, told) or format_html("{}", len(revision.changes))
 
     def _roll_back(self, request: HttpRequest, revision: PolicyRevision) -> HttpResponseBase:
         applied = history.rollback(revision.number, actor_of(request))

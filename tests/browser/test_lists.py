@@ -21,6 +21,7 @@ __all__ = ["allow_queries_beside_the_browser", "browser", "session"]
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 LISTS = (
+    "auditentry",
     "accessrule",
     "corsorigin",
     "headerpolicy",

@@ -1,82 +1,30 @@
 """What ran and who runs: jobs, their probes and the workers, to read."""
-# ruff: noqa: ARG002 - the signatures are Django's
 
 import json
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from django.contrib import admin
-from django.core.paginator import Paginator
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as __
 from django.utils.translation import gettext_lazy as _
 
-from pulse.admin.base import RecordedAdmin
 from pulse.admin.probes import columns
+from pulse.admin.records import RecordsAdmin
 from pulse.probes import engine, jobs
 from pulse.probes.state import ItemState, JobStatus, ProbeItem, ProbeJob, ProbeWorker, Trigger
 
-if TYPE_CHECKING:
-    PaginatorBase = Paginator[Any]
-else:
-    PaginatorBase = Paginator
-
-#: Rows that can be leafed through; older ones are found by what they belong to.
-MOST: Final = 1000
 #: A worker that was not seen for so long is gone, or hangs.
 ALIVE: Final = timedelta(seconds=15)
 
 
-class NewestPaginator(PaginatorBase):
-    """Pages of the newest rows, without counting millions of them."""
-
-    @cached_property
-    def count(self) -> int:
-        """How many there are to leaf through; reads their keys, newest first."""
-        rows: Any = self.object_list
-        return len(rows.values_list("pk", flat=True)[:MOST])
-
-
-class RunAdmin(RecordedAdmin):
-    """Rows of the engine: nothing here adds, changes or deletes one.
-
-    Attributes:
-        empty: What to do where the list is empty.
-    """
-
-    paginator = NewestPaginator
-    show_full_result_count = False
-    list_per_page = 50
-    actions: Any = None
-    empty: Any = ""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody adds one by hand."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody changes one."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Retention deletes them."""
-        return False
-
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> Any:
-        """Say what to do where the list is empty."""
-        return super().changelist_view(request, {"pulse_admin": self, **(extra_context or {})})
-
-
 @admin.register(ProbeJob)
-class ProbeJobAdmin(RunAdmin):
+class ProbeJobAdmin(RecordsAdmin):
     """Jobs, newest first."""
 
     list_display: Any = (
@@ -161,7 +109,7 @@ class ProbeJobAdmin(RunAdmin):
 
 
 @admin.register(ProbeItem)
-class ProbeItemAdmin(RunAdmin):
+class ProbeItemAdmin(RecordsAdmin):
     """Probes and their results, newest first."""
 
     list_display: Any = (
@@ -255,7 +203,7 @@ class ProbeItemAdmin(RunAdmin):
 
 
 @admin.register(ProbeWorker)
-class ProbeWorkerAdmin(RunAdmin):
+class ProbeWorkerAdmin(RecordsAdmin):
     """Who runs probes."""
 
     list_display: Any = ("name", "alive_column", "kind", "seen_column", "in_flight", "started_at")
