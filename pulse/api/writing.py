@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from pulse.api.errors import Problem
 from pulse.api.parameters import FLAGS, flag, text, whole
 from pulse.api.views import ApiView
+from pulse.conf import conf
 from pulse.core.document import Change, Document, difference
 from pulse.policies import kinds, publisher
 from pulse.policies.authors import lockout_check
@@ -126,7 +127,9 @@ def check_of(view: ApiView) -> Check | None:
 
 
 def _before(using: str) -> tuple[int, Document]:
-    return _revision(using), publisher.document_of_rows(using)
+    """Return the revision in force, and for a draft the rows as they were."""
+    is_draft = conf.PUBLISH == "manual"
+    return _revision(using), publisher.document_of_rows(using) if is_draft else {}
 
 
 def _revision(using: str) -> int:
