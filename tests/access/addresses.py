@@ -61,6 +61,8 @@ API: Final[dict[str, Asked]] = {
     "api-keys/<str:ident>/": {**ONE, "GET": ADMINISTER},
     "api-keys/<str:ident>/revoke/": {"POST": ADMINISTER},
     "api-keys/<str:ident>/rotate/": {"POST": ADMINISTER},
+    "audit/": {"GET": ADMINISTER},
+    "docs/": {"GET": OPEN},
     "explain/": {"POST": VIEW},
     "jobs/": {"GET": VIEW, "POST": OPERATE},
     "jobs/<str:ident>/": READ,
@@ -69,9 +71,15 @@ API: Final[dict[str, Asked]] = {
     "jobs/<str:ident>/rerun/": {"POST": OPERATE},
     "policy/": {"GET": VIEW, "PUT": ADMINISTER},
     "policy/publish/": {"POST": ADMINISTER},
+    "processes/": READ,
     "quota/": {"GET": OPEN},
     "results/": READ,
     "results/<str:ident>/": READ,
+    "revisions/": READ,
+    "revisions/<str:number>/": READ,
+    "revisions/<str:number>/diff/": READ,
+    "revisions/<str:number>/rollback/": {"POST": ADMINISTER},
+    "schema/": {"GET": OPEN},
     "simulate/": {"POST": VIEW},
 }
 
@@ -86,6 +94,10 @@ SCREENS: Final = {
 SHOWN_ONLY: Final = {**SCREENS, "add": CLOSED, "delete": CLOSED}
 MODELS: Final = {
     "accessrule": SCREENS,
+    # Who did what is for who administers.
+    "auditentry": {
+        name: CLOSED if asked == CLOSED else ADMINISTER for name, asked in SHOWN_ONLY.items()
+    },
     "corsorigin": SCREENS,
     "endpointlimit": SCREENS,
     "exemption": SCREENS,
@@ -106,6 +118,7 @@ MODELS: Final = {
 #: Screens beside those.
 ADMIN: Final[dict[str, Scope | str]] = {
     "pulse_accessrule_many": ADMINISTER,
+    "pulse_auditentry_export": ADMINISTER,
     "pulse_blocked": VIEW,
     "pulse_corsorigin_import": ADMINISTER,
     "pulse_endpointlimit_presets": ADMINISTER,
@@ -114,6 +127,7 @@ ADMIN: Final[dict[str, Scope | str]] = {
     "pulse_headerpolicy_preview": ADMINISTER,
     "pulse_headerpolicy_usual": ADMINISTER,
     "pulse_maintenancewindow_upcoming": VIEW,
+    "pulse_policyrevision_compare": VIEW,
     "pulse_policyrevision_discard": ADMINISTER,
     "pulse_policyrevision_publish": ADMINISTER,
     "pulse_policyrevision_rollback": ADMINISTER,
