@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from pulse.admin.errands import revision_link
-from pulse.policies import watching
+from pulse.policies import undoing, watching
 from pulse.policies.guarded import guard_of
 from pulse.policies.models import PolicyRevision
 from pulse.policies.state import GuardState, PolicyGuard
@@ -50,23 +50,24 @@ def standing(revision: PolicyRevision, site: str) -> Standing | None:
 
 def tell(request: HttpRequest, site: str) -> None:
     """Tell of the guard that watches, and of the one that has rolled back what was newest."""
-    guards = PolicyGuard.objects.select_related("revision", "undone_by").defer(
-        "revision__document", "undone_by__document"
-    )
+    newest = PolicyRevision.objects.defer("document").first()
+    if newest is None:
+        return
+    guards = PolicyGuard.objects.select_related("revision").defer("revision__document")
     for guard in guards.filter(state=GuardState.WATCHING):
-        text = _("{} is guarded: {} of {} refusals so far. {}")
+        if not watching.has_something_left(guard, newest.number):
+            continue
         messages.info(
             request,
             format_html(
-                text,
+                _("{} is guarded: {} of {} refusals so far. {}"),
                 _link(guard.revision, site),
                 guard.seen,
                 guard.refusals,
                 _("More, and it is taken back by itself."),
             ),
         )
-    newest = PolicyRevision.objects.defer("document").first()
-    if newest is not None and newest.source == "guard":
+    if newest.source == undoing.SOURCE:
         text = _("{} took back by itself what had been published: {}")
         messages.warning(request, format_html(text, _link(newest, site), newest.reason))
 

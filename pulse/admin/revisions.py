@@ -26,6 +26,7 @@ from pulse.conf import conf
 from pulse.exceptions import InvalidDocument
 from pulse.policies import history
 from pulse.policies.document import to_yaml
+from pulse.policies.guarded import guard_of
 from pulse.policies.models import PolicyRevision
 from pulse.policies.processes import convergence
 
@@ -44,6 +45,7 @@ class PolicyRevisionAdmin(RecordedAdmin):
         "source_column",
         "reason_column",
         "changes_column",
+        "guard_column",
     )
     list_display_links: Any = ("number_column",)
     list_filter: ClassVar[Any] = ("source", "actor_type", "created_at")
@@ -76,7 +78,7 @@ class PolicyRevisionAdmin(RecordedAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Leave the documents where they are: a list needs none."""
-        return super().get_queryset(request).defer("document")
+        return super().get_queryset(request).select_related("guard").defer("document")
 
     def get_urls(self) -> Any:
         """Add the pages that act on the whole policy."""
@@ -206,6 +208,12 @@ class PolicyRevisionAdmin(RecordedAdmin):
         found = effects(revision.changes)
         told = ((badge.effect, badge.shape, badge.word, count) for badge, count in found)
         return format_html_join(" ", line, told) or format_html("{}", len(revision.changes))
+
+    @column(_("guard"))
+    def guard_column(self, revision: PolicyRevision) -> str:
+        """Tell how far its guard is."""
+        guard = guard_of(revision)
+        return NONE if guard is None else str(guard)
 
     def _roll_back(self, request: HttpRequest, revision: PolicyRevision) -> HttpResponseBase:
         applied = history.rollback(revision.number, actor_of(request))

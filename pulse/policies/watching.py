@@ -100,6 +100,13 @@ def counts_of(guard: PolicyGuard) -> dict[str, int]:
     return dict(Counter(dict(sums)).most_common())
 
 
+def has_something_left(guard: PolicyGuard, newest: int) -> bool:
+    """Whether the newest revision still has rules that a guard watches."""
+    if guard.revision.number == newest:
+        return True
+    return bool(_watched(guard, newest, database()))
+
+
 def _look(*, anew: bool) -> None:
     using = database()
     # In this order: what was refused by a revision was so after its guard was committed.

@@ -95,7 +95,9 @@ def test_what_a_guard_did_is_told_on_lists_and_on_its_revision(
         refusals.add(current.current_snapshot().stamp, "endpoint_limits:search")
     shown = page(kim.get("policyrevision_change", guarded.pk))
     assert "Watching." in shown
+    assert "Watching: 0 of 2" in page(kim.get("policyrevision_changelist"))
     watching.look()
+    assert "Rolled back: 3 of 2" in page(kim.get("policyrevision_changelist"))
     lists = [kim.get(name) for name in ("policyrevision_changelist", "ratetier_changelist")]
     for response in lists:
         assert f"Revision {revision()} took back by itself what had been published" in told(
@@ -106,6 +108,16 @@ def test_what_a_guard_did_is_told_on_lists_and_on_its_revision(
     assert "Rolled back." in shown
     assert f"Revision {revision()}</a> took it back" in shown
     assert '<th scope="row">endpoint_limits:search</th><td>3</td>' in shown
+
+
+def test_a_guard_of_what_was_undone_by_hand_is_told_no_more(
+    kim: Operator, search: EndpointLimit
+) -> None:
+    before = PolicyRevision.objects.get(number=revision())
+    save(kim, search, **{RATE: "1/h"}, guard_refusals="2")
+    assert "is guarded" in told(kim.get("ratetier_changelist"))
+    kim.post("policyrevision_rollback", before.pk)
+    assert "is guarded" not in told(kim.get("ratetier_changelist"))
 
 
 # Manual publishing
