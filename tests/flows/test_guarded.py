@@ -47,16 +47,17 @@ print(json.dumps({
     "list": re.sub("<[^>]+>", "", listed.content.decode()),
 }))
 """
-#: Denies a network for a second, from a second after it is applied; prints when, and the revision.
+#: Denies a network from so many seconds after it is applied, and for as many; prints when, and
+#: the revision.
 SCHEDULE = """
 import json
 from datetime import timedelta
 from django.utils import timezone
 from pulse.policies import document, publisher
-times = [timezone.now() + timedelta(seconds=seconds) for seconds in (1.5, 2.5)]
-rule = {"network": "198.51.100.0/24", "action": "deny"}
-rule |= dict(zip(("starts_at", "ends_at"), (time.isoformat() for time in times)))
-made = document.apply({"version": 1, "access_rules": [rule]}, publisher.SYSTEM)
+times = [timezone.now() + timedelta(seconds=seconds) for seconds in ({0}, 2 * {0})]
+rule = dict(network="198.51.100.0/24", action="deny")
+rule.update(zip(("starts_at", "ends_at"), (time.isoformat() for time in times)))
+made = document.apply(dict(version=1, access_rules=[rule]), publisher.SYSTEM)
 print(json.dumps([time.timestamp() for time in times] + [made.revision]))
 """
 
@@ -152,7 +153,6 @@ def test_a_bad_limit_with_a_guard_is_gone_by_itself(
 def test_what_is_scheduled_starts_and_ends_on_time_in_every_process(site: Site) -> None:
     """Without an edit, and so without a revision."""
     site.apply({"rate_tiers": [WIDE]})
-    starts, ends, revision = json.loads(site.python(SCHEDULE))
 
     def ask() -> dict[int, int]:
         return statuses(site.together(16, PATH, "198.51.100.7"))
@@ -161,8 +161,12 @@ def test_what_is_scheduled_starts_and_ends_on_time_in_every_process(site: Site) 
         time.sleep(max(0.0, moment - time.time()))
         return ask()
 
-    assert ask() == {200: 16}
-    assert time.time() < starts, "it was too slow to see the time before"
+    for seconds in (1.5, 4.0, 10.0):  # A machine that has more to do gets more time.
+        starts, ends, revision = json.loads(site.python(SCHEDULE.format(seconds)))
+        before = ask()
+        if time.time() < starts:
+            break
+    assert before == {200: 16}
     assert at(starts + 0.05) == {403: 16}
     assert time.time() < ends, "it was too slow to see the time between"
     assert at(ends + 0.05) == {200: 16}
