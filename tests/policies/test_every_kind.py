@@ -118,7 +118,7 @@ ITEMS = {
             "method": "POST",
             "query": {"a": "1"},
             "headers": {"X-A": "b"},
-            "secret_headers": {"Authorization": "env:TOKEN"},
+            "secret_headers": {"Authorization": "env:PULSE_PROBE_TOKEN"},
             "allow_unsafe": True,
             "allow_networks": ["10.0.0.5/32:8000"],
             "follow_redirects": 2,
