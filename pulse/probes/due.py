@@ -45,12 +45,20 @@ LOOKS: Final = 4
 
 
 class _Waiting(NamedTuple):
-    """A row that may be claimed, as it is read."""
+    """A row that may be claimed, as it is read; and what it is by the plan that sends it.
+
+    Attributes:
+        known_host: Whose cap it was meant for when it was made.
+        host: Whose cap it counts against, if it is sent now.
+        limit_s: The least of the target's time limit and the job's for each. What a job has left
+            is none: what its deadline cuts off tells nothing of the target, so it is broken off
+            then, and not judged as a target that took too long.
+    """
 
     item: int
     job: int
     fence: int
-    host: str
+    known_host: str
     target: str
     attempts: int
     reclaims: int
@@ -59,12 +67,16 @@ class _Waiting(NamedTuple):
     slot_at: datetime | None
     timeout_s: float | None
     deadline_at: datetime
+    host: str
+    limit_s: float
 
 
 _WAITING: Final = (
     *("id", "job_id", "fence", "host", "target", "attempts", "reclaims", "due_at"),
     *("job__schedule", "job__slot_at", "job__timeout_s", "job__deadline_at"),
 )
+TARGET: Final = _WAITING.index("target")
+TIMEOUT: Final = _WAITING.index("job__timeout_s")
 
 
 @dataclass(slots=True)
@@ -133,7 +145,7 @@ def claim(
         return []
     room = _room(plan, held, most)
     rows = _last_tried(plan, held, room, longest_s) if is_idle and room.free > 0 else []
-    return _hand_over(rows or _chosen(plan, held, room, longest_s), plan, held, owner)
+    return _hand_over(rows or _chosen(plan, held, room, longest_s), held, owner)
 
 
 def next_due_s(held: Engine) -> float | None:
@@ -203,8 +215,8 @@ def _does_any_wait(until: datetime, using: str) -> bool:
 
 def _last_tried(plan: Plan, held: Engine, room: _Room, longest_s: float) -> list[_Waiting]:
     """Choose one item whose workers vanished as often as may be, if any waits."""
-    for row in _waiting(held, room, SLACK, last_try=True):
-        if room.takes(row) and _timeout_s(row, plan) <= longest_s:
+    for row in _waiting(plan, held, room, SLACK, last_try=True):
+        if room.takes(row) and row.limit_s <= longest_s:
             return [row]
     return []
 
@@ -216,12 +228,12 @@ def _chosen(plan: Plan, held: Engine, room: _Room, longest_s: float) -> list[_Wa
         if room.free <= 0:
             break
         window = room.free + SLACK if not rows else LOOKED_AT * room.free + len(rows)
-        seen = _waiting(held, room, window)
+        seen = _waiting(plan, held, room, window)
         taken = {row.item for row in rows}
         for row in seen:
             if room.free <= 0 or row.item in taken or not room.takes(row):
                 continue
-            if _timeout_s(row, plan) <= longest_s:
+            if row.limit_s <= longest_s:
                 room.take(row)
                 rows.append(row)
         if len(seen) < window:
@@ -229,8 +241,14 @@ def _chosen(plan: Plan, held: Engine, room: _Room, longest_s: float) -> list[_Wa
     return rows
 
 
-def _waiting(held: Engine, room: _Room, most: int, *, last_try: bool = False) -> list[_Waiting]:
-    """Read a window of what waits, past the hosts and schedules that are full."""
+def _waiting(
+    plan: Plan, held: Engine, room: _Room, most: int, *, last_try: bool = False
+) -> list[_Waiting]:
+    """Read a window of what waits, past the hosts and schedules that are full.
+
+    Hosts are those of when a row was made: one whose target has moved away from a full host waits
+    until that has room, or is past it by then.
+    """
     rows = _queued(held.using).filter(
         due_at__lte=held.now, job__deadline_at__gt=held.now + timedelta(seconds=TOO_LATE_S)
     )
@@ -241,10 +259,11 @@ def _waiting(held: Engine, room: _Room, most: int, *, last_try: bool = False) ->
     if schedules := room.full_schedules():
         rows = rows.exclude(job__schedule__in=schedules)
     ordered = rows.order_by("priority", "due_at", "pk")[:most]
-    return [_Waiting._make(row) for row in bulk.fetch(ordered, _WAITING)]
+    found = bulk.fetch(ordered, _WAITING)
+    return [_Waiting._make([*row, *_as_sent(row[TARGET], row[TIMEOUT], plan)]) for row in found]
 
 
-def _hand_over(rows: Sequence[_Waiting], plan: Plan, held: Engine, owner: str) -> list[Claimed]:
+def _hand_over(rows: Sequence[_Waiting], held: Engine, owner: str) -> list[Claimed]:
     """Give the chosen items to the owner, each under a lease of its own and a new fence."""
     if not rows:
         return []
@@ -252,9 +271,8 @@ def _hand_over(rows: Sequence[_Waiting], plan: Plan, held: Engine, owner: str) -
     claimed: list[Claimed] = []
     by_lease: dict[int, list[int]] = {}
     for row in rows:
-        timeout_s = _timeout_s(row, plan)
         # In whole seconds, so that few statements serve many rows.
-        lease_s = math.ceil(timeout_s + LEASE_MARGIN_S)
+        lease_s = math.ceil(row.limit_s + LEASE_MARGIN_S)
         by_lease.setdefault(lease_s, []).append(row.item)
         claimed.append(
             Claimed(
@@ -265,7 +283,7 @@ def _hand_over(rows: Sequence[_Waiting], plan: Plan, held: Engine, owner: str) -
                 target=row.target,
                 sample=known.get(row.target, {}),
                 attempts=row.attempts,
-                timeout_s=timeout_s,
+                timeout_s=row.limit_s,
                 lease_s=lease_s,
                 late_s=(held.now - row.due_at).total_seconds(),
                 deadline_at=row.deadline_at,
@@ -285,17 +303,20 @@ def _hand_over(rows: Sequence[_Waiting], plan: Plan, held: Engine, owner: str) -
                 # About then; its result says it exactly. What is cut off has none.
                 started_at=held.now,
             )
+    # Caps are counted by where each is sent, which an edit may have changed since it was made.
+    moved = [(row.item, row.host) for row in rows if row.host != row.known_host]
+    bulk.update(ProbeItem, held.using, ("id", "host"), moved)
     begun = ProbeJob.objects.using(held.using).filter(pk__in={row.job for row in rows})
     begun.filter(status=JobStatus.QUEUED).update(status=JobStatus.RUNNING, started_at=held.now)
     return claimed
 
 
-def _timeout_s(row: _Waiting, plan: Plan) -> float:
-    """The least of the target's limit and the job's for each.
-
-    What a job has left is none: what its deadline cuts off tells nothing of the target, so it is
-    broken off then, and not judged as a target that took too long.
-    """
-    target = plan.find(row.target)
-    limit_s = DEFAULT_TIMEOUT_S if target is None else target.call.timeout_s
-    return limit_s if row.timeout_s is None else min(limit_s, row.timeout_s)
+def _as_sent(name: str, timeout_s: float | None, plan: Plan) -> tuple[str, float]:
+    """Return the host and the time limit of what is sent for a row."""
+    target = plan.find(name)
+    if target is None:
+        # It is over before it is sent.
+        host, limit_s = "", DEFAULT_TIMEOUT_S
+    else:
+        host, limit_s = target.host, target.call.timeout_s
+    return host, limit_s if timeout_s is None else min(limit_s, timeout_s)

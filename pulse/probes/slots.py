@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 
 from pulse.core.announcement import Announcement
 from pulse.core.schedules import due
-from pulse.probes import bulk, jobs
+from pulse.probes import bulk, jobs, standings
 from pulse.probes.engine import Engine, moment_of
 from pulse.probes.plan import Plan, Planned, Target
 from pulse.probes.state import (
@@ -71,22 +71,27 @@ def _renew_states(plan: Plan, held: Engine) -> None:
         for name, pk, definition, state in states.values_list("name", "pk", "definition", "state")
     }
     fresh, changed = [], []
+    graces: dict[str, float] = {}
     now_s = held.now.timestamp()
     for name, planned in plan.schedules.items():
         definition = planned.definition
         pk, known, state = before.pop(name, (None, "", ""))
         if known == definition:
             continue
-        next_at = moment_of(planned.schedule.next_after(now_s))
+        next_s = planned.schedule.next_after(now_s)
+        next_at = moment_of(next_s)
         if pk is None:
             fresh.append(ProbeScheduleState(name=name, definition=definition, next_at=next_at))
         else:
             # An edit ends a quarantine as well: somebody has looked at it.
             state = ScheduleState.IDLE if state == ScheduleState.QUARANTINED else state
             changed.append((pk, definition, next_at, 0, state))
+            grace_s = 2 * planned.schedule.interval_s(next_s)
+            graces |= {name: max(grace_s, graces.get(name, 0.0)) for name in planned.targets}
     states.bulk_create(fresh, batch_size=jobs.BATCH)
     columns = ("id", "definition", "next_at", "failed_claims", "state")
     bulk.update(ProbeScheduleState, held.using, columns, changed)
+    standings.stretch(graces, held)
     gone = list(before)
     for start in range(0, len(gone), jobs.BATCH):
         states.filter(name__in=gone[start : start + jobs.BATCH]).delete()

@@ -7,7 +7,7 @@ standing of their own, which nobody is told of.
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import transaction
@@ -94,6 +94,29 @@ def take_in(
         ProbeTransition.objects.using(held.using).bulk_create(transitions)
         transaction.on_commit(lambda: _tell(transitions), using=held.using, robust=True)
     return spans
+
+
+def stretch(graces: Mapping[str, float], held: Engine) -> None:
+    """Let the last results of targets speak for longer, as their schedules come less often now.
+
+    Else nobody would know of them until the next slot, which an edit has put off. Who was not
+    watched any more by then is not made so again.
+
+    Args:
+        graces: For how long at least, in seconds from the last result, by target.
+        held: The lock.
+    """
+    rows = bulk.read(
+        ProbeTargetState, held.using, ("id", "name", "last_at", "grace_s"), "name", sorted(graces)
+    )
+    longer = [
+        (pk, graces[name])
+        for pk, name, last_at, grace_s in rows
+        if last_at is not None
+        and grace_s < graces[name]
+        and held.now <= last_at + timedelta(seconds=grace_s)
+    ]
+    bulk.update(ProbeTargetState, held.using, ("id", "grace_s"), longer)
 
 
 def standing_of(row: ProbeTargetState) -> Standing:

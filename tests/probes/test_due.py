@@ -1,8 +1,11 @@
 """What is due becomes jobs, and jobs are claimed within the caps."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from pulse.probes import due, slots
 from pulse.probes.plan import compile_plan
@@ -13,7 +16,9 @@ from pulse.probes.state import (
     ProbeItem,
     ProbeJob,
     ProbeScheduleState,
+    ProbeTargetState,
 )
+from tests import factories
 from tests.probes.conftest import Apply
 from tests.probes.engines import (
     claim,
@@ -115,6 +120,26 @@ def test_an_edit_of_when_is_in_force_at_once_and_of_else_moves_nothing(apply: Ap
         assert next_slot() == plan.schedules["core"].schedule.next_after(lock.now.timestamp())
 
 
+def test_a_longer_interval_leaves_no_gap_in_what_is_known(apply: Apply) -> None:
+    """A result that spoke until the next slot speaks until the new one, if it still spoke."""
+    three = targets(3)
+    schedules = [CORE, {**CORE, "name": "other", "targets": ["t1"]}]
+    apply(probe_targets=three, probe_schedules=schedules)
+    prepare()
+    for number in range(3):
+        last_at = timezone.now() - timedelta(seconds=30)
+        factories.target_state(f"t{number}", last_at=last_at)
+    ProbeTargetState.objects.filter(name="t1").update(grace_s=20)
+    wide = [{**each, "every": "1h"} for each in schedules]
+    apply(probe_targets=three, probe_schedules=wide)
+    prepare()
+    graces = dict(ProbeTargetState.objects.values_list("name", "grace_s"))
+    assert graces == {"t0": 7200, "t1": 20, "t2": 130}
+    apply(probe_targets=three, probe_schedules=schedules)
+    prepare()
+    assert ProbeTargetState.objects.get(name="t0").grace_s == 7200, "results come soon now"
+
+
 def test_a_schedule_that_is_gone_leaves_no_state(apply: Apply) -> None:
     apply(probe_targets=targets(1), probe_schedules=[CORE, CORE | {"name": "other"}])
     prepare()
@@ -187,6 +212,26 @@ def test_what_is_recorded_makes_room(apply: Apply) -> None:
     assert claim() == []
     record(first[:1])
     assert len(claim()) == 1
+
+
+def test_the_cap_of_a_host_holds_for_targets_that_move_to_it(apply: Apply) -> None:
+    """What waits is sent where its target leads now, and that is whose cap it counts against."""
+    budget = {"name": "default", "max_per_host": 2}
+    apply(probe_targets=elsewhere(6), probe_budgets=[budget])
+    start()
+    first = claim(most=1)
+    here = "http://h0.example.com/moved"
+    moved = [{**item, "url": here} for item in elsewhere(6)]
+    apply(probe_targets=moved, probe_budgets=[budget])
+    assert len(claim()) == 1, "one of this host runs already, as it was before"
+    assert claim() == []
+    running = ProbeItem.objects.filter(state=ItemState.RUNNING)
+    assert set(running.values_list("host", flat=True)) == {"h0.example.com:80"}
+    record(first)
+    assert len(claim()) == 1
+    # And away from it: each has a host of its own again.
+    apply(probe_targets=elsewhere(6), probe_budgets=[budget])
+    assert len(claim()) == 3
 
 
 def test_a_schedule_keeps_to_its_own_number(apply: Apply) -> None:
