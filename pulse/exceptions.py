@@ -31,6 +31,7 @@ PulseError
 │   │   └── ForbiddenAddress     an address that pulse does not connect to
 │   ├── CallFailed               a call that has no whole answer, and why
 │   ├── UnknownTarget
+│   │   └── TargetResting        there is one, but it is not in force
 │   ├── UnknownSchedule
 │   ├── UnknownJob
 │   ├── CooldownActive           it was started a moment ago
@@ -253,6 +254,14 @@ class UnknownTarget(ProbeError):
     def __init__(self, name: str) -> None:
         super().__init__(f"Unknown target: {name}" if name else "There is nothing to probe.")
         self.name = name
+
+
+class TargetResting(UnknownTarget):
+    """There is such a target, but it is off, or its time has not come or is over."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.args = (f"Target {name} is off, or not in its time.",)
 
 
 class UnknownSchedule(ProbeError):

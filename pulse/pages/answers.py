@@ -13,6 +13,7 @@ from django.template.loader import render_to_string
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.cache import get_conditional_response, patch_vary_headers
+from django.utils.translation import gettext as __
 from django.utils.translation import gettext_lazy as _
 
 from pulse.access.principals import visitor_of
@@ -101,6 +102,19 @@ def refusal(
         text = render_to_string("pulse/problem.html", {**_around(request), **shown}, request)
         response = HttpResponse(text, status=status)
     return private(response, retry_after_s)
+
+
+def refuse_unknown(request: HttpRequest, *known: str) -> HttpResponse | None:
+    """Refuse a query with other names than a machine's door knows; None where it has none.
+
+    A page shows what it can of any query: people arrive by links that others have lengthened.
+    """
+    names = sorted(request.GET.keys() - {*known, "format"})
+    if not names or not wants_json(request):
+        return None
+    text = __("Unknown parameter. Known are: %s.") % ", ".join(sorted({*known, "format"}))
+    errors = {name[:100]: [text] for name in names[:20]}
+    return refusal(request, HTTPStatus.BAD_REQUEST, "invalid", text, errors=errors)
 
 
 def private(response: HttpResponse, retry_after_s: float | None = None) -> HttpResponse:

@@ -8,7 +8,14 @@ from django.utils.translation import gettext as _
 
 from pulse.access.scopes import Scope
 from pulse.core.snapshot import ENDPOINTS
-from pulse.pages.answers import admin_url, data, number_of, page, wants_json
+from pulse.pages.answers import (
+    admin_url,
+    data,
+    number_of,
+    page,
+    refuse_unknown,
+    wants_json,
+)
 from pulse.pages.guard import guarded
 from pulse.pages.jobs import POLL_MS
 from pulse.probes import discovery
@@ -27,6 +34,8 @@ SCREENS: Final = {
 @guarded(Scope.VIEW)
 def listing(request: HttpRequest) -> HttpResponse:
     """List routes by policies and probes."""
+    if (refused := refuse_unknown(request, "show", "q", "page")) is not None:
+        return refused
     now = timezone.now()
     discovery.discover_if_empty()
     show, q = request.GET.get("show", ""), request.GET.get("q", "").strip()[:200]

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_safe
 
 from pulse.pages import charts
-from pulse.pages.answers import wants_json
+from pulse.pages.answers import refuse_unknown, wants_json
 from pulse.pages.badges import draw
 from pulse.policies.kinds import time_to_text
 from pulse.probes.plan import current_plan
@@ -44,6 +45,8 @@ DAY_WIDTH: Final = 5
 STACKED: Final = (public.OUTAGE, public.DEGRADED, public.MAINTENANCE, public.OPERATIONAL)
 TROUBLE: Final = (public.OUTAGE, public.DEGRADED)
 POLL_MS: Final = 15_000
+#: Where the page says when it was read.
+AS_OF: Final = re.compile(rb'<span id="as-of">.*?</span>', re.DOTALL)
 
 
 @dataclass(slots=True)
@@ -60,6 +63,8 @@ _lock = threading.Lock()
 @require_safe
 def page(request: HttpRequest) -> HttpResponse:
     """Show how everything with a public name is, to anybody; JSON unless a browser asks."""
+    if (refused := refuse_unknown(request)) is not None:
+        return refused
     status = current()
     if wants_json(request):
         return _tagged(request, JsonResponse(_as_contract(status)), status)
@@ -149,7 +154,7 @@ def _tagged(
     request: HttpRequest, response: HttpResponse, status: Mapping[str, Any]
 ) -> HttpResponse:
     """Let caches keep it a moment; its tag leaves out when it was read, which alone changes."""
-    stable = response.content.replace(status["updated_at"].encode(), b"")
+    stable = AS_OF.sub(b"", response.content).replace(status["updated_at"].encode(), b"")
     response.headers["ETag"] = f'W/"{hashlib.sha256(stable).hexdigest()[:32]}"'
     response.headers["Cache-Control"] = f"public, max-age={MAX_AGE_S}, stale-if-error={STALE_S}"
     patch_vary_headers(response, ("Accept",))

@@ -21,7 +21,7 @@ from pulse.core.attempts import Answer, Call, Failure
 from pulse.core.expectations import Expectations
 from pulse.core.judging import Check, Judgement, SchemaCheck, State, judge
 from pulse.core.redaction import REDACTED, Redactor
-from pulse.exceptions import PolicyError, SecretUnreadable
+from pulse.exceptions import PolicyError, SecretUnreadable, TargetResting, UnknownTarget
 from pulse.probes import contracts, secrets
 from pulse.probes.plan import Plan, Target
 
@@ -219,7 +219,8 @@ def _fields(
 ) -> dict[str, Any]:
     """Return what an attempt has beside its claim: a call and how it is judged, or a problem."""
     if target is None:
-        return {"problem": f"Unknown target: {probe.target}"}
+        kind = TargetResting if probe.target in plan.resting else UnknownTarget
+        return {"problem": str(kind(probe.target))}
     if target.problem:
         return {"problem": target.problem}
     try:

@@ -29,7 +29,7 @@ from pulse.core.targets import (
     parse_target,
 )
 from pulse.core.windows import Window
-from pulse.exceptions import InvalidEndpointId, PulseError, UnknownTarget
+from pulse.exceptions import InvalidEndpointId, PulseError, TargetResting, UnknownTarget
 from pulse.policies import current, routes
 from pulse.probes.kinds import (
     BUDGETS,
@@ -134,6 +134,7 @@ class Plan:
         valid_until: When the next one does; None for never.
         limited: How many probes at once the schedules have that name a number.
         stamp: Tells two sets of schedules apart.
+        resting: Names of targets that are off, or not in their time.
     """
 
     announcement: Announcement | None
@@ -144,6 +145,7 @@ class Plan:
     limited: Mapping[str, int]
     windows: Mapping[str, Window]
     stamp: str
+    resting: frozenset[str]
     _items: Mapping[str, Item] = field(repr=False)
     _payloads: Mapping[str, Item] = field(repr=False)
     _compiled: dict[str, Target] = field(default_factory=dict, repr=False)
@@ -183,7 +185,8 @@ class Plan:
 
         Raises:
             InvalidEndpointId: It is neither a name nor an endpoint id (S0-07).
-            UnknownTarget: There is no such target in force, or the endpoint's method is not safe.
+            UnknownTarget: There is no such target, or the endpoint's method is not safe.
+            TargetResting: It is not in force.
         """
         if sample is None and (found := self._compiled.get(name)) is not None:
             return found
@@ -194,7 +197,7 @@ class Plan:
             return _usable(name, lambda: _of_endpoint(parsed, payload, sample or {}))
         item = self._items.get(name)
         if item is None:
-            raise UnknownTarget(name)
+            raise TargetResting(name) if name in self.resting else UnknownTarget(name)
         target = self._compiled[name] = _usable(name, lambda: _of_item(item, payload))
         return target
 
@@ -272,6 +275,9 @@ def compile_plan(document: Document, announcement: Announcement | None, now: flo
         },
         windows=windows,
         stamp=_stamp(schedules),
+        resting=frozenset(
+            item["name"] for item in document.get(TARGETS, ()) if item["name"] not in items
+        ),
         _items=items,
         _payloads=payloads,
     )

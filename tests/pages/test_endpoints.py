@@ -139,6 +139,10 @@ def test_only_what_is_safe_and_complete_can_be_probed_at_once(operator):
 def test_machines_get_the_same_as_the_contract_names_it(viewer):
     """API.md 5."""
     factories.target_state("search", "up")
+    odd = viewer.get("/pulse/endpoints/?shown=new", headers={"accept": "application/json"})
+    assert odd.status_code == 400
+    known = "Known are: format, page, q, show."
+    assert odd.json()["errors"] == {"shown": [f"Unknown parameter. {known}"]}
     body = viewer.get("/pulse/endpoints/?q=search", headers={"accept": "application/json"}).json()
     assert body["count"] == 1
     (row,) = body["results"]

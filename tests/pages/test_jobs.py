@@ -97,7 +97,7 @@ def test_a_fourth_job_is_409_with_the_text(operator):
     ("body", "field", "text"),
     [
         ({"targets": ["nothing"]}, "targets", "Unknown target: nothing"),
-        ({"targets": ["paused"]}, "targets", "Unknown target: paused"),
+        ({"targets": ["paused"]}, "targets", "Target paused is off, or not in its time."),
         ({"targets": ["POST /api/orders/"]}, "targets", "Unknown target: POST /api/orders/"),
         (
             {"targets": ["../../../etc/passwd"]},

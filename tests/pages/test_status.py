@@ -233,17 +233,29 @@ def test_reading_it_takes_the_same_queries_for_one_and_for_many(apply):
     assert len(few) == len(many) == 4
 
 
-def test_any_cache_may_keep_it_a_moment_and_its_tag_saves_the_rest():
-    first = Client().get("/pulse/status/")
+@pytest.mark.parametrize("form", ["json", "html"])
+def test_any_cache_may_keep_it_a_moment_and_its_tag_saves_the_rest(monkeypatch, form):
+    first = Client().get(f"/pulse/status/?format={form}")
     assert first["Cache-Control"] == "public, max-age=10, stale-if-error=300"
     assert "Cookie" not in first["Vary"]
     status.forget()
-    same = Client().get("/pulse/status/", headers={"if-none-match": first["ETag"]})
+    # Minutes later the page says another time, and nothing else.
+    read, later = status.public.status_as_dict, timezone.now() + timedelta(minutes=2)
+    monkeypatch.setattr(status.public, "status_as_dict", lambda plan, now: read(plan, later))
+    same = Client().get(f"/pulse/status/?format={form}", headers={"if-none-match": first["ETag"]})
     assert (same.status_code, same.content) == (304, b"")
     factories.target_state("products", "down")
     status.forget()
-    other = Client().get("/pulse/status/", headers={"if-none-match": first["ETag"]})
+    other = Client().get(f"/pulse/status/?format={form}", headers={"if-none-match": first["ETag"]})
     assert other.status_code == 200
+
+
+def test_a_script_hears_of_parameters_that_there_are_not(nobody):
+    """A person sees the page, whoever lengthened the link."""
+    told = nobody.get("/pulse/status/?fromat=json", headers={"accept": "application/json"})
+    assert told.status_code == 400
+    assert told.json()["errors"] == {"fromat": ["Unknown parameter. Known are: format."]}
+    assert nobody.get("/pulse/status/?utm_source=mail").status_code == 200
 
 
 def test_writing_to_it_is_refused(nobody):

@@ -173,15 +173,28 @@ def test_what_has_a_problem_is_not_sent(apply: Apply, settings: LazySettings) ->
     assert found.detail.startswith("This site's own address is not known")
 
 
-def test_a_target_that_is_gone_is_not_sent(apply: Apply) -> None:
+@pytest.mark.parametrize(
+    ("left", "detail"),
+    [
+        ([], "Unknown target: t0"),
+        (targets(1, mode="off"), "Target t0 is off, or not in its time."),
+    ],
+    ids=["gone", "paused"],
+)
+def test_a_target_that_is_not_in_force_any_more_is_not_sent(
+    apply: Apply, left: list[dict[str, Any]], detail: str
+) -> None:
+    """What waits of it ends at once, and says why."""
     apply(probe_targets=targets(1))
     start()
     claimed = claim()
-    apply(probe_targets=targets(1, mode="off"))
+    ProbeTarget.objects.all().delete()
+    apply(probe_targets=left)
     with held() as (plan, lock):
         (each,) = attempt.ready(claimed, plan, lock.using, Clock(0, time.monotonic()))
     found = outcome_of(each)
-    assert (found.state, found.detail) == (State.FAILED, "Unknown target: t0")
+    assert (found.state, found.detail) == (State.FAILED, detail)
+    assert found.latency_ms is None
 
 
 @pytest.mark.parametrize(
