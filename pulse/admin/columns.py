@@ -22,7 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from pulse.exceptions import InvalidQuota, StoreError
 from pulse.policies import kinds, words
 from pulse.policies.bases import ModeChoices
-from pulse.store import buckets
+from pulse.policies.headroom import UNUSED, Headroom, headroom_of_rules
 
 logger = logging.getLogger(__name__)
 
@@ -131,21 +131,22 @@ class LimitColumns(PolicyColumns):
 
     @column(_("last 24 h"))
     def refused_column(self, row: Any) -> SafeString:
-        """Tell how many requests it refused in a day, and would have had it been enforced."""
-        refused = getattr(row, "refused_last_day", None)
-        if refused is None:
+        """Tell how much it refused in a day, or would have, and how close clients came to it."""
+        day: Headroom | None = getattr(row, "last_day", None)
+        if day is None:
             return format_html('<span class="pulse-quiet">{}</span>', __("not known"))
         return format_html(
-            "{}<br>{}",
-            _count(refused, __("refused")),
-            _count(row.would_refuse_last_day, __("would refuse")),
+            "{}<br>{}{}",
+            _count(day.refused, __("refused")),
+            _count(day.would_refuse, __("would refuse")),
+            "" if day.peak is None else _peak(day.peak),
         )
 
 
 def add_refusals(rows: list[Any]) -> None:
-    """Give each row what it refused in the last day, by one reading of the counters."""
+    """Give each row its last day, by one reading of the counters."""
     try:
-        day = buckets.last_day()
+        day = headroom_of_rules()
     except StoreError as error:
         logger.warning("What was refused of late cannot be read: %s", error)
         return
@@ -154,8 +155,7 @@ def add_refusals(rows: list[Any]) -> None:
         # A rule is counted under its natural key.
         key = " ".join(str(getattr(row, name)) for name in kind.key) if kind else ""
         rule = f"{kind.name if kind else ''}:{key}"
-        row.refused_last_day = day[buckets.REFUSED][rule]
-        row.would_refuse_last_day = day[buckets.WOULD_REFUSE][rule]
+        row.last_day = day.get(rule, UNUSED)
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -211,6 +211,17 @@ def _short(limit: Any) -> str:
 def _count(number: int, verb: str) -> SafeString:
     name = "pulse-counted" if number else "pulse-quiet"
     return format_html('<span class="pulse-nowrap {}">{} {}</span>', name, f"{number:,}", verb)
+
+
+def _peak(share: float) -> SafeString:
+    text = __("The most of its capacity that one client used at an instant")
+    return format_html(
+        '<br><span class="pulse-nowrap {}" title="{}">{} {} %</span>',
+        "pulse-counted" if share >= 1 else "pulse-quiet",
+        text,
+        __("peak"),
+        round(share * 100),
+    )
 
 
 def _say(moment: Any) -> str:

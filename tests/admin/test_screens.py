@@ -16,7 +16,7 @@ from pulse.policies.models import (
     RateTier,
     TierAssignment,
 )
-from pulse.store import buckets
+from pulse.store import buckets, peaks
 from tests.admin.conftest import revision, told, url
 from tests.servers import free_port
 from tests.store.conftest import cache_of
@@ -143,6 +143,13 @@ def test_the_list_tells_what_was_refused_by_one_reading(kim, monkeypatch):
     assert "1,234 refused" in page
     assert "5 would refuse" in page
     assert len(readings) == 1
+
+
+def test_the_list_tells_how_close_clients_came(kim, monkeypatch):
+    monkeypatch.setattr(peaks, "last_day", lambda: {"endpoint_limits:search": 0.454})
+    page = kim.get("endpointlimit_changelist").content.decode()
+    assert "peak 45 %" in page
+    assert "peak" not in kim.get("ratetier_changelist").content.decode()
 
 
 def test_the_list_stands_without_its_counters(kim, settings):
