@@ -226,9 +226,9 @@ _TABLE: Final[tuple[tuple[Any, Callable[[Any], Problem]], ...]] = (
 )
 
 
-def not_found() -> Problem:
+def not_found(detail: str = "") -> Problem:
     """There is no such thing, or never was."""
-    return Problem(HTTPStatus.NOT_FOUND, "not_found", _("There is nothing here."))
+    return Problem(HTTPStatus.NOT_FOUND, "not_found", detail or _("There is nothing here."))
 
 
 def forbidden(detail: str = "") -> Problem:

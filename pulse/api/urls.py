@@ -26,6 +26,7 @@ from pulse.api.processes import Processes
 from pulse.api.quota import Quota
 from pulse.api.revisions import Revision, RevisionDifference, RevisionList, RevisionRollback
 from pulse.api.simulate import Simulate
+from pulse.api.views import Nowhere
 from pulse.core.snapshot import ENDPOINTS
 from pulse.policies import kinds
 
@@ -80,4 +81,6 @@ urlpatterns: list[URLPattern] = [
     path("results/<str:ident>/", ResultDetail.as_view(), name="api-results-detail"),
     path("quota/", Quota.as_view(), name="api-quota"),
     path("simulate/", Simulate.as_view(), name="api-simulate"),
+    path("", Nowhere.as_view()),
+    path("<path:address>", Nowhere.as_view()),
 ]

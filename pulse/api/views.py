@@ -61,7 +61,7 @@ class ApiView(APIView):
     content_negotiation_class = Negotiation
     metadata_class = None
     versioning_class = None
-    schema = ViewSchema()
+    schema: Any = ViewSchema()
 
     scopes: ClassVar[Mapping[str, Scope | None]] = {}
     parameters: ClassVar[Mapping[str, Sequence[Parameter]]] = {}
@@ -246,6 +246,21 @@ class DetailView(ApiView):
     def etag(self, row: Any) -> str:
         """Return the row's ``ETag``."""
         return conditional.tag(row.version)
+
+
+class Nowhere(ApiView):
+    """Every address that there is not, told as the API tells of what is missing."""
+
+    schema: Any = None
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Say that there is nothing.
+
+        Raises:
+            Problem: Always.
+        """
+        del request, args, kwargs
+        raise not_found(_("There is nothing here. Addresses end with a slash; see docs/."))
 
 
 def find_row(rows: QuerySet[Any], ident: str) -> Any:

@@ -59,7 +59,7 @@ def lockout_check(
 
 def author_of(request: HttpRequest) -> Author:
     """Describe the one who edits, as the middleware would see them."""
-    user: Any = request.user
+    user: Any = getattr(request, "user", None)
     groups = user.groups.values_list("name", flat=True) if hasattr(user, "groups") else ()
     is_known = bool(getattr(user, "is_authenticated", False))
     return Author(

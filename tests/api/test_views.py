@@ -146,3 +146,14 @@ def test_answers_are_for_who_asked(administrator) -> None:
     headers = administrator.get(TIERS).headers
     assert headers["Cache-Control"] == "private, no-cache"
     assert {"Accept", "Authorization", "Cookie"} <= set(headers["Vary"].split(", "))
+
+
+@pytest.mark.parametrize("address", ["", "rate-tiers", "unheard/", "rate-tiers/1/2/3", "../admin"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
+def test_an_address_that_is_none_is_a_problem_too(nobody, method, address) -> None:
+    problem(nobody(method, address, Accept="text/html"), 404, "not_found")
+
+
+def test_a_host_without_users_can_write_by_key(administrator, settings) -> None:
+    settings.MIDDLEWARE = ["pulse.middleware.PulseMiddleware"]
+    assert administrator.post(TIERS, GOLD).status_code == 201
