@@ -3,10 +3,12 @@
 from typing import Any, Final
 
 from django.utils.http import parse_etags
+from django.utils.translation import gettext as _
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from pulse.api.errors import VersionMismatch
+from pulse.api.errors import VersionMismatch, invalid
+from pulse.api.parameters import LONGEST
 
 ANY: Final = "*"
 
@@ -19,7 +21,7 @@ def tag(version: object) -> str:
 def answer(request: Request, data: Any, etag: str, status: int = 200) -> Response:
     """Answer with what was asked for; 304 to who has it already."""
     headers = {"ETag": etag}
-    known = parse_etags(request.headers.get("If-None-Match", ""))
+    known = _tags(request, "If-None-Match")
     is_read = request.method in {"GET", "HEAD"}
     if is_read and (ANY in known or etag in map(_strong, known)):
         return Response(status=304, headers=headers)
@@ -39,13 +41,19 @@ def require_match(request: Request, version: int, sent: object = None) -> None:
     """
     if sent is not None and (isinstance(sent, bool) or sent != version):
         raise VersionMismatch(version)
-    written = request.headers.get("If-Match")
-    if written is None:
+    if "If-Match" not in request.headers:
         return
-    known = parse_etags(written)
+    known = _tags(request, "If-Match")
     # Compressed on its way, an answer's tag becomes weak; it names the same version all the same.
     if ANY not in known and tag(version) not in map(_strong, known):
         raise VersionMismatch(version)
+
+
+def _tags(request: Request, header: str) -> list[str]:
+    written = request.headers.get(header, "")
+    if len(written) > LONGEST:
+        raise invalid({header: [_("Write at most %d characters.") % LONGEST]})
+    return parse_etags(written)
 
 
 def _strong(etag: str) -> str:

@@ -13,6 +13,8 @@ from pulse.policies.kinds import Errors, add_error, read_time
 from pulse.policies.reading import is_storable
 
 MAX_TEXT: Final = 500
+#: No value of a parameter is longer, and no conditional header.
+LONGEST: Final = 2000
 MAX_WHOLE: Final = 2**31 - 1
 FLAGS: Final = {"1": True, "true": True, "0": False, "false": False}
 
@@ -144,6 +146,8 @@ def read_query(query: QueryDict, parameters: Sequence[Parameter]) -> dict[str, A
             add_error(errors, name[:MAX_TEXT], _("Unknown parameter. Known are: %s.") % names)
         elif len(written) != 1:
             add_error(errors, name, _("Write it once."))
+        elif len(written[0]) > LONGEST:
+            add_error(errors, name, _("Write at most %d characters.") % LONGEST)
         elif not written[0]:
             add_error(errors, name, _("Write a value, or leave the parameter out."))
         else:

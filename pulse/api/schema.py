@@ -15,7 +15,7 @@ from drf_spectacular.plumbing import ComponentRegistry, ResolvedComponent
 
 from pulse.api import idempotency
 from pulse.api.operations import Operation, Schema, Shape
-from pulse.api.parameters import Parameter
+from pulse.api.parameters import LONGEST, Parameter
 from pulse.envelope import PROBLEM
 
 if TYPE_CHECKING:
@@ -246,7 +246,9 @@ class _Writer:
             headers.append(_header("If-Match", "The ETag of what was read; 412 where it changed."))
         if self._method == "POST":
             text = "Sent again with it within 24 hours, nothing is done again."
-            headers.append(_header(idempotency.HEADER, text, pattern=r"^[\x21-\x7e]{1,255}$"))
+            headers.append(
+                _header(idempotency.HEADER, text, pattern=r"^[\x21-\x7e]{1,255}$", maxLength=255)
+            )
         return [*path, *query, *headers]
 
     def _body(self, body: Shape | Schema) -> dict[str, Any]:
@@ -370,12 +372,15 @@ def _component(name: str, kind: str, schema: Any) -> ResolvedComponent:
 
 
 def _query(parameter: Parameter) -> dict[str, Any]:
+    schema = dict(parameter.schema)
+    if schema.get("type") == "string":
+        schema.setdefault("maxLength", LONGEST)
     return {
         "name": parameter.name,
         "in": "query",
         "required": False,
         "description": parameter.text,
-        "schema": dict(parameter.schema),
+        "schema": schema,
     }
 
 
@@ -385,7 +390,7 @@ def _header(name: str, text: str, **schema: Any) -> dict[str, Any]:
         "in": "header",
         "required": False,
         "description": text,
-        "schema": {"type": "string", **schema},
+        "schema": {"type": "string", "maxLength": LONGEST, **schema},
     }
 
 

@@ -44,7 +44,15 @@ class KeepingItsKey:
         return self._application(environ, start_response)
 
 
-def run(key: ApiKey, text: str, *, examples: int, seed: int, phases: list[str]) -> Outcome:
+def run(
+    key: ApiKey,
+    text: str,
+    *,
+    examples: int,
+    seed: int,
+    phases: list[str],
+    only: str = "",
+) -> Outcome:
     """Call every operation, with all checks.
 
     Args:
@@ -53,6 +61,7 @@ def run(key: ApiKey, text: str, *, examples: int, seed: int, phases: list[str]) 
         examples: At most so many cases of each operation and phase.
         seed: What is made up follows from it.
         phases: Of ``examples coverage fuzzing stateful``.
+        only: Paths that match this; all, if it is empty.
     """
     known = ("examples", "coverage", "fuzzing", "stateful")
     config = SchemathesisConfig.from_dict(
@@ -82,7 +91,8 @@ def run(key: ApiKey, text: str, *, examples: int, seed: int, phases: list[str]) 
     found, begun = Outcome(), time.monotonic()
     with serving(KeepingItsKey(key)) as address:
         schema = schemathesis.openapi.from_url(f"{address}{API}/schema/", config=config)
-        for event in from_schema(schema).execute():
+        chosen = schema.include(path_regex=only) if only else schema
+        for event in from_schema(chosen).execute():
             if isinstance(event, events.NonFatalError | events.FatalError):
                 told = getattr(event, "info", None) or event
                 found.failures[f"{type(event).__name__} {told}"] = repr(vars(event))[:2000]

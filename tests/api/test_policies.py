@@ -230,6 +230,15 @@ def test_who_has_read_it_is_told_so(administrator) -> None:
     assert administrator.get(place, If_None_Match='"2"').status_code == 200
 
 
+def test_a_condition_is_no_novel(administrator) -> None:
+    row = administrator.post("rate-tiers/", GOLD).json()
+    long = '"1", ' * 500
+    told = administrator.patch(f"rate-tiers/{row['id']}/", {}, If_Match=long)
+    assert list(errors(told)) == ["If-Match"]
+    told = administrator.get(f"rate-tiers/{row['id']}/", If_None_Match=long)
+    assert list(errors(told)) == ["If-None-Match"]
+
+
 def test_a_write_that_locks_its_author_out_is_refused(administrator) -> None:
     body = {"network": "127.0.0.0/8", "path": "/admin/"}
     problem(administrator.post("access-rules/", body), 409, "lock_out")
