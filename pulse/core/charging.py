@@ -22,7 +22,7 @@ from pulse.core.clients import (
 )
 from pulse.core.cors import ASKED_METHOD
 from pulse.core.endpoints import Match
-from pulse.core.snapshot import Assignment, Mode, Rule, Snapshot
+from pulse.core.snapshot import TIERS, Assignment, Mode, Rule, Snapshot
 
 #: Stands between a rule and a client in the key under which preflights are counted.
 PREFLIGHT: Final = "preflight:"
@@ -145,6 +145,18 @@ def _in_percent(rule: str, percent: int, facts: Facts) -> bool:
     if facts.mark is None:
         return in_percent(rule, facts.address.prefix, percent, facts.secret)
     return in_share(rule, facts.mark, percent, facts.secret)
+
+
+def waits_for_user(snapshot: Snapshot, charge: Charge) -> bool:
+    """Whether a charge waits for the user whom a view finds that settles limits itself.
+
+    An endpoint limit by ``client`` does not, although a client may be a user: it is what most
+    limits count by, and waiting would cost each of their requests a second call, and let every
+    one of them reach the view's authentication.
+    """
+    if charge.rule.kind == TIERS:
+        return bool(snapshot.assignments.users or snapshot.assignments.groups)
+    return charge.rule.by_user
 
 
 def tiers(snapshot: Snapshot, facts: Facts) -> Iterator[tuple[Rule, bool, str]]:

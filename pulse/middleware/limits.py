@@ -3,25 +3,26 @@
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from pulse.conf import conf
 from pulse.core import replay
 from pulse.core.answers import STORE_RETRY_S, rate_limit_headers, refusing, retry_after_s
-from pulse.core.charging import Charge, Facts, charges, exempt_by
+from pulse.core.charging import Charge, Facts, charges, exempt_by, waits_for_user
 from pulse.core.claims import Decision, Outcome
 from pulse.core.clients import User, digest
 from pulse.core.quotas import SECOND_US
 from pulse.core.replay import Problem
-from pulse.core.snapshot import TIERS, Rule, Snapshot
+from pulse.core.snapshot import Rule, Snapshot
 from pulse.exceptions import StaleAnnouncement
 from pulse.middleware import access
 from pulse.middleware.context import Context, facts_of, locate, may_have_user, user_of
 from pulse.middleware.responses import Refusal, put, refuse
 from pulse.policies import current, texts
 from pulse.policies.decisions import SealedDecision, seal
+from pulse.policies.routes import settles_limits
 from pulse.policies.texts import too_many_requests, unavailable
 from pulse.store import blocked, buckets, limits, peaks, refusals
 
@@ -58,7 +59,7 @@ def decide(
     found = [] if context.exempt_by else charges(snapshot, facts)
     context.charges = found
     if defers:
-        context.charges = [charge for charge in found if not _is_by_user(snapshot, charge)]
+        context.charges = [charge for charge in found if not waits_for_user(snapshot, charge)]
     context.decision = None
     context.deferred = len(context.charges) < len(found)
     nonces = []
@@ -91,14 +92,7 @@ def is_deferred(snapshot: Snapshot, request: HttpRequest, user: User | None) -> 
     """Whether limits by user wait, as the view authenticates and has a throttle to settle them."""
     if user is not None or not snapshot.wants_user or request.resolver_match is None:
         return False
-    view: Any = request.resolver_match.func
-    throttles = getattr(getattr(view, "cls", None), "throttle_classes", ())
-    given = getattr(view, "initkwargs", None)
-    if isinstance(given, dict):
-        throttles = given.get("throttle_classes", throttles)
-    if not isinstance(throttles, list | tuple):  # A property, say: who knows what it will be.
-        return False
-    return any(getattr(throttle, "settles_limits", False) for throttle in throttles)
+    return settles_limits(request.resolver_match.func)
 
 
 def settle(request: HttpRequest, *, refuses: bool = True) -> HttpResponse | None:
@@ -119,7 +113,7 @@ def settle(request: HttpRequest, *, refuses: bool = True) -> HttpResponse | None
     if snapshot is None or address is None:
         return None
     facts = facts_of(snapshot, request, address, _user(snapshot, request))
-    left = [charge for charge in charges(snapshot, facts) if _is_by_user(snapshot, charge)]
+    left = [charge for charge in charges(snapshot, facts) if waits_for_user(snapshot, charge)]
     before = context.decision
     try:
         claims = [charge.claim for charge in left]
@@ -143,18 +137,6 @@ def settle(request: HttpRequest, *, refuses: bool = True) -> HttpResponse | None
 
 def _user(snapshot: Snapshot, request: HttpRequest) -> User | None:
     return user_of(snapshot, request) if may_have_user(snapshot, request) else None
-
-
-def _is_by_user(snapshot: Snapshot, charge: Charge) -> bool:
-    """Whether a charge waits for the user whom the view finds.
-
-    An endpoint limit by ``client`` does not, although a client may be a user: it is what most
-    limits count by, and waiting would cost each of their requests a second call, and let every
-    one of them reach the view's authentication.
-    """
-    if charge.rule.kind == TIERS:
-        return bool(snapshot.assignments.users or snapshot.assignments.groups)
-    return charge.rule.by_user
 
 
 def _part(context: Context, nonces: list[Charge]) -> None:

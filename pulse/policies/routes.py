@@ -33,6 +33,25 @@ def match_path(path: str) -> Match | None:
         return None
 
 
+def view_at(path: str) -> Any:
+    """Return the view that a decoded path resolves to, None if to nothing."""
+    try:
+        return resolve(path).func
+    except Resolver404:
+        return None
+
+
+def settles_limits(view: Any) -> bool:
+    """Whether a view has ``PulseThrottle``, which settles the limits by a user that it finds."""
+    throttles = getattr(getattr(view, "cls", None), "throttle_classes", ())
+    given = getattr(view, "initkwargs", None)
+    if isinstance(given, dict):
+        throttles = given.get("throttle_classes", throttles)
+    if not isinstance(throttles, list | tuple):  # A property, say: who knows what it will be.
+        return False
+    return any(getattr(throttle, "settles_limits", False) for throttle in throttles)
+
+
 def problem(matcher: str, value: str) -> str | None:
     """Say in words why no request could ever match, None if one can.
 

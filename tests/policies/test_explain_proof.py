@@ -14,9 +14,15 @@ from typing import Any, Final
 import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
+from django.urls import path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
 
+from project import urls as site
 from pulse.access import keys
 from pulse.access.scopes import Scope
 from pulse.core.snapshot import ENDPOINTS, TIERS
@@ -28,10 +34,13 @@ from pulse.policies.explain.refusals import explain_refusal
 from pulse.store import heartbeat, limits
 from pulse.store.memory import MemoryStore
 from pulse.testing import override_policies
+from pulse.throttling import PulseThrottle
 from tests.factories import KIM
 from tests.factories import document as doc
 from tests.servers import free_port
 from tests.store.conftest import START_US, cache_of, make_counters
+
+pytestmark = pytest.mark.urls(__name__)
 
 CASES: Final = int(os.environ.get("PULSE_EXPLAIN_CASES", "0"))
 ECHO = "/api/echo/"
@@ -49,6 +58,23 @@ when = st.sampled_from(
         {"starts_at": PAST, "ends_at": FUTURE},
     ]
 )
+
+
+class Settling(APIView):
+    """Finds its user itself, and settles what depends on that."""
+
+    authentication_classes = (SessionAuthentication,)
+    permission_classes = ()
+    throttle_classes = (PulseThrottle,)
+
+    def get(self, request: Request) -> Response:
+        return Response({})
+
+
+urlpatterns = [*site.urlpatterns, path("api/settling/", Settling.as_view())]
+handler400, handler403 = site.handler400, site.handler403
+handler404, handler500 = site.handler404, site.handler500
+
 shared = {
     "mode": st.sampled_from([*["enforce"] * 8, "shadow", "shadow", "off"]),
     "percent": st.sampled_from([*[100] * 8, 50, 50, 0]),
@@ -108,7 +134,7 @@ counted = rules(
         "methods": methods,
         "key": st.lists(
             st.sampled_from(
-                ["client", "ip", "global", "user", "api_key", "header:X-Track-ID", "header:Origin"]
+                ["user", "client", "ip", "global", "api_key", "header:X-Track-ID", "header:Origin"]
             ),
             min_size=1,
             max_size=2,
@@ -135,16 +161,17 @@ bounding = rules(
 )
 who = st.sampled_from(
     [
+        {"user": "kim"},
+        {"group": "paying"},
         {"network": "203.0.113.0/24"},
         {"network": "203.0.113.9"},
         {"header": "X-Plan: gold"},
-        {"user": "kim"},
-        {"group": "paying"},
         {"api_key": "the key"},
     ]
 )
 assignments = st.lists(
     st.fixed_dictionaries({**shared, "who": who, "priority": st.integers(0, 2)}),
+    min_size=1,
     max_size=3,
     unique_by=lambda rule: str(rule["who"]),
 )
@@ -259,7 +286,16 @@ requests = st.lists(
         {
             "method": st.sampled_from(["POST", "GET", "GET", "OPTIONS", "HEAD", "BREW"]),
             "path": st.sampled_from(
-                [ECHO, ECHO, "/%61pi/echo/?x=1", "/healthz", "/nope/", "/api/%ff/", "/api/upload/"]
+                [
+                    ECHO,
+                    ECHO,
+                    "/%61pi/echo/?x=1",
+                    "/healthz",
+                    "/nope/",
+                    "/api/%ff/",
+                    "/api/upload/",
+                    *["/api/settling/"] * 4,
+                ]
             ),
             "times": st.integers(1, 5),
             "size": st.sampled_from([5, 0, 50, 500]),

@@ -6,14 +6,15 @@ from typing import Any
 
 from pulse.conf import conf
 from pulse.core.answers import STORE_RETRY_S, rate_limit_headers, refusing, retry_after_s
-from pulse.core.charging import Charge, Facts, charges, exempt_by
-from pulse.core.claims import Decision
+from pulse.core.charging import Charge, Facts, charges, exempt_by, waits_for_user
+from pulse.core.claims import Decision, Store
 from pulse.core.clients import ClientAddress, identify
 from pulse.core.snapshot import TIERS, Snapshot
 from pulse.policies import current, texts
 from pulse.policies.explain import edge as edges
 from pulse.policies.explain import rows
 from pulse.policies.explain.questions import Question, facts_of
+from pulse.policies.routes import settles_limits, view_at
 from pulse.store import limits
 
 
@@ -48,12 +49,13 @@ def _judge(snapshot: Snapshot, facts: Facts, question: Question) -> dict[str, An
     found = [] if exemption else charges(snapshot, facts)
     headers: dict[str, str] = {}
     if edge.early is None:
-        decision, refused = _decide(found, question)
-        status, headers, body = _response(found, decision)
-        told, asked = rows.charged(found, decision), {charge.rule for charge in found}
+        asked, decision, refused = _decide(_in_turns(snapshot, facts, found), question)
+        status, headers, body = _response(asked, decision)
+        left = [charge for charge in found if charge not in asked]
+        told = [*rows.charged(asked, decision), *rows.left(left)]
     else:
         refused = question.count if edge.early.refused else 0
-        status, body, told, asked = edge.early.status, edge.early.body, [], set()
+        status, body, told, found = edge.early.status, edge.early.body, [], []
     return {
         "verdict": "refused" if status >= 400 else "allowed",
         "status": status,
@@ -67,7 +69,13 @@ def _judge(snapshot: Snapshot, facts: Facts, question: Question) -> dict[str, An
             *edge.access,
             *rows.of_site(edge),
             *told,
-            *rows.not_charged(snapshot, facts, edge, asked, exempt=bool(exemption)),
+            *rows.not_charged(
+                snapshot,
+                facts,
+                edge,
+                {charge.rule for charge in found},
+                exempt=bool(exemption),
+            ),
             *rows.elsewhere(snapshot, facts, edge),
         ],
         "headers": headers | edge.headers,
@@ -125,18 +133,41 @@ def _about(edge: edges.Edge) -> dict[str, Any]:
     }
 
 
-def _decide(found: Sequence[Charge], question: Question) -> tuple[Decision, int]:
-    """Judge the requests one after another at one instant, on copies of the counters."""
-    claims = [charge.claim for charge in found]
-    reading = limits.read(claims)
+def _in_turns(snapshot: Snapshot, facts: Facts, found: Sequence[Charge]) -> list[Sequence[Charge]]:
+    """Part charges into those that are decided at once: what waits for its view's user comes last.
+
+    Where the user is known before the view, nothing waits.
+    """
+    if facts.user is not None or not snapshot.wants_user or not settles_limits(view_at(facts.path)):
+        return [found]
+    waiting = [charge for charge in found if waits_for_user(snapshot, charge)]
+    return [[charge for charge in found if charge not in waiting], waiting]
+
+
+def _decide(
+    turns: Sequence[Sequence[Charge]], question: Question
+) -> tuple[Sequence[Charge], Decision, int]:
+    """Judge the requests one after another at one instant, on copies of the counters.
+
+    Returns:
+        What the last request was charged to, the verdict on it, and how many were refused.
+    """
+    asking = [([charge.claim for charge in turn], turn) for turn in turns]
+    readings = [limits.read(claims) for claims, _turn in asking]
     if question.counters == "fresh":
-        reading.states = [None] * len(reading.states)
+        for reading in readings:
+            reading.states = [None] * len(reading.states)
     refused = 0
-    decision = Decision(allowed=True, outcomes=(), now_us=reading.now_us, store=reading.store)
+    asked: list[Charge] = []
+    decision = Decision(allowed=True, outcomes=(), now_us=readings[0].now_us, store=Store.NONE)
     for _number in range(question.count):
-        decision = reading.decide(claims)
+        asked, decision = [], decision._replace(allowed=True, outcomes=())
+        for reading, (claims, turn) in zip(readings, asking, strict=True):
+            if claims and decision.allowed:
+                decision = decision.followed_by(reading.decide(claims))
+                asked += turn
         refused += not decision.allowed
-    return decision, refused
+    return asked, decision, refused
 
 
 def _response(

@@ -38,6 +38,12 @@ def charged(found: Sequence[Charge], decision: Decision) -> list[Row]:
     ]
 
 
+def left(found: Sequence[Charge]) -> list[Row]:
+    """Tell of the rules that would have counted the request, had no other refused it before."""
+    why = _("not asked: another rule refuses before the view finds its user")
+    return [_row(charge.rule, matched=True, why=why, outcome="not_matched") for charge in found]
+
+
 def limits_of(outcome: Outcome) -> list[Row]:
     """Tell how a client stands with each limit of a claim; nothing where none was counted."""
     quotas = outcome.claim.allowance.quotas
