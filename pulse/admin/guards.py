@@ -1,7 +1,7 @@
 """What guards do, told where policies are edited and where their history is read."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from django.contrib import messages
 from django.http import HttpRequest
@@ -14,6 +14,9 @@ from pulse.policies import undoing, watching
 from pulse.policies.guarded import guard_of
 from pulse.policies.models import PolicyRevision
 from pulse.policies.state import GuardState, PolicyGuard
+
+#: So many of the guards that watch are told on each list, the newest first.
+MAX_TOLD: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def tell(request: HttpRequest, site: str) -> None:
     if newest is None:
         return
     guards = PolicyGuard.objects.select_related("revision").defer("revision__document")
-    for guard in guards.filter(state=GuardState.WATCHING):
+    for guard in guards.filter(state=GuardState.WATCHING)[:MAX_TOLD]:
         if not watching.has_something_left(guard, newest.number):
             continue
         messages.info(

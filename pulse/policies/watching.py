@@ -17,7 +17,7 @@ from typing import Final
 
 from django.db import Error as DatabaseError
 from django.db import transaction
-from django.db.models import Sum
+from django.db.models import BooleanField, ExpressionWrapper, Q, Sum
 from django.db.models.functions import Now
 
 from pulse.core.announcement import Announcement
@@ -96,8 +96,7 @@ def counts_of(guard: PolicyGuard) -> dict[str, int]:
     if guard.state != GuardState.WATCHING:
         found: dict[str, int] = guard.by_rule
         return dict(Counter(found).most_common())
-    sums = guard.counts.values_list("rule").annotate(total=Sum("refusals"))
-    return dict(Counter(dict(sums)).most_common())
+    return _sums([guard], guard._state.db).get(guard.pk, {})
 
 
 def has_something_left(guard: PolicyGuard, newest: int) -> bool:
@@ -130,8 +129,9 @@ def _look(*, anew: bool) -> None:
                 _here.seen.setdefault(guard.pk, Counter())[rule] += amount
                 _here.unsaved.add(guard.pk)
     _save(using)
+    sums = _sums(guards, using) if guards else {}
     for guard in guards:
-        _judge(guard, using)
+        _judge(guard, sums.get(guard.pk, {}), using)
 
 
 def _search(using: str, *, anew: bool) -> Sequence[PolicyGuard]:
@@ -139,7 +139,9 @@ def _search(using: str, *, anew: bool) -> Sequence[PolicyGuard]:
     now, stamp = time.monotonic(), current.current_snapshot().stamp
     is_known = stamp == _here.stamp and now < _here.searched_at + SEARCH_S
     if anew or _here.guards or not is_known:
+        over = Q(until_at__lte=Now() - timedelta(seconds=GRACE_S))
         found = PolicyGuard.objects.using(using).filter(state=GuardState.WATCHING)
+        found = found.annotate(is_over=ExpressionWrapper(over, BooleanField()))
         _here.guards = list(
             found.select_related("revision").defer("revision__document").order_by("pk")
         )
@@ -192,8 +194,17 @@ def _save(using: str) -> None:
     _here.unsaved = set()
 
 
-def _judge(guard: PolicyGuard, using: str) -> None:
-    by_rule = counts_of(guard)
+def _sums(guards: Sequence[PolicyGuard], using: str | None) -> dict[int, dict[str, int]]:
+    """Return what all processes have seen, by guard and rule, the most first."""
+    counts = PolicyGuardCount.objects.using(using).filter(guard__in=guards)
+    found: dict[int, dict[str, int]] = {}
+    totals = counts.values_list("guard", "rule").annotate(total=Sum("refusals"))
+    for pk, rule, total in totals.order_by("-total", "rule"):
+        found.setdefault(pk, {})[rule] = total
+    return found
+
+
+def _judge(guard: PolicyGuard, by_rule: dict[str, int], using: str) -> None:
     seen = sum(by_rule.values())
     if seen > guard.refusals:
         undoing.undo(guard, by_rule, using)
@@ -203,18 +214,16 @@ def _judge(guard: PolicyGuard, using: str) -> None:
         watching.filter(seen__lt=seen).update(seen=seen)
     # A process that was cut off from the database may not be the only one: all are back before
     # one of them lets a guard pass.
-    if time.monotonic() - _here.well_since >= GRACE_S:
+    if guard.is_over and time.monotonic() - _here.well_since >= GRACE_S:  # type: ignore[attr-defined]
         _let_pass(guard, by_rule, using)
 
 
 def _let_pass(guard: PolicyGuard, by_rule: dict[str, int], using: str) -> None:
-    over = PolicyGuard.objects.using(using).filter(
-        pk=guard.pk,
-        state=GuardState.WATCHING,
-        until_at__lte=Now() - timedelta(seconds=GRACE_S),
-    )
+    watching = PolicyGuard.objects.using(using).filter(pk=guard.pk, state=GuardState.WATCHING)
     with transaction.atomic(using=using):
-        if not over.update(state=GuardState.PASSED, seen=sum(by_rule.values()), by_rule=by_rule):
+        if not watching.update(
+            state=GuardState.PASSED, seen=sum(by_rule.values()), by_rule=by_rule
+        ):
             return
         guard.counts.using(using).delete()
     say(

@@ -325,6 +325,17 @@ def test_looking_costs_nothing_while_nothing_changes(django_assert_num_queries: 
         watching.look()
 
 
+def test_many_guards_take_no_more_queries_than_one(django_assert_num_queries: Any) -> None:
+    """And what the newest changed is the newest's alone."""
+    for rate in range(1, 6):
+        apply(Guard(100), **bad(f"{rate}/h"))
+    refuse(2)
+    watching.look()
+    assert set(PolicyGuard.objects.values_list("refusals", "seen")) == {(100, 2), (100, 0)}
+    with django_assert_num_queries(2):
+        watching.look()
+
+
 @pytest.mark.django_db(transaction=True)
 def test_of_many_that_find_it_over_one_undoes_it() -> None:
     apply(Guard(1), **bad())
