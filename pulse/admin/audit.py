@@ -125,17 +125,17 @@ class WhenFilter(admin.SimpleListFilter):
             month = _begin_of_month(month - timedelta(days=1))
         return [*recent, *months]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         """Leave the rows of the span."""
         value = self.value() or ""
         if value in self.RECENT:
-            return queryset.filter(created_at__gte=timezone.now() - self.RECENT[value][1])
+            return queryset.between(timezone.now() - self.RECENT[value][1], None)
         try:
-            begin = timezone.make_aware(datetime.strptime(value, "%Y-%m"))  # noqa: DTZ007 - it is made so
+            naive = datetime.strptime(value, "%Y-%m")  # noqa: DTZ007 - of the site's time zone
         except ValueError:
             return queryset
-        end = _begin_of_month(begin + timedelta(days=32))
-        return queryset.filter(created_at__gte=begin, created_at__lt=end)
+        begin = timezone.make_aware(naive)
+        return queryset.between(begin, _begin_of_month(begin + timedelta(days=32)))
 
 
 @admin.register(AuditEntry)

@@ -1,7 +1,7 @@
 """Who did what, and whether it was allowed: rows that are written once."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, Final, NoReturn
 
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -41,6 +41,19 @@ class Outcome(models.TextChoices):
     FAILURE = "failure", _("Failure")
 
 
+#: What entries are looked for by, among a million: each has an index, named in short.
+NARROWED_BY: Final = {
+    "action": "action",
+    "actor_name": "actor",
+    "actor_type": "type",
+    "address": "address",
+    "kind": "kind",
+    "outcome": "outcome",
+    "request_id": "request",
+    "revision": "revision",
+}
+
+
 class AuditEntry(models.Model):
     """One deed: of a person, a key, a command or pulse itself. Never changed, only pruned.
 
@@ -70,8 +83,8 @@ class AuditEntry(models.Model):
         verbose_name_plural = _("audit entries")
         ordering: ClassVar[Sequence[str]] = ["-pk"]
         indexes: ClassVar[list[models.Index]] = [
-            models.Index(fields=["action", "-id"], name="pulse_audit_by_action"),
-            models.Index(fields=["actor_name", "-id"], name="pulse_audit_by_actor"),
+            models.Index(fields=[name, "-id"], name=f"pulse_audit_by_{short}")
+            for name, short in NARROWED_BY.items()
         ]
 
     def __str__(self) -> str:

@@ -124,6 +124,30 @@ class Migration(migrations.Migration):
             model_name='auditentry',
             index=models.Index(fields=['actor_name', '-id'], name='pulse_audit_by_actor'),
         ),
+        migrations.AddIndex(
+            model_name='auditentry',
+            index=models.Index(fields=['actor_type', '-id'], name='pulse_audit_by_type'),
+        ),
+        migrations.AddIndex(
+            model_name='auditentry',
+            index=models.Index(fields=['address', '-id'], name='pulse_audit_by_address'),
+        ),
+        migrations.AddIndex(
+            model_name='auditentry',
+            index=models.Index(fields=['kind', '-id'], name='pulse_audit_by_kind'),
+        ),
+        migrations.AddIndex(
+            model_name='auditentry',
+            index=models.Index(fields=['outcome', '-id'], name='pulse_audit_by_outcome'),
+        ),
+        migrations.AddIndex(
+            model_name='auditentry',
+            index=models.Index(fields=['request_id', '-id'], name='pulse_audit_by_request'),
+        ),
+        migrations.AddIndex(
+            model_name='auditentry',
+            index=models.Index(fields=['revision', '-id'], name='pulse_audit_by_revision'),
+        ),
         migrations.AddField(
             model_name='policyguard',
             name='revision',

@@ -1,5 +1,7 @@
 """Entries: what is written of a deed, and that it stays as it was written."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -97,3 +99,23 @@ def test_no_entry_is_changed_or_deleted() -> None:
         with pytest.raises(ValidationError), transaction.atomic():
             change()
     assert newest().actor_name == "kim"
+
+
+def test_a_span_of_time_is_one_of_keys_too() -> None:
+    """Also where two transactions wrote in another order than their times."""
+    begin = datetime(2026, 11, 1, tzinfo=UTC)
+    for hours in (1, 3, 2, 4):
+        at = begin + timedelta(hours=hours)
+        AuditEntry.objects.create(action="auth.login", created_at=at, actor_name=str(hours))
+
+    def named(first: float | None, last: float | None) -> set[str]:
+        span = [
+            None if hours is None else begin + timedelta(hours=hours) for hours in (first, last)
+        ]
+        rows = AuditEntry.objects.between(*span).filter(action="auth.login")
+        return set(rows.values_list("actor_name", flat=True))
+
+    assert named(2, 4) == {"2", "3"}
+    assert named(3, None) == {"3", "4"}
+    assert named(None, 3) == {"1", "2"}
+    assert named(5, None) == named(None, 1) == set()
