@@ -1,6 +1,6 @@
 """The admin screens; importing this registers all of them."""
 
-from pulse.admin import access, audit, cors, endpoints, exceptions, headers, revisions, tiers
+from pulse.admin import access, audit, cors, endpoints, exceptions, headers, keys, revisions, tiers
 from pulse.admin.probes import budgets, jobs, payloads, schedules, targets, windows
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "exceptions",
     "headers",
     "jobs",
+    "keys",
     "payloads",
     "revisions",
     "schedules",

@@ -94,6 +94,7 @@ SCREENS: Final = {
 SHOWN_ONLY: Final = {**SCREENS, "add": CLOSED, "delete": CLOSED}
 MODELS: Final = {
     "accessrule": SCREENS,
+    "apikey": dict.fromkeys(SCREENS, ADMINISTER),
     # Who did what is for who administers.
     "auditentry": {
         name: CLOSED if asked == CLOSED else ADMINISTER for name, asked in SHOWN_ONLY.items()
@@ -118,6 +119,8 @@ MODELS: Final = {
 #: Screens beside those.
 ADMIN: Final[dict[str, Scope | str]] = {
     "pulse_accessrule_many": ADMINISTER,
+    "pulse_apikey_revoke": ADMINISTER,
+    "pulse_apikey_rotate": ADMINISTER,
     "pulse_auditentry_export": ADMINISTER,
     "pulse_blocked": VIEW,
     "pulse_corsorigin_import": ADMINISTER,

@@ -84,6 +84,7 @@ def site() -> Iterator[dict[str, str]]:
     """A row of everything that has an address; gives what stands for each placeholder."""
     document.apply(POLICY, publisher.Actor("user", "ana"))
     current.forget()
+    keys.make("walked", actor=factories.KIM)
     job = factories.job("failed", status="completed", targets=["products"])
     with heartbeat.suspended():
         yield {**SAMPLES, "<int:pk>": str(job.pk)}

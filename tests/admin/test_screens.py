@@ -35,6 +35,7 @@ LISTS = (
     "probepayload",
     "probebudget",
     "maintenancewindow",
+    "apikey",
     "policyrevision",
 )
 PAGES = [f"{name}_changelist" for name in LISTS] + [f"{name}_add" for name in LISTS[:-1]]
