@@ -182,20 +182,24 @@ def live(using: str) -> list[LiveKey]:
 
 
 def authenticate(text: str) -> ApiKey:
-    """Find the key that a client sends; one query by the prefix, whatever was sent.
+    """Find the key that a client sends; one query by the prefix, and one more for a right key.
 
     Unknown prefixes take the same way with a hash that none has, and what is compared is compared
-    in constant time.
+    in constant time. The row is read only then: to make one takes a while, by which who tries
+    prefixes could tell those that there are.
 
     Raises:
         KeyRefused: It is unknown, wrong, revoked or expired.
         DatabaseError: The keys cannot be read.
     """
-    found = ApiKey.objects.using(database()).filter(prefix=prefix_of(text) or "").order_by()[:1]
-    known = next(iter(found), None)
-    key = ApiKey(hash=NO_HASH) if known is None else known
-    if not hmac.compare_digest(hash_of(text), key.hash):
-        raise KeyRefused("unknown" if known is None else "wrong")
+    rows = ApiKey.objects.using(database()).order_by()
+    found = list(rows.filter(prefix=prefix_of(text) or "").values_list("pk", "hash")[:1])
+    kept = found[0][1] if found else NO_HASH
+    if not hmac.compare_digest(hash_of(text), kept):
+        raise KeyRefused("wrong" if found else "unknown")
+    key = rows.filter(pk=found[0][0]).first()
+    if key is None:  # Deleted since.
+        raise KeyRefused("unknown")
     if key.revoked_at is not None:
         raise KeyRefused("revoked")
     if not is_live(key, timezone.now()):
