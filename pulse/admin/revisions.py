@@ -45,7 +45,6 @@ class PolicyRevisionAdmin(RecordedAdmin):
         "source_column",
         "reason_column",
         "changes_column",
-        "guard_column",
     )
     list_display_links: Any = ("number_column",)
     list_filter: ClassVar[Any] = ("source", "actor_type", "created_at")
@@ -195,8 +194,12 @@ class PolicyRevisionAdmin(RecordedAdmin):
 
     @column(_("reason"), ordering="reason")
     def reason_column(self, revision: PolicyRevision) -> str:
-        """Say why it was made."""
-        return revision.reason or NONE
+        """Say why it was made, and how far its guard is."""
+        reason, guard = revision.reason or NONE, guard_of(revision)
+        if guard is None:
+            return reason
+        text = __("Guard: %s") % guard
+        return format_html('{}<br><span class="pulse-quiet">{}</span>', reason, text)
 
     @column(_("changes"))
     def changes_column(self, revision: PolicyRevision) -> SafeString:
@@ -208,12 +211,6 @@ class PolicyRevisionAdmin(RecordedAdmin):
         found = effects(revision.changes)
         told = ((badge.effect, badge.shape, badge.word, count) for badge, count in found)
         return format_html_join(" ", line, told) or format_html("{}", len(revision.changes))
-
-    @column(_("guard"))
-    def guard_column(self, revision: PolicyRevision) -> str:
-        """Tell how far its guard is."""
-        guard = guard_of(revision)
-        return NONE if guard is None else str(guard)
 
     def _roll_back(self, request: HttpRequest, revision: PolicyRevision) -> HttpResponseBase:
         applied = history.rollback(revision.number, actor_of(request))
