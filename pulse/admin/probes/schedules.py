@@ -1,5 +1,4 @@
 """When targets are probed: the list of schedules, their form, and what runs next."""
-# ruff: noqa: ARG002 - the signatures are Django's
 
 import time
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from pulse.admin.probes.base import WHEN, ProbeForm, ProbePolicyAdmin
 from pulse.admin.probes.expectations import ExpectForm
 from pulse.admin.probes.fields import ZoneInput
 from pulse.admin.probes.naming import TargetsForm, without_ticks
+from pulse.admin.probes.states import RunFilter
 from pulse.admin.probes.targets import start
 from pulse.admin.tiers import NOTES
 from pulse.policies.bases import ModeChoices
@@ -60,23 +60,14 @@ class ProbeScheduleForm(TargetsForm, ExpectForm, ProbeForm):
         return names
 
 
-class RunStateFilter(admin.SimpleListFilter):
+class RunStateFilter(RunFilter):
     """Whether schedules run, or rest because their workers vanish."""
 
     title = _("state")
     parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return the states."""
-        return list(ScheduleState.choices)
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Leave the schedules of the state that is chosen."""
-        value = self.value()
-        if value not in ScheduleState.values:
-            return queryset
-        states = ProbeScheduleState.objects.filter(state=value)
-        return queryset.filter(name__in=states.values("name"))
+    states = ProbeScheduleState
+    choices_of = ScheduleState
+    unseen = ScheduleState.IDLE.value
 
 
 @admin.register(ProbeSchedule)

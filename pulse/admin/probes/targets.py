@@ -1,5 +1,4 @@
 """What is probed: the list of targets and their form."""
-# ruff: noqa: ARG002 - the signatures are Django's
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -33,6 +32,7 @@ from pulse.admin.probes.fields import (
     SecretsField,
     posted_rows,
 )
+from pulse.admin.probes.states import RunFilter
 from pulse.admin.tiers import NOTES
 from pulse.conf import conf
 from pulse.core.endpoints import METHODS
@@ -182,25 +182,14 @@ class ProbeTargetForm(ExpectForm, ProbeForm):
         )
 
 
-class StatusFilter(admin.SimpleListFilter):
+class StatusFilter(RunFilter):
     """How targets stand."""
 
     title = _("status")
     parameter_name = "status"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        """Return the states."""
-        return list(TargetStatus.choices)
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Leave the targets of the state that is chosen; one without a state is not watched."""
-        value = self.value()
-        if value not in TargetStatus.values:
-            return queryset
-        states = ProbeTargetState.objects.all()
-        if value == TargetStatus.NOT_WATCHED:
-            return queryset.exclude(name__in=states.exclude(status=value).values("name"))
-        return queryset.filter(name__in=states.filter(status=value).values("name"))
+    states = ProbeTargetState
+    choices_of = TargetStatus
+    unseen = TargetStatus.NOT_WATCHED.value
 
 
 @admin.register(ProbeTarget)
