@@ -16,9 +16,10 @@ VIEW, OPERATE, ADMINISTER = Scope.VIEW, Scope.OPERATE, Scope.ADMINISTER
 
 Asked = Mapping[str, Scope | None]
 
+EVERYTHING: Final[Asked] = dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), OPEN)
 PAGES: Final[dict[str, Asked]] = {
     # It leads to the probes, who then ask.
-    "": dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), OPEN),
+    "": EVERYTHING,
     "csp-reports/<slug:name>/": {"POST": OPEN},
     "endpoints/": {"GET": VIEW},
     "explain/": {"GET": VIEW, "POST": VIEW},
@@ -57,6 +58,9 @@ POLICIES: Final = (
 API: Final[dict[str, Asked]] = {
     **{f"{name}/": MANY for name in POLICIES},
     **{f"{name}/<str:ident>/": ONE for name in POLICIES},
+    # Nothing is there: a problem says so, to anybody.
+    "": EVERYTHING,
+    "<path:address>": EVERYTHING,
     "api-keys/": {"GET": ADMINISTER, "POST": ADMINISTER},
     "api-keys/<str:ident>/": {**ONE, "GET": ADMINISTER},
     "api-keys/<str:ident>/revoke/": {"POST": ADMINISTER},
