@@ -202,10 +202,10 @@ def test_what_cannot_be_told_is_said(site) -> None:
     site.send([(n / 10, "10.9.0.1") for n in range(4)], client)
     told = simulated(
         endpoint_limits=[
-            limit("by-user", key="user"),
-            limit("by-header", key=["header:X-Tenant"]),
+            limit("by-user", "1/m", key="user"),
+            limit("by-header", "1/m", key=["header:X-Tenant"]),
             limit("later", starts_at="2099-01-01T00:00:00Z"),
-            limit("large", max_body_bytes=5),
+            limit("large", "900/m", max_body_bytes=5),
         ],
         tier_assignments=[
             {"group": "paying", "tier": "default"},
@@ -218,7 +218,9 @@ def test_what_cannot_be_told_is_said(site) -> None:
         (row["kind"], "".join(map(str, row["key"].values()))): row["requests"]
         for row in told["not_simulated"]
     }
+    assert told["draft"]["refused"] == 0
     assert found == {
+        ("rate_tiers", "default"): 4,
         ("endpoint_limits", "by-user"): 4,
         ("endpoint_limits", "by-header"): 4,
         ("endpoint_limits", "later"): None,

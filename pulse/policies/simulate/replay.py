@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 from pulse.conf import conf
 from pulse.core.charging import Charge, Facts, charges, exempt_by
 from pulse.core.claims import Claim
-from pulse.core.clients import ClientAddress, Identity, User, mark_of
+from pulse.core.clients import HEADER_SOURCE, ClientAddress, Identity, User, mark_of
 from pulse.core.cors import ASKED_METHOD
 from pulse.core.networks import NetworkIndex
 from pulse.core.recording import Recorded
@@ -130,10 +130,12 @@ class Policy:
         facts = self._facts(recorded)
         if exempt_by(self.snapshot, facts):
             return []
-        found = charges(self.snapshot, facts)
-        if self._whole:
-            return found
-        return [charge for charge in found if not is_shared(charge.rule.key)]
+        return [
+            charge
+            for charge in charges(self.snapshot, facts)
+            if is_known(charge.rule.key, recorded)
+            and (self._whole or not is_shared(charge.rule.key))
+        ]
 
     def _names_in(self, snapshot: Snapshot) -> dict[str, str]:
         """Return the names that a policy itself has for those whom it tells apart, by mark."""
@@ -169,6 +171,17 @@ class Policy:
             api_key=named(recorded.api_key) if recorded.api_key else None,
             mark=recorded.address,
         )
+
+
+def is_known(key: Sequence[str], recorded: Recorded) -> bool:
+    """Whether it was recorded by whom a rule counts a request."""
+    return all(
+        recorded.user_known
+        if part == "user"
+        else not part.startswith(HEADER_SOURCE)
+        or part.removeprefix(HEADER_SOURCE).lower() in dict(recorded.headers)
+        for part in key
+    )
 
 
 def is_shared(key: Sequence[str]) -> bool:

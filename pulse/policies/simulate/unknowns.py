@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from django.utils.translation import gettext as _
 
+from pulse.conf import conf
 from pulse.core.clients import HEADER_SOURCE
 from pulse.core.document import Change, Document, Item, difference, key_of
 from pulse.core.quotas import Quota
@@ -196,6 +197,9 @@ def _by_user(
         count for recorded, count in pairs if recorded.user and recorded.groups is None
     )
     why = _("who was logged in was not looked at when this was recorded")
+    if no_user and "user" in conf.CLIENT_IDENTITY and snapshot.default_tier is not None:
+        # As some policy asks for users, all who are logged in are counted as such.
+        yield Unknown(TIERS, {"name": snapshot.default_tier.name}, why, no_user)
     for item in _items(after, ENDPOINTS):
         if no_user and "user" in item["key"]:
             yield Unknown(ENDPOINTS, {"name": item["name"]}, why, no_user)

@@ -94,3 +94,6 @@ if (texts) {
     if (row && rate.value) show(row);
   }
 }
+
+// What came of a try is what one waits for; the admin would lead to the first field instead.
+window.addEventListener("load", () => document.getElementById("pulse-tryout")?.focus());
