@@ -125,6 +125,7 @@ class Publish(ApiView):
         """Publish the draft; nothing where it is in force already."""
         assert self.principal is not None  # noqa: S101 - no write is open to all
         actor = self.principal.actor
+        self.fields(request, exact=True)
 
         def act() -> None:
             require_match(request, _current(), None)

@@ -6,7 +6,8 @@ from functools import lru_cache
 from typing import Any, Final
 
 from django.db import models
-from django.db.models import Model, Q, QuerySet
+from django.db.models import F, Model, Q, QuerySet
+from django.db.models.expressions import OrderBy
 from django.utils.translation import gettext as _
 
 from pulse.api import parameters
@@ -51,7 +52,7 @@ class Filters:
                 either |= Q(**{f"{column}__icontains": query["search"]})
             rows = rows.filter(either)
         if query.get("ordering"):
-            rows = rows.order_by(*query["ordering"], "pk")
+            rows = rows.order_by(*map(_order, query["ordering"]), "pk")
         return rows
 
 
@@ -122,6 +123,13 @@ def _of_scalar(name: str, column: "models.Field[Any, Any]", about: str) -> Param
     elif isinstance(column, TEXTS):
         found = parameters.text(name, about)
     return found
+
+
+def _order(name: str) -> OrderBy:
+    """Order by a column; what has no value is the least, in every database."""
+    if name.startswith("-"):
+        return F(name[1:]).desc(nulls_last=True)
+    return F(name).asc(nulls_first=True)
 
 
 def _ordering(orders: Mapping[str, str]) -> Parameter:

@@ -86,8 +86,9 @@ def _digests(view: "ApiView", request: Request) -> tuple[str, str]:
     who = view.principal
     actor = None if who is None else [who.actor.type, who.key_prefix or who.actor.name]
     same = canonical([actor, request.method, request.path, key])
-    # A query makes another request of it, such as a dry run.
-    sent = hashlib.sha256(canonical([request.META.get("QUERY_STRING", "")]).encode())
+    # A query makes another request of it, such as a dry run, and so does a condition.
+    beside = [request.META.get("QUERY_STRING", ""), request.headers.get("If-Match")]
+    sent = hashlib.sha256(canonical(beside).encode())
     sent.update(request._request.body)
     return hashlib.sha256(same.encode()).hexdigest(), sent.hexdigest()
 
