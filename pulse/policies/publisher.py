@@ -27,7 +27,7 @@ from pulse.policies import current, guarded, kinds
 from pulse.policies.compiler import compile_document, prove
 from pulse.policies.guarded import Guard
 from pulse.policies.models import PolicyRevision, PolicyState
-from pulse.policies.signals import revision_made, revision_published
+from pulse.policies.signals import draft_saved, revision_made, revision_published
 from pulse.store import announcement as store
 
 logger = logging.getLogger(__name__)
@@ -68,6 +68,7 @@ class Edit:
         deed: What the audit calls the edit as a whole, where its source does not say it.
         revision: The revision that came of it; None until the end, and where nothing changed.
         publish: Whether the end makes a revision, or leaves a draft.
+        rows: What the rows were as it began, where it makes a draft; else None.
         document: What the end publishes, if not what the rows say: then these stay a draft.
         guard: The budget of refusals that the revision is watched with.
         check: Asked at the end, before anything is published or kept as a draft.
@@ -81,6 +82,7 @@ class Edit:
     publish: bool = True
     deed: str = ""
     revision: PolicyRevision | None = None
+    rows: Document | None = None
     document: Document | None = None
     guard: Guard | None = None
     check: Check | None = None
@@ -129,6 +131,8 @@ def edit(
     )
     with transaction.atomic(using=using):
         state = lock(using)
+        if not here.publish:
+            here.rows = document_of_rows(using)
         token = _editing.set(here)
         try:
             yield here
@@ -304,6 +308,9 @@ def _finish(state: PolicyState, here: Edit, using: str) -> None:
         state.dirty = bool(changes)
         state.draft_edits = _noted(state.draft_edits, here, rows) if changes else []
         _save(state, using)
+        mine = difference(here.rows or before, rows, kinds.keys())
+        if mine:
+            draft_saved.send(sender=PolicyState, edit=here, changes=mine, using=using)
         return
     state.dirty = rows != document
     if not state.dirty:

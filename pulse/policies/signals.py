@@ -9,6 +9,11 @@ policies_changed = Signal()
 #: A revision was committed and announced. Arguments: ``sender`` (PolicyRevision), ``number``.
 revision_published = Signal()
 
+#: A draft was saved and not yet committed, as ``PUBLISH`` is ``manual``: a receiver that raises
+#: undoes the edit. Arguments: ``sender`` (PolicyState), ``edit``, ``changes`` (of this edit alone),
+#: ``using``.
+draft_saved = Signal()
+
 #: A revision is inserted and not yet committed: a receiver that raises undoes the edit.
 #: Arguments: ``sender`` (PolicyRevision), ``revision``, ``edit`` (publisher's), ``using``.
 revision_made = Signal()

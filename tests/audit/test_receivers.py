@@ -69,8 +69,16 @@ def test_an_edit_as_a_whole_has_its_name(act: Any, whole: str) -> None:
 
 def test_publishing_a_draft_has_its_name(settings: Any) -> None:
     settings.PULSE = {"PUBLISH": "manual"}
-    with publisher.edit(KIM, source="admin"):
-        Exemption.objects.create(path="/draft/")
+    for path in ("/draft/", "/other/"):
+        with publisher.edit(Actor("user", "ann"), source="admin", request_id=path):
+            Exemption.objects.create(path=path)
+    drafted = AuditEntry.objects.filter(actor_name="ann").order_by("pk")
+    told = ("action", "key", "revision", "request_id")
+    # Each edit of the draft is told by itself, and of no revision.
+    assert list(drafted.values_list(*told)) == [
+        ("policy.create", {"path": path}, None, path) for path in ("/draft/", "/other/")
+    ]
+    Exemption.objects.filter(path="/other/").delete()
     publisher.publish(KIM, reason="Friday")
     created, published = entries()
     assert (created.action, published.action) == ("policy.create", "policy.publish")

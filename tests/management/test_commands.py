@@ -1,5 +1,6 @@
 """The commands: exit codes fit for CI, errors in words, one line of help that can be copied."""
 
+import csv
 import io
 import json
 import subprocess
@@ -385,3 +386,17 @@ def test_the_document_of_a_moment_is_written() -> None:
     assert run("pulse_export", "--at", "2001-01-01")[0] != 0
     code, _, err = run("pulse_export", "--at", "2001-01-01T00:00Z")
     assert (code, err) == (1, "There was no policy then.")
+
+
+def test_the_audit_is_written_to_a_file_and_that_is_an_entry(tmp_path: Path) -> None:
+    apply(doc(exemptions=["/a/"]), KIM)
+    path = tmp_path / "audit.csv"
+    code, out, _ = run("pulse_export", "--audit", "--format", "csv", "--output", str(path))
+    assert (code, out) == (0, "")
+    rows = list(csv.DictReader(io.StringIO(path.read_text("utf-8-sig"), newline="")))
+    assert {"policy.create", "policy.apply", "audit.export"} <= {row["action"] for row in rows}
+    assert rows[0]["action"] == "audit.export"
+    code, out, _ = run("pulse_export", "--audit", "--format", "json")
+    assert len(json.loads(out)) == len(rows) + 1
+    assert run("pulse_export", "--audit")[0] == 1
+    assert run("pulse_export", "--format", "csv")[0] == 1
