@@ -49,7 +49,7 @@ LEAD_S: Final = 3
 #: More clients are kept in the next slot where this share of the room was not used.
 SPARE: Final = 0.4
 #: Different requests in one call, so that no request waits long behind it.
-BATCH: Final = 200
+BATCH: Final = 100
 MINUTE_S: Final = 60
 
 

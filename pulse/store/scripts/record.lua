@@ -15,10 +15,11 @@ local room, minutes = tonumber(ARGV[4]), tonumber(ARGV[6])
 -- As in pulse/core/recording.py.
 local MARK, NOBODY, OVERHEAD = 12, 49, 120
 
-local known = call('HMGET', about, 'level', 'bytes', process)
+local known = call('HMGET', about, 'level', 'bytes', process, 'left')
 local before = tonumber(known[1] or 0)
 local level = math.max(before, tonumber(ARGV[3]))
 local bytes = tonumber(known[2] or 0)
+local some_left = known[4]
 
 local function limit()
   if level == 0 then return 'g' end
@@ -28,13 +29,16 @@ end
 
 -- Lets go of what a test of marks says; returns how many requests that were.
 local function drop(test)
-  local gone = 0
+  local gone, fields = 0, {}
   for _, field in ipairs(call('HKEYS', requests)) do
     if test(sub(field, 1, MARK)) then
       local length = call('HSTRLEN', requests, field)
-      call('HDEL', requests, field)
       bytes, gone = bytes - length - #field - OVERHEAD, gone + length / 4
+      fields[#fields + 1] = field
     end
+  end
+  for from = 1, #fields, 1000 do
+    call('HDEL', requests, unpack(fields, from, math.min(from + 999, #fields)))
   end
   return gone
 end
@@ -48,7 +52,7 @@ if (tonumber(known[3]) or -1) < number then
     local field, times = ARGV[place], ARGV[place + 1]
     local mark = sub(field, 1, MARK)
     if mark < highest then
-      if call('HEXISTS', about, 'x' .. mark) == 1 then
+      if some_left and call('HEXISTS', about, 'x' .. mark) == 1 then
         call('HINCRBY', about, 'left', #times / 4)
       else
         local found = call('HGET', requests, field)
@@ -57,6 +61,7 @@ if (tonumber(known[3]) or -1) < number then
         bytes = bytes + #times + (found and 0 or OVERHEAD + #field)
         if #after * 4 > room then
           call('HSET', about, 'x' .. mark, 1)
+          some_left = true
           local gone = drop(function(other) return other == mark end)
           call('HINCRBY', about, 'left', gone)
         end
