@@ -91,7 +91,8 @@ class Charge(NamedTuple):
 
 def exempt_by(snapshot: Snapshot, facts: Facts) -> str | None:
     """Return the exemption, a path or a network, that keeps limits from a request."""
-    if facts.match is not None and facts.match.view == FREE_VIEW:
+    match = facts.match
+    if match is not None and match.view == FREE_VIEW:
         return FREE
     path = snapshot.exempt_paths.find(facts.path)
     if path is not None:
