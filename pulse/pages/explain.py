@@ -103,7 +103,8 @@ def _show(
         return data(request, told.answer)
     answer = told.answer
     offered = None if answer is None else _offer(answer)
-    made, rows = given.get("made", ""), [] if answer is None else _rows(request, answer)
+    made, places = given.get("made", ""), Places(request)
+    rows = [] if answer is None else _rows(answer, places)
     context = {
         "asked": {name: text[:MAX_SHOWN] for name, text in given.items()},
         "methods": METHODS,
@@ -119,6 +120,7 @@ def _show(
         "wanted": wanted or {},
         "exception_errors": errors or {},
         "back": urlencode({name: given[name] for name in (*SHARED, "decision") if given.get(name)}),
+        "revisions_url": places.screen("pulse_policyrevision_changelist"),
         "made": made if made.isdecimal() and len(made) < MAX_DIGITS else "",
     }
     is_wrong = bool(told.errors or errors)
@@ -167,9 +169,8 @@ def _address(given: Given) -> str:
     return f"{reverse('pulse:explain')}?{query}" if query else reverse("pulse:explain")
 
 
-def _rows(request: HttpRequest, answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _rows(answer: Mapping[str, Any], places: Places) -> list[dict[str, Any]]:
     """Return the rules with their names, and where who asks may edit them."""
-    places = Places(request)
     return [
         {
             **row,

@@ -28,6 +28,10 @@ class Places:
             for kind in kinds.all_kinds()
         }
 
+    def screen(self, name: str) -> str:
+        """Return the address of a screen of the admin; empty for who has no session."""
+        return admin_url(name) if self._has_session else ""
+
     def of(self, kind: str, key: Mapping[str, Any]) -> str:
         """Return where the list shows one rule, found by the first part of its key."""
         address = self.lists.get(kind, "")

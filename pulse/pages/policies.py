@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from pulse.access.scopes import Scope
 from pulse.conf import conf
 from pulse.exceptions import StoreUnavailable
-from pulse.pages.answers import admin_url, data, number_of, page, wants_json
+from pulse.pages.answers import data, number_of, page, wants_json
 from pulse.pages.guard import guarded
 from pulse.pages.places import Places
 from pulse.policies import current, kinds, publisher
@@ -59,9 +59,9 @@ def listing(request: HttpRequest) -> HttpResponse:
         "has_draft": publisher.has_unpublished(),
         "is_manual": conf.PUBLISH == "manual",
         "is_switched_off": not conf.ENABLED,
-        "publish_url": admin_url("pulse_policyrevision_publish") if places.lists else "",
-        "revisions_url": admin_url("pulse_policyrevision_changelist") if places.lists else "",
-        "blocked_url": admin_url("pulse_blocked") if places.lists else "",
+        "publish_url": places.screen("pulse_policyrevision_publish"),
+        "revisions_url": places.screen("pulse_policyrevision_changelist"),
+        "blocked_url": places.screen("pulse_blocked"),
     }
     return page(request, "pulse/policies/list.html", context)
 

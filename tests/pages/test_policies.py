@@ -44,6 +44,7 @@ def test_everything_is_told_on_one_page(administrator: Client, ruled: None) -> N
     text = text_of(response)
     number = PolicyRevision.objects.first().number
     assert f"revision {number}" in text
+    assert f"policyrevision/?q={number}" in response.content.decode()
     assert f"1 of 1 process on revision {number}" in text
     assert "Every request to echo: each address may do 1 an hour" in text
     assert "100 %" in text
