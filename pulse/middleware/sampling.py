@@ -61,7 +61,8 @@ def _user(request: HttpRequest, snapshot: Snapshot, facts: Facts) -> tuple[User 
     if isinstance(user, LazyObject):
         found = request.__dict__.get("_cached_user", request.__dict__.get("_acached_user"))
         if found is None:
-            is_nobody = settings.SESSION_COOKIE_NAME not in request.COOKIES
+            # The cookies need not be read for it, where nobody else reads them.
+            is_nobody = settings.SESSION_COOKIE_NAME not in request.META.get("HTTP_COOKIE", "")
             return None, is_nobody and "HTTP_AUTHORIZATION" not in request.META
         user = found
     if user is None or not user.is_authenticated:
