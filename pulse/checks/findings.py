@@ -28,7 +28,8 @@ class Finding:
 
 
 # Numbers: 1 PULSE, 10 middleware, 20 cache, 30 databases, 40 policies, 50 host, 60 deployment,
-# 70 CORS, 80 headers, 90 bodies, 100 access, 110 what goes out, 120 probes.
+# 70 CORS, 80 headers, 90 bodies, 100 access, 110 what goes out, 120 probes,
+# 130 keys.
 FINDINGS: Final = (
     Finding(
         "E001",
@@ -464,6 +465,24 @@ FINDINGS: Final = (
         "probes fail.",
         "It was deleted with the target, and a rollback or a document brought the target back. "
         "Write its value again in the admin.",
+    ),
+    Finding(
+        "W130",
+        "Keys that count for more than a year: %(names)s.",
+        "Rotate them to shorter lives: manage.py pulse_key rotate %(prefix)s keeps the length, so "
+        "make new ones with --days.",
+    ),
+    Finding(
+        "W131",
+        "Keys that end within two weeks: %(names)s.",
+        "Write manage.py pulse_key rotate %(prefix)s, and give the successor to whoever uses it; "
+        "or let it end.",
+    ),
+    Finding(
+        "W132",
+        "The API of the site takes BasicAuthentication alone: a password goes with every request.",
+        "Name tokens that end besides, in "
+        'REST_FRAMEWORK["DEFAULT_AUTHENTICATION_CLASSES"]. Pulse\'s own API is not touched.',
     ),
     Finding(
         "W099",

@@ -17,6 +17,7 @@ from pulse.checks.cors import check_deployed_rules, check_rules
 from pulse.checks.endpoints import check_endpoints
 from pulse.checks.findings import found, one_of
 from pulse.checks.headers import check_deployed_headers, check_headers
+from pulse.checks.keys import check_keys
 from pulse.checks.probes import check_probes, check_secrets
 from pulse.core.document import Document, Item
 from pulse.core.networks import Network, parse_network
@@ -54,6 +55,7 @@ def check_policy(databases: frozenset[str]) -> Iterator[CheckMessage]:
     yield from check_endpoints(document)
     yield from check_probes(document)
     yield from check_secrets(alias)
+    yield from check_keys(alias)
 
 
 def check_deployed_policy(databases: frozenset[str]) -> Iterator[CheckMessage]:

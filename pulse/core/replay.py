@@ -5,7 +5,7 @@ the same step: all or nothing, on whatever counters decide.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -105,6 +105,11 @@ def judge(charged: Sequence[Charge], decision: Decision) -> tuple[list[Replay], 
     own = decision.outcomes[:first]
     allowed = all(outcome.passed for outcome in own if outcome.claim.enforced)
     return found, decision._replace(outcomes=own, allowed=allowed and not decision.unavailable)
+
+
+def refusing(replays: Iterable[Replay]) -> Replay | None:
+    """Return the first that refuses the request."""
+    return next((each for each in replays if each.problem and each.enforced), None)
 
 
 def _charge(rule: Rule, place: str, problem: Problem | None, *, enforced: bool) -> Charge:

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Final
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
@@ -14,24 +13,17 @@ from pulse.core.charging import Charge, Facts, charges, exempt_by, waits_for_use
 from pulse.core.claims import Decision, Outcome
 from pulse.core.clients import User, digest
 from pulse.core.quotas import SECOND_US
-from pulse.core.replay import Problem
-from pulse.core.snapshot import Rule, Snapshot
+from pulse.core.replay import Replay
+from pulse.core.snapshot import Snapshot
 from pulse.exceptions import StaleAnnouncement
 from pulse.middleware import access
 from pulse.middleware.context import Context, facts_of, locate, may_have_user, user_of
 from pulse.middleware.responses import Refusal, put, refuse
-from pulse.policies import current, texts
+from pulse.policies import current
 from pulse.policies.decisions import SealedDecision, seal
 from pulse.policies.routes import settles_limits
-from pulse.policies.texts import too_many_requests, unavailable
+from pulse.policies.texts import of_replay, too_many_requests, unavailable
 from pulse.store import blocked, buckets, limits, peaks, refusals
-
-#: How a request is answered that is to be taken once.
-REPLAYS: Final = {
-    Problem.MISSING: (HTTPStatus.BAD_REQUEST, texts.nonce_missing),
-    Problem.STALE: (HTTPStatus.BAD_REQUEST, texts.nonce_stale),
-    Problem.SEEN: (HTTPStatus.CONFLICT, texts.nonce_seen),
-}
 
 
 def decide(
@@ -78,10 +70,10 @@ def refusal(request: HttpRequest, facts: Facts, context: Context) -> HttpRespons
     if context.decision is None:
         return None
     _count(context, context.charges, context.decision)
-    replayed = _replayed(context) if context.replays else None
+    replayed = _count_replays(context) if context.replays else None
     if replayed is not None:
         context.deferred = False
-        return _refuse_replay(request, *replayed)
+        return _refuse_replay(request, replayed)
     if context.decision.allowed:
         return None
     context.deferred = False
@@ -150,24 +142,22 @@ def _part(context: Context, nonces: list[Charge]) -> None:
         context.decision = decision
 
 
-def _replayed(context: Context) -> tuple[Rule, Problem] | None:
+def _count_replays(context: Context) -> Replay | None:
     """Count what is wrong with a request that is taken once; return what refuses it."""
-    refusing = None
     for rule, enforced, problem in context.replays:
         if problem is None:
             continue
         if enforced:
-            refusing = refusing or (rule, problem)
             refusals.add(context.stamp, rule.prefix.rstrip(":"))
         else:
             buckets.add(buckets.WOULD_REFUSE, rule.prefix.rstrip(":"))
-    return refusing
+    return replay.refusing(context.replays)
 
 
-def _refuse_replay(request: HttpRequest, rule: Rule, problem: Problem) -> HttpResponse:
-    status, text = REPLAYS[problem]
-    code = f"nonce_{problem}"
-    return refuse(request, Refusal(status, code, text(), rule.prefix.rstrip(":"), reason="nonce"))
+def _refuse_replay(request: HttpRequest, found: Replay) -> HttpResponse:
+    status, text = of_replay(found.problem)
+    code, rule = f"nonce_{found.problem}", found.rule.prefix.rstrip(":")
+    return refuse(request, Refusal(HTTPStatus(status), code, text, rule, reason="nonce"))
 
 
 def _refuse(request: HttpRequest, facts: Facts, context: Context) -> HttpResponse:

@@ -1,10 +1,13 @@
 """What refusals say to clients; the texts asked for, word for word."""
 
+from http import HTTPStatus
+
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from pulse.conf import conf
 from pulse.core.bounds import round_size
+from pulse.core.replay import Problem
 
 
 def too_many_requests(seconds: int) -> str:
@@ -31,6 +34,14 @@ def access_denied() -> str:
 def body_too_large(limit: int) -> str:
     """Return the text of a 413: the limit in bytes, rounded down to megabytes where it has any."""
     return _("Request body too large (max %(size)s)") % {"size": round_size(limit)}
+
+
+def of_replay(problem: Problem | None) -> tuple[int, str]:
+    """Return status and text of the answer to a request that is to be taken once, and cannot be."""
+    if problem is Problem.SEEN:
+        return HTTPStatus.CONFLICT, nonce_seen()
+    text = nonce_stale() if problem is Problem.STALE else nonce_missing()
+    return HTTPStatus.BAD_REQUEST, text
 
 
 def nonce_missing() -> str:

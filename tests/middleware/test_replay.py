@@ -11,6 +11,8 @@ from django.test import Client
 from pulse.access import keys
 from pulse.policies import current
 from pulse.policies.document import apply
+from pulse.policies.explain.explanations import explain
+from pulse.policies.explain.questions import Question
 from pulse.store import announcement, buckets
 from tests.factories import KIM, another_process, default_tier
 from tests.factories import document as doc
@@ -19,6 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 ECHO = "/api/echo/"
 RULE = {"name": "echo", "path": ECHO, "require_nonce": True}
+KEY = {"name": "echo"}
 numbers = count()
 
 
@@ -175,3 +178,30 @@ def test_of_twenty_at_once_one_passes(store):
     ask()
     with ThreadPoolExecutor(20) as pool:
         assert sorted(pool.map(one, range(20))) == [200] + [409] * 19
+
+
+def told(**fields) -> tuple[int, int, dict]:
+    """What an explanation says: status, how many were refused, and the rule's row."""
+    headers = fields.pop("headers", {"X-Nonce": nonce(), "X-Timestamp": str(int(time.time()))})
+    question = Question(ECHO, address="203.0.113.9", headers=headers, **fields)
+    answer = explain(question).answer
+    [row] = [row for row in answer["rules"] if row["key"] == KEY]
+    return answer["status"], answer["refused"], row
+
+
+@pytest.mark.parametrize("own", [[], [{"rate": "50/h"}]])
+def test_an_explanation_says_the_same(store, own):
+    policy(limits=own)
+    status, refused, row = told(headers={})
+    assert (status, refused, row["outcome"]) == (400, 1, "refused")
+    assert "Send X-Timestamp" in row["why"]
+    assert told()[:2] == (200, 0)
+    status, refused, row = told(count=3)
+    assert (status, refused, row["why"]) == (409, 2, "This X-Nonce was used before.")
+    text = nonce()
+    assert ask(text).status_code == 200
+    headers = {"X-Nonce": text, "X-Timestamp": str(int(time.time()))}
+    assert told(headers=headers)[0] == 409
+    policy(limits=own, mode="shadow")
+    status, refused, row = told(headers={})
+    assert (status, refused, row["outcome"]) == (200, 0, "would_refuse")

@@ -1,14 +1,17 @@
 """Why a request is refused or let through: the enforcement's own code on a throw-away store."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pulse.conf import conf
+from pulse.core import replay
 from pulse.core.answers import STORE_RETRY_S, rate_limit_headers, refusing, retry_after_s
 from pulse.core.charging import Charge, Facts, charges, exempt_by, waits_for_user
 from pulse.core.claims import Decision, Store
 from pulse.core.clients import ClientAddress, identify
+from pulse.core.replay import Replay
 from pulse.core.snapshot import TIERS, Snapshot
 from pulse.policies import current, texts
 from pulse.policies.explain import edge as edges
@@ -49,13 +52,16 @@ def _judge(snapshot: Snapshot, facts: Facts, question: Question) -> dict[str, An
     found = [] if exemption else charges(snapshot, facts)
     headers: dict[str, str] = {}
     if edge.early is None:
-        asked, decision, refused = _decide(_in_turns(snapshot, facts, found), question)
-        status, headers, body = _response(asked, decision)
+        nonces = [] if exemption else replay.once(snapshot, facts, time.time())
+        turns = _in_turns(snapshot, facts, found)
+        asked, decision, replays, refused = _decide(turns, nonces, question)
+        status, headers, body = _response(asked, decision, replays)
         left = [charge for charge in found if charge not in asked]
         told = [*rows.charged(asked, decision), *rows.left(left)]
     else:
         refused = question.count if edge.early.refused else 0
         status, body, told, found = edge.early.status, edge.early.body, [], []
+        replays = []
     return {
         "verdict": "refused" if status >= 400 else "allowed",
         "status": status,
@@ -68,13 +74,18 @@ def _judge(snapshot: Snapshot, facts: Facts, question: Question) -> dict[str, An
             *rows.of_preflight(edge),
             *edge.access,
             *rows.of_site(edge),
-            *told,
-            *rows.not_charged(
-                snapshot,
-                facts,
-                edge,
-                {charge.rule for charge in found},
-                exempt=bool(exemption),
+            *rows.of_replays(
+                [
+                    *told,
+                    *rows.not_charged(
+                        snapshot,
+                        facts,
+                        edge,
+                        {charge.rule for charge in found},
+                        exempt=bool(exemption),
+                    ),
+                ],
+                replays,
             ),
             *rows.elsewhere(snapshot, facts, edge),
         ],
@@ -145,35 +156,47 @@ def _in_turns(snapshot: Snapshot, facts: Facts, found: Sequence[Charge]) -> list
 
 
 def _decide(
-    turns: Sequence[Sequence[Charge]], question: Question
-) -> tuple[Sequence[Charge], Decision, int]:
+    turns: Sequence[Sequence[Charge]], nonces: Sequence[Charge], question: Question
+) -> tuple[Sequence[Charge], Decision, Sequence[Replay], int]:
     """Judge the requests one after another at one instant, on copies of the counters.
 
     Returns:
-        What the last request was charged to, the verdict on it, and how many were refused.
+        What the last request was charged to, the verdict on it by limits, what those that take it
+        once say, and how many were refused.
     """
     asking = [([charge.claim for charge in turn], turn) for turn in turns]
+    asking[0][0].extend(charge.claim for charge in nonces)
     readings = [limits.read(claims) for claims, _turn in asking]
     if question.counters == "fresh":
         for reading in readings:
             reading.states = [None] * len(reading.states)
     refused = 0
     asked: list[Charge] = []
+    replays: Sequence[Replay] = []
     decision = Decision(allowed=True, outcomes=(), now_us=readings[0].now_us, store=Store.NONE)
     for _number in range(question.count):
         asked, decision = [], decision._replace(allowed=True, outcomes=())
+        replays = []
         for reading, (claims, turn) in zip(readings, asking, strict=True):
-            if claims and decision.allowed:
-                decision = decision.followed_by(reading.decide(claims))
-                asked += turn
-        refused += not decision.allowed
-    return asked, decision, refused
+            if not claims or not decision.allowed or replay.refusing(replays):
+                continue
+            made = reading.decide(claims)
+            if nonces and turn is asking[0][1]:
+                replays, made = replay.judge(nonces, made)
+            decision = decision.followed_by(made)
+            asked += turn
+        refused += not decision.allowed or replay.refusing(replays) is not None
+    return asked, decision, replays, refused
 
 
 def _response(
-    found: Sequence[Charge], decision: Decision
+    found: Sequence[Charge], decision: Decision, replays: Sequence[Replay]
 ) -> tuple[int, dict[str, str], dict[str, Any] | None]:
     headers = rate_limit_headers(found, decision, conf.RATE_LIMIT_HEADERS)
+    replayed = replay.refusing(replays)
+    if replayed is not None:
+        status, detail = texts.of_replay(replayed.problem)
+        return status, headers, {"detail": detail}
     if decision.allowed:
         return 200, headers, None
     if decision.unavailable:

@@ -15,8 +15,9 @@ from pulse.core.claims import Decision, Outcome
 from pulse.core.cors import KIND
 from pulse.core.document import Item
 from pulse.core.endpoints import EndpointIndex, Matcher, prefixes
+from pulse.core.replay import Replay
 from pulse.core.snapshot import ENDPOINTS, TIERS, Mode, Rule, Snapshot
-from pulse.policies import current
+from pulse.policies import current, texts
 from pulse.policies.explain.edge import Edge, access_row
 
 Row = dict[str, Any]
@@ -75,6 +76,19 @@ def of_preflight(edge: Edge) -> list[Row]:
         return []
     row = _named(KIND, "", Mode.ENFORCE, matched=True, why=edge.cors["why"], outcome="refused")
     return [{**row, "key": edge.cors["rule"]}]
+
+
+def of_replays(told: list[Row], replays: Sequence[Replay]) -> list[Row]:
+    """Tell by the row of each rule that takes a request once what is wrong with this one."""
+    wrong = {
+        (each.rule.kind, each.rule.name): {
+            "why": texts.of_replay(each.problem)[1],
+            "outcome": "refused" if each.enforced else "would_refuse",
+        }
+        for each in replays
+        if each.problem
+    }
+    return [{**row, **wrong.get((row["kind"], row["key"].get("name")), {})} for row in told]
 
 
 def not_charged(
