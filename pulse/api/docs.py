@@ -6,6 +6,8 @@ from typing import Any, ClassVar, Final
 
 from django.http import HttpResponse
 from django.template.loader import render_to_string
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -102,7 +104,8 @@ def _shown(schema: Mapping[str, Any]) -> dict[str, Any]:
                     _operation(method, schema["servers"][0]["url"] + path, operation)
                 )
     shapes = [(name, _fields(shape)) for name, shape in schema["components"]["schemas"].items()]
-    return {"info": schema["info"], "groups": sorted(groups.items()), "shapes": shapes}
+    info = {**schema["info"], "description": _marked(schema["info"]["description"])}
+    return {"info": info, "groups": sorted(groups.items()), "shapes": shapes}
 
 
 def _operation(method: str, path: str, operation: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,7 +119,7 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> dict[str
         "method": method.upper(),
         "path": path,
         "summary": operation["summary"],
-        "text": operation["description"],
+        "text": _marked(operation["description"]),
         "parameters": [
             (one["name"], one["in"], one.get("description", ""), _type(one["schema"]))
             for one in operation["parameters"]
@@ -125,6 +128,14 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> dict[str
         "example": next((canonical(m["example"]) for m in body.values() if "example" in m), ""),
         "answers": answers,
     }
+
+
+def _marked(text: str) -> SafeString:
+    """Write what stands between backticks as code."""
+    parts = enumerate(text.split("`"))
+    return format_html_join(
+        "", "{}", ((format_html("<code>{}</code>", part) if n % 2 else part,) for n, part in parts)
+    )
 
 
 def _content(content: Mapping[str, Any]) -> str:

@@ -92,12 +92,6 @@ class PolicyView(ApiView):
         return row_shape(self.kind_name, self.extra)
 
     @property
-    def one(self) -> str:
-        """A row in words, for the schema."""
-        with translation.override("en"):
-            return str(self.kind.model._meta.verbose_name)
-
-    @property
     def all(self) -> str:
         """Rows in words, for the schema."""
         with translation.override("en"):
@@ -194,10 +188,10 @@ class PolicyDetail(PolicyView, DetailView):
     def operation_of(self, method: str) -> Operation:
         """Return what a method does, for the schema."""
         if method == "GET":
-            return Operation(f"Read a {self.one}", self.shape, etag=True)
+            return Operation(f"Read one of the {self.all}", self.shape, etag=True)
         if method == "DELETE":
             return Operation(
-                f"Delete a {self.one}",
+                f"Delete one of the {self.all}",
                 status=204,
                 errors=(409,),
                 etag=True,
@@ -207,7 +201,7 @@ class PolicyDetail(PolicyView, DetailView):
             )
         said = "Write" if method == "PUT" else "Change"
         return Operation(
-            f"{said} a {self.one}",
+            f"{said} one of the {self.all}",
             {"anyOf": [self.shape, CHANGES]},
             body_shape(self.kind_name, partial=method == "PATCH"),
             errors=(409,),
