@@ -15,6 +15,7 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
 from pulse.access.principals import principal_of
 from pulse.access.scopes import Scope
+from pulse.core.keys import START, bearer_of
 from pulse.exceptions import KeyRefused, TooManyFailures
 from pulse.pages.answers import private, refusal, wants_json
 
@@ -75,7 +76,11 @@ def _ask_for_login(request: HttpRequest) -> HttpResponseBase:
     return private(redirect_to_login(back, resolve_url(settings.LOGIN_URL)))
 
 
-def _refuse_key(request: HttpRequest) -> HttpResponse:
+def _refuse_key(request: HttpRequest) -> HttpResponseBase:
+    token = bearer_of(request.META.get("HTTP_AUTHORIZATION", "")) or ""
+    if not token.startswith(START) and not wants_json(request):
+        # A proxy that logs people in has added its own: who reads pages logs in here as well.
+        return _ask_for_login(request)
     return _unauthorized(request, _("The key is not valid."))
 
 

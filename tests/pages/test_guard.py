@@ -185,6 +185,13 @@ def test_a_wrong_key_is_told_so_whoever_reads_it(address):
     assert "The key is not valid." in text_of(response)
 
 
+def test_a_token_that_a_proxy_adds_keeps_nobody_from_the_login(address):
+    other = bearer("view", "eyJhbGciOiJIUzI1NiJ9.e30.c2ln")
+    assert other.get(address)["Location"].startswith("/accounts/login/")
+    machine = {"accept": "application/json"}
+    assert other.get(address, headers=machine).status_code == 401
+
+
 def test_too_many_wrong_keys_have_to_wait(address, settings):
     settings.PULSE = {**settings.PULSE, "AUTH_FAILURES": "1/m", "AUTH_DELAY_MS": 0}
     wrong = bearer("view", "nonsense")
