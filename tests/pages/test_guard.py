@@ -194,7 +194,7 @@ def test_a_token_that_a_proxy_adds_keeps_nobody_from_the_login(address):
 
 def test_too_many_wrong_keys_have_to_wait(address, settings):
     settings.PULSE = {**settings.PULSE, "AUTH_FAILURES": "1/m", "AUTH_DELAY_MS": 0}
-    wrong = bearer("view", "nonsense")
+    wrong = bearer("view", "pulse_nonsense")
     assert wrong.get(address).status_code == 401
     response = wrong.get(address, headers={"accept": "application/json"})
     assert response.status_code == 429
