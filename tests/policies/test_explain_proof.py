@@ -1,11 +1,12 @@
 """An explanation is what enforcement does, over random policies and requests.
 
 Each request is explained, and then sent through the real middleware: who answers, why, what each
-rule that counts it leaves, every header and the body are the same. A hundred policies a store in
+rule that counts it leaves, every header and the body are the same. Two hundred policies a store in
 a run of the suite, always the same ones; ``PULSE_EXPLAIN_CASES=10000`` asks for others, and more.
 """
 
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from rest_framework.views import APIView
 from project import urls as site
 from pulse.access import keys
 from pulse.access.scopes import Scope
+from pulse.core.replay import COUNTED_BY
 from pulse.core.snapshot import ENDPOINTS, TIERS
 from pulse.policies import current
 from pulse.policies.completion import complete
@@ -142,7 +144,8 @@ counted = rules(
         ),
         "replaces_tier": st.sampled_from([False, False, True]),
         "cost": st.integers(1, 3),
-        "on_store_error": st.sampled_from(["local", "local", "open", "closed"]),
+        "on_store_error": st.sampled_from(["local", "closed", "local", "open"]),
+        "require_nonce": st.sampled_from([False, False, True]),
     },
     4,
     least=1,
@@ -246,6 +249,7 @@ def endpoint_of(rule: dict[str, Any]) -> dict[str, Any]:
     """Make an endpoint limit that says something, at a cost which its limits can bear."""
     least = min((capacity_of(limit) for limit in rule.get("limits", ())), default=1)
     says = rule.keys() & {"limits", "max_body_bytes", "timeout_s", "slow_ms"}
+    says |= {"require_nonce"} if rule.get("require_nonce") else set()
     bears = {"cost": min(rule.get("cost", 1), least)}
     return {**rule, **bears} if says else {**rule, **bears, "replaces_tier": True}
 
@@ -309,6 +313,8 @@ requests = st.lists(
                     ),
                     "X-Forwarded-Proto": st.sampled_from(["https", "http, HTTPS", "https, http"]),
                     "X-Track-ID": st.sampled_from(["a", "b"]),
+                    "X-Timestamp": st.sampled_from([*["now"] * 4, "1", "soon"]),
+                    "X-Nonce": st.sampled_from(["n" * 16, "m" * 16, "short"]),
                     "X-Plan": st.sampled_from(["gold", "tin"]),
                     "Authorization": st.sampled_from(["Bearer x", "the key"]),
                     "Origin": st.sampled_from([APP, "https://evil.test", "null"]),
@@ -358,6 +364,7 @@ def forced(request: Any, settings: Any, monkeypatch: Any) -> Iterator[Forced]:
     def put(policy: dict[str, Any]) -> Iterator[None]:
         if counters is None:
             monkeypatch.setattr(limits, "memory", MemoryStore(lambda: START_US))
+            monkeypatch.setattr(limits, "_wall_us", lambda: START_US)
         else:
             server.empty()
             counters.advance(0)
@@ -387,6 +394,8 @@ def told_and_done(asked: dict[str, Any], people: Any) -> tuple[dict[str, Any], A
     sent = dict(asked["headers"])
     if sent.get("Authorization") == "the key":
         sent["Authorization"] = f"Bearer {key.text}"
+    if sent.get("X-Timestamp") == "now":
+        sent["X-Timestamp"] = str(int(time.time()))
     body = b"x" * asked["size"] if asked["method"] == "POST" else b""
     length = {"Content-Length": str(len(body))} if body else {}
     question = Question(
@@ -441,13 +450,23 @@ def check(told: dict[str, Any], response: Any) -> None:
 
 
 def counted_by(context: Any) -> list[Any]:
-    """What each rule that counted a request decided, as an explanation tells it."""
+    """What each rule that counted a request decided, as an explanation tells it.
+
+    A rule that does not take the request, for its nonce, refuses whatever its limits say.
+    """
+    replayed = {
+        (rule.kind, rule.name): "refused" if enforced else "would_refuse"
+        for rule, enforced, problem in context.replays
+        if problem
+    }
     return [
         (
             charge.rule.kind,
             charge.rule.name,
             charge.counted_by,
-            "passed" if outcome.passed else "refused" if outcome.claim.enforced else "would_refuse",
+            replayed.get((charge.rule.kind, charge.rule.name))
+            or ("passed" if outcome.passed else None)
+            or ("refused" if outcome.claim.enforced else "would_refuse"),
             [
                 {
                     "rate": quota.rate,
@@ -463,6 +482,7 @@ def counted_by(context: Any) -> list[Any]:
             ],
         )
         for charge, outcome in zip(context.charges, context.decision.outcomes, strict=True)
+        if charge.counted_by != COUNTED_BY
     ]
 
 
@@ -472,7 +492,7 @@ def test_what_is_explained_is_what_happens(forced: Forced, people: Any) -> None:
     answered: Counter[int] = Counter()
 
     @settings(
-        max_examples=CASES or 100,
+        max_examples=CASES or 200,
         derandomize=not CASES,
         database=None,
         deadline=None,
@@ -491,4 +511,4 @@ def test_what_is_explained_is_what_happens(forced: Forced, people: Any) -> None:
 
     prove()
     # Of a few other policies it might be less.
-    assert answered.keys() >= {200, 403, 413, 429} or 0 < CASES < 1000
+    assert answered.keys() >= {200, 400, 403, 409, 413, 429} or 0 < CASES < 1000
