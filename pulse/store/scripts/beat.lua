@@ -11,13 +11,15 @@ local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 local silent = now - ARGV[2]
 
+-- First of all: a server that is full refuses what needs memory only to a script that has written
+-- nothing yet, and by this one it is told from one that takes writes.
+redis.call('ZADD', KEYS[2], now, ARGV[1])
 if ARGV[3] == '1' then
   redis.call('ZADD', KEYS[1], now, ARGV[1])
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', silent)
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 
-redis.call('ZADD', KEYS[2], now, ARGV[1])
 for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', silent)) do
   redis.call('HDEL', KEYS[3], gone)
 end
