@@ -1,6 +1,7 @@
 """The one middleware: its steps in order, under WSGI and ASGI."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from typing import Any, ClassVar, Final, TypeVar
@@ -8,6 +9,7 @@ from typing import Any, ClassVar, Final, TypeVar
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.urls import resolve
 
 from pulse.conf import conf
 from pulse.exceptions import StaleAnnouncement
@@ -78,6 +80,7 @@ class PulseMiddleware:
         if self.is_async:
             markcoroutinefunction(self)
             self.process_view = self._process_view_async
+        _import_urls()
 
     def __call__(self, request: HttpRequest) -> Any:
         if not conf.ENABLED:
@@ -267,6 +270,17 @@ def _judge(
                 yield errand(partial(csrf.vouch, request, view, *arguments))
             return refused
     return None
+
+
+def _import_urls() -> None:
+    """Import the site's URLs with the process, not with its first requests.
+
+    Those that come at once would wait for it together, and what they then ask Redis would be late
+    by it, so that a process that has just started would decide alone for a moment.
+    """
+    # What is wrong with them is told by the first request, as ever.
+    with suppress(Exception):
+        resolve("/")
 
 
 def _guarded(
