@@ -18,7 +18,7 @@ demo: $(VENV)/.demo-installed  ## The whole product on one machine (PORT, SERVER
 	@$(BIN)/python -I project/demonstration/tether.py TERM - $(BIN)/python manage.py demo
 
 test: $(VENV)/.dev-installed  ## The tests (ARGS='-k name' chooses)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m tests $(ARGS)
 
 check: $(VENV)/.dev-installed  ## Style, types, the ladder of imports, migrations, Django's checks
 	$(BIN)/ruff check .
@@ -37,7 +37,7 @@ matrix:  ## The tests on every other Python that is found, with the newest Djang
 	  "$$environment/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade \
 	    --upgrade-strategy eager -e '.[test]' 'Django<6.2' && \
 	  "$$environment/bin/python" -m django --version && \
-	  "$$environment/bin/python" -m pytest $(ARGS) || failed="$$failed $$version"; \
+	  "$$environment/bin/python" -m tests $(ARGS) || failed="$$failed $$version"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "== failed on:$$failed"; exit 1; fi
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.parts import ALONE, TOGETHER, choose
 from tests.servers import mortal_redis, redis_server
 
 __all__ = ["mortal_redis", "redis_server"]
@@ -19,8 +20,13 @@ MISSING = {
 }
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--part", choices=(TOGETHER, ALONE), help="what python -m tests runs at once")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out, aloud, what cannot run here; in CI that is an error."""
+    choose(config.getoption("--part"), config, items)
     for item in items:
         for marker, (present, reason) in MISSING.items():
             if item.get_closest_marker(marker) and not present:
@@ -36,7 +42,7 @@ def fresh_process() -> Iterator[None]:
     from pulse.audit import failures
     from pulse.middleware import context
     from pulse.policies import current, watching
-    from pulse.store import blocked, buckets, csp, heartbeat, peaks, refusals, sample
+    from pulse.store import blocked, buckets, csp, heartbeat, peaks, processes, refusals, sample
     from pulse.store.memory import memory
 
     def forget() -> None:
@@ -49,6 +55,7 @@ def fresh_process() -> Iterator[None]:
         watching.forget()
         csp.forget()
         peaks.forget()
+        processes.forget()
         sample.forget()
         blocked.forget_all()
         context.forget_groups()

@@ -48,6 +48,11 @@ def become_worker() -> None:
     _own.kind = WORKER
 
 
+def forget() -> None:
+    """Be again what a process is that has just started."""
+    _own.kind = WEB
+
+
 def say_by(function: Callable[[], Said]) -> None:
     """Have a function asked, with each beat, what this process says of itself."""
     _own.says = function

@@ -8,6 +8,34 @@ from tests.deadly import DEADLY_PORT
 from tests.engines import IN_ALL, PER_HOST, PROBES, Engine
 
 
+def test_a_probe_that_ends_its_workers_is_lost_alone(engine: Engine) -> None:
+    """It is tried so often and no oftener, its schedule rests, and all others have results."""
+    poison = {
+        "name": "poison",
+        "url": f"http://127.0.0.1:{DEADLY_PORT}/",
+        "allow_networks": ["127.0.0.1/32"],
+        "timeout_s": 1,
+    }
+    engine.apply(
+        [*engine.targets(40, timeout_s=1), poison],
+        probe_schedules=[{"name": "deadly", "every": "5s", "targets": ["poison", "t0", "t1"]}],
+    )
+    job = engine.start()
+    quarantined = "SELECT count(*) FROM pulse_probeschedulestate WHERE state = 'quarantined'"
+    workers = [engine.worker(), engine.worker()]
+
+    def is_over() -> bool:
+        for number, worker in enumerate(workers):
+            if not worker.is_alive:
+                workers[number] = engine.worker()
+        return engine.status(job) == "completed" and engine.value(quarantined) == 1
+
+    engine.wait(is_over)
+    lost = "SELECT DISTINCT target FROM pulse_probeitem WHERE state = 'lost'"
+    assert engine.rows(lost) == [("poison",)], engine.told()
+    assert engine.ended(job) == 41, engine.told()
+
+
 def test_two_workers_fill_the_caps_and_never_pass_them(engine: Engine) -> None:
     """As many at once as may be, not one more; each probe is sent once and recorded once."""
     engine.apply(engine.targets(timeout_s=60))
@@ -119,31 +147,3 @@ def test_workers_whose_clocks_jump_are_right(engine: Engine) -> None:
     engine.check_caps()
     assert engine.check_sent() == 0
     assert engine.states() == {"ok": PROBES}, engine.told()
-
-
-def test_a_probe_that_ends_its_workers_is_lost_alone(engine: Engine) -> None:
-    """It is tried so often and no oftener, its schedule rests, and all others have results."""
-    poison = {
-        "name": "poison",
-        "url": f"http://127.0.0.1:{DEADLY_PORT}/",
-        "allow_networks": ["127.0.0.1/32"],
-        "timeout_s": 1,
-    }
-    engine.apply(
-        [*engine.targets(40, timeout_s=1), poison],
-        probe_schedules=[{"name": "deadly", "every": "5s", "targets": ["poison", "t0", "t1"]}],
-    )
-    job = engine.start()
-    quarantined = "SELECT count(*) FROM pulse_probeschedulestate WHERE state = 'quarantined'"
-    workers = [engine.worker(), engine.worker()]
-
-    def is_over() -> bool:
-        for number, worker in enumerate(workers):
-            if not worker.is_alive:
-                workers[number] = engine.worker()
-        return engine.status(job) == "completed" and engine.value(quarantined) == 1
-
-    engine.wait(is_over)
-    lost = "SELECT DISTINCT target FROM pulse_probeitem WHERE state = 'lost'"
-    assert engine.rows(lost) == [("poison",)], engine.told()
-    assert engine.ended(job) == 41, engine.told()

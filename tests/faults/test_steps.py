@@ -58,6 +58,7 @@ STEPS = {
     "limits.headers": (stack.limits, "add_headers"),
     "cors.headers": (stack.Cors, "add_headers"),
     "headers": (stack.headers, "add"),
+    "sample": (stack.sampling, "note"),
     "observe.end": (stack.observe, "end"),
 }
 #: What a step may add, and no other; all else of an answer is the host's.

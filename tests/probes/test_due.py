@@ -114,10 +114,13 @@ def test_an_edit_of_when_is_in_force_at_once_and_of_else_moves_nothing(apply: Ap
     apply(probe_targets=targets(1), probe_schedules=[CORE])
     slot = next_slot()
     apply(probe_schedules=[CORE | {"retries": 2}])
-    assert next_slot() == slot
+    prepare_at(slot - 1)
+    assert state_of("core").next_at.timestamp() == slot
     apply(probe_schedules=[CORE | {"every": "7s"}])
     with held() as (plan, lock):
-        assert next_slot() == plan.schedules["core"].schedule.next_after(lock.now.timestamp())
+        due.prepare(plan, lock)
+        next_s = plan.schedules["core"].schedule.next_after(lock.now.timestamp())
+    assert state_of("core").next_at.timestamp() == next_s
 
 
 def test_a_longer_interval_leaves_no_gap_in_what_is_known(apply: Apply) -> None:

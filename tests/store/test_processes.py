@@ -16,7 +16,6 @@ def own() -> Iterator[None]:
     """Who this process is, and how it is asked, is as before when a test is over."""
     says = processes._own.says
     yield
-    processes._own.kind = processes.WEB
     processes.say_by(says)
 
 

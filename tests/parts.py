@@ -1,0 +1,73 @@
+"""Which tests may run beside others, and which race on time and run alone."""
+
+from pathlib import Path
+
+import pytest
+
+TOGETHER, ALONE = "together", "alone"
+ROOT = Path(__file__).parents[1]
+
+#: Each test by itself, the longest first: they wait for leases, deadlines and workers, and what
+#: they wait for has minutes.
+PATIENT = (
+    "tests/test_postgres.py::test_suites",
+    "tests/faults/test_probe_workers.py",
+    "tests/faults/test_probe_",
+)
+#: In their own process, and of no time but what they set themselves; a file stays together.
+QUICK = (
+    "tests/access/",
+    "tests/admin/",
+    "tests/api/",
+    "tests/audit/",
+    "tests/checks/",
+    "tests/core/",
+    "tests/pages/",
+    "tests/policies/",
+    "tests/probes/",
+    "tests/templatetags/",
+)
+#: Among those, but measured by the clock, by memory, or with processes of their own.
+EXCEPT = (
+    "tests/pages/test_csp_reports.py",
+    "tests/probes/client/",
+    "tests/probes/test_in_process.py",
+    "tests/probes/test_runner.py",
+    "tests/probes/test_tasks.py",
+    "tests/probes/test_worker.py",
+)
+
+
+def choose(part: str | None, config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the tests of one part, and put them in their order."""
+    if part is None:
+        return
+    left_out = [item for item in items if part_of(item) != part]
+    items[:] = [item for item in items if part_of(item) == part]
+    config.hook.pytest_deselected(items=left_out)
+    if part == TOGETHER:
+        items.sort(key=_place)
+        for item in items:
+            if not _name(item).startswith(PATIENT):
+                item.add_marker(pytest.mark.xdist_group(_path(item)))
+
+
+def part_of(item: pytest.Item) -> str:
+    path = _path(item)
+    is_together = _name(item).startswith(PATIENT) or (
+        path.startswith(QUICK) and not path.startswith(EXCEPT)
+    )
+    return TOGETHER if is_together else ALONE
+
+
+def _place(item: pytest.Item) -> int:
+    name, places = _name(item), enumerate(PATIENT)
+    return next((place for place, start in places if name.startswith(start)), len(PATIENT))
+
+
+def _path(item: pytest.Item) -> str:
+    return item.path.relative_to(ROOT).as_posix()
+
+
+def _name(item: pytest.Item) -> str:
+    return f"{_path(item)}::{item.name}"
