@@ -1,7 +1,17 @@
 """The models of every room, as Django's app registry asks."""
 
 from pulse.access.models import ApiKey, StoredAnswer
+from pulse.alerts.models import AlertChannel, AlertRule, ChannelSecret
+from pulse.alerts.state import (
+    AlertDelivery,
+    AlertEngine,
+    AlertState,
+    Incident,
+    IncidentUpdate,
+    Mark,
+)
 from pulse.audit.models import AuditEntry
+from pulse.metrics.models import MetricHour, MetricMinute
 from pulse.policies.edge import AccessRule, CorsOrigin, HeaderPolicy
 from pulse.policies.models import (
     EndpointLimit,
@@ -39,14 +49,25 @@ from pulse.probes.state import (
 
 __all__ = [
     "AccessRule",
+    "AlertChannel",
+    "AlertDelivery",
+    "AlertEngine",
+    "AlertRule",
+    "AlertState",
     "ApiKey",
     "AuditEntry",
+    "ChannelSecret",
     "CorsOrigin",
     "DiscoveredEndpoint",
     "EndpointLimit",
     "Exemption",
     "HeaderPolicy",
+    "Incident",
+    "IncidentUpdate",
     "MaintenanceWindow",
+    "Mark",
+    "MetricHour",
+    "MetricMinute",
     "OwnLimit",
     "PolicyGuard",
     "PolicyGuardCount",
