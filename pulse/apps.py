@@ -22,6 +22,7 @@ class PulseConfig(AppConfig):
         from pulse.access import keys
         from pulse.access import receivers as access_receivers
         from pulse.audit import failures, receivers
+        from pulse.metrics import flush, queries
         from pulse.policies import current, kinds, names, publisher, seeds, watching
         from pulse.policies.bases import AnnouncedModel
         from pulse.policies.signals import policies_changed
@@ -49,6 +50,8 @@ class PulseConfig(AppConfig):
                 names.renamed, sender=model, dispatch_uid=f"pulse.renamed.{model.__name__}"
             )
         processes.say_by(current.standing)
+        processes.say_also(flush.standing)
+        queries.connect()
         heartbeat.register("policy", 1.0, current.leaving_no_connection(current.look))
         guards = current.leaving_no_connection(watching.look)
         heartbeat.register("guards", watching.LOOK_S, guards)

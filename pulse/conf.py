@@ -47,7 +47,14 @@ NUMBERS: Final = {
     "PROBE_TURNS": Number(1, 64, 2),
     "PROBE_RESULTS_MAX": Number(1000, MAX_COUNT, 2_000_000),
     "AUDIT_DAYS": Number(1, 36_500, 365),
+    "METRICS_WINDOW_S": Number(10, 3600, 300),
+    "METRICS_BUCKET_S": Number(5, 60, 60),
+    "MAX_ENDPOINTS": Number(1, 100_000, 1000),
+    "APDEX_MS": Number(1, MAX_SLOW_MS, 500),
+    "SLOW_QUERY_MS": Number(0, MAX_SLOW_MS, 500),
 }
+#: What a minute can be made of.
+BUCKETS_S: Final = (5, 6, 10, 12, 15, 20, 30, 60)
 AUTH_FAILURES: Final = "20/m"
 PROBE_SECRET_ENV: Final = ("PULSE_PROBE_*",)
 #: A variable's name, or what several begin with; never all of them.
@@ -197,6 +204,50 @@ class Conf:
     def AUDIT_DAYS(self) -> int:
         """How long entries of the audit are kept, in days."""
         return self._number("AUDIT_DAYS")
+
+    @cached_property
+    def METRICS(self) -> bool:
+        """Whether requests are measured."""
+        return self._get("METRICS", default=True, kind=bool)
+
+    @cached_property
+    def METRICS_BACKEND(self) -> str:
+        """The dotted path of what measures in the place of pulse; empty: pulse does."""
+        return self._get("METRICS_BACKEND", "", str)
+
+    @cached_property
+    def METRICS_WINDOW_S(self) -> int:
+        """How far a reading goes back that is asked for no other time, in seconds."""
+        return self._number("METRICS_WINDOW_S")
+
+    @cached_property
+    def METRICS_BUCKET_S(self) -> int:
+        """How long the buckets are that measures are kept in, in seconds; a part of a minute."""
+        seconds = self._number("METRICS_BUCKET_S")
+        return seconds if seconds in BUCKETS_S else NUMBERS["METRICS_BUCKET_S"].default
+
+    @cached_property
+    def MAX_ENDPOINTS(self) -> int:
+        """How many endpoints are measured each by itself; the longest unused go."""
+        return self._number("MAX_ENDPOINTS")
+
+    @cached_property
+    def APDEX_MS(self) -> int:
+        """How long a good answer takes at most, in milliseconds: Apdex's T."""
+        return self._number("APDEX_MS")
+
+    @cached_property
+    def COUNT_QUERIES(self) -> bool:
+        """Whether the SQL statements of requests are counted and timed."""
+        return self._get("COUNT_QUERIES", default=False, kind=bool)
+
+    @cached_property
+    def SLOW_QUERY_MS(self) -> int:
+        """How long a statement takes that is logged as slow, in milliseconds; 0 for none.
+
+        Only where ``COUNT_QUERIES`` is set.
+        """
+        return self._number("SLOW_QUERY_MS")
 
     @cached_property
     def SECRET_KEYS(self) -> Sequence[str]:

@@ -40,6 +40,7 @@ def fresh_process() -> Iterator[None]:
     """Nothing is left in this process of what the test before did."""
     from pulse.access import principals
     from pulse.audit import failures
+    from pulse.metrics import flush, window
     from pulse.middleware import context
     from pulse.policies import current, watching
     from pulse.store import blocked, buckets, csp, heartbeat, peaks, processes, refusals, sample
@@ -58,6 +59,8 @@ def fresh_process() -> Iterator[None]:
         processes.forget()
         sample.forget()
         blocked.forget_all()
+        flush.forget()
+        window.forget()
         context.forget_groups()
         principals.forget()
 

@@ -77,6 +77,17 @@ FINDINGS: Final = (
         'Write PULSE = {"%(key)s": "%(example)s"}.',
     ),
     Finding(
+        "E140",
+        'PULSE["METRICS_BUCKET_S"] is %(value)s, of which no minute can be made; the default is in '
+        "force.",
+        'Write PULSE = {"METRICS_BUCKET_S": 60}, or one of: %(choices)s.',
+    ),
+    Finding(
+        "E141",
+        'PULSE["METRICS_BACKEND"] names no metrics backend: "%(path)s"; pulse measures itself.',
+        "Name a class with the methods record_request and read, as docs/measures.md has them.",
+    ),
+    Finding(
         "E122",
         'PULSE["%(key)s"] names no variable of the environment: "%(name)s"; the default is in '
         "force.",

@@ -10,6 +10,7 @@ from django.core.checks import CheckMessage
 from pulse.checks.findings import did_you_mean, found, one_of
 from pulse.conf import (
     AUTH_FAILURES,
+    BUCKETS_S,
     CHOICES,
     IDENTITY_SOURCES,
     NUMBERS,
@@ -21,11 +22,13 @@ from pulse.conf import (
 from pulse.core.clients import HEADER_SOURCE
 from pulse.core.quotas import make_quota
 from pulse.exceptions import InvalidQuota
+from pulse.metrics import backends
 from pulse.policies.validators import HEADER_NAME
 
-FLAGS: Final = ("ENABLED", "DETAILED_ERRORS", "CORS", "ACCESS_LOG")
+FLAGS: Final = (*("ENABLED", "DETAILED_ERRORS", "CORS", "ACCESS_LOG", "METRICS", "COUNT_QUERIES"),)
 TEXTS: Final = {
     "CACHE": "default",
+    "METRICS_BACKEND": "project.measures.Backend",
     "OUTBOUND_NETWORK": "",
     "PROBE_BASE_URL": "http://127.0.0.1:8000",
     "PROBE_OPENAPI": "project.api.openapi",
@@ -48,6 +51,8 @@ def check_values() -> Iterator[CheckMessage]:
     for key, value in entries.items():
         if key not in conf.names():
             yield _unknown(key)
+        elif key == "METRICS_BACKEND":
+            yield from _check_backend(key, value)
         elif key in FLAGS:
             yield from _check_flag(key, value)
         elif key in TEXTS:
@@ -93,6 +98,14 @@ def _check_number(key: str, value: Any, number: Number) -> Iterator[CheckMessage
             most=f"{number.most:,}",
             example=number.default,
         )
+    elif key == "METRICS_BUCKET_S" and value not in BUCKETS_S:
+        yield found("E140", value=value, choices=one_of([str(seconds) for seconds in BUCKETS_S]))
+
+
+def _check_backend(key: str, value: Any) -> Iterator[CheckMessage]:
+    yield from _check_text(key, value)
+    if value and isinstance(value, str) and backends.current() is None:
+        yield found("E141", path=value)
 
 
 def _check_choice(key: str, value: Any, choices: Sequence[str]) -> Iterator[CheckMessage]:

@@ -21,6 +21,7 @@ def judge(request: HttpRequest, context: Context) -> HttpResponse | None:
     if found.would_refuse is not None and context.would_refuse != found.would_refuse.name:
         # A request is judged again after a reload, and is one all the same.
         context.would_refuse = found.would_refuse.name
+        context.shadowed += (found.would_refuse.name,)
         buckets.add(buckets.WOULD_REFUSE, found.would_refuse.name)
     rule = found.rule
     if rule is None or not found.refused:

@@ -68,6 +68,7 @@ def judge_endpoint(request: HttpRequest, context: Context) -> HttpResponse | Non
         return _too_large(request, limit, found.body.rule)
     for shadow in found.body_shadows:
         if size > (shadow.max_body_bytes or 0):
+            context.shadowed += (shadow.rule,)
             buckets.add(buckets.WOULD_REFUSE, shadow.rule)
     return None
 

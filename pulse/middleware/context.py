@@ -18,9 +18,11 @@ from pulse.core.charging import Charge, Facts
 from pulse.core.claims import Decision
 from pulse.core.clients import ClientAddress, User, came_over_https, resolve_address
 from pulse.core.endpoints import METHODS, Match
+from pulse.core.measures import UNRESOLVED
 from pulse.core.replay import Replay
 from pulse.core.snapshot import Snapshot
 from pulse.logging import say
+from pulse.metrics.queries import Queries
 from pulse.middleware.ids import new_id
 
 if TYPE_CHECKING:
@@ -31,8 +33,6 @@ logger = logging.getLogger(__name__)
 #: How long the groups of a user are remembered, in seconds, and of how many users.
 GROUPS_S: Final = 60.0
 MAX_USERS: Final = 10_000
-#: Stands for the route of what no view was found for, or not yet.
-UNRESOLVED: Final = "* (unresolved)"
 #: How much is logged of a method that no standard names.
 MAX_METHOD: Final = 20
 
@@ -66,6 +66,10 @@ class Context:
         verdict: ``allowed``, ``refused`` or ``preflight``.
         would_refuse: The access rule in shadow that was counted as one that would have refused.
         probe: The id of the job whose probe the request is, by its signed mark; None for others.
+        shadowed: The rules in shadow that would have refused, kind and natural key.
+        is_slow: The answer took longer than its endpoint may.
+        is_measured: The request was counted as one that came, and not yet as one that is answered.
+        queries: What it asked of databases; None where that is not counted.
     """
 
     # Of the class, as most requests change few of them.
@@ -90,6 +94,10 @@ class Context:
     verdict = "allowed"
     would_refuse: str | None = None
     probe: str | None = None
+    shadowed: tuple[str, ...] = ()
+    is_slow = False
+    is_measured = False
+    queries: Queries | None = None
     _request_id: str | None = None
 
     def __init__(self) -> None:

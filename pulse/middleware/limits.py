@@ -10,12 +10,13 @@ from pulse.conf import conf
 from pulse.core import replay
 from pulse.core.answers import STORE_RETRY_S, rate_limit_headers, refusing, retry_after_s
 from pulse.core.charging import Charge, Facts, charges, exempt_by, waits_for_user
-from pulse.core.claims import Decision, Outcome
+from pulse.core.claims import Claim, Decision, Outcome
 from pulse.core.clients import User, digest
 from pulse.core.quotas import SECOND_US
 from pulse.core.replay import Replay
 from pulse.core.snapshot import Snapshot
 from pulse.exceptions import StaleAnnouncement
+from pulse.metrics.recorder import recorder
 from pulse.middleware import access
 from pulse.middleware.context import Context, facts_of, locate, may_have_user, user_of
 from pulse.middleware.responses import Refusal, put, refuse
@@ -59,7 +60,7 @@ def decide(
         nonces = replay.once(snapshot, facts, time.time())
     if context.charges or nonces:
         claims = [charge.claim for charge in (*context.charges, *nonces)]
-        context.decision = limits.decide(claims, announcement)
+        context.decision = _decide(claims, announcement)
     if nonces:
         _part(context, nonces)
     context.settled = True
@@ -109,7 +110,7 @@ def settle(request: HttpRequest, *, refuses: bool = True) -> HttpResponse | None
     before = context.decision
     try:
         claims = [charge.claim for charge in left]
-        decision = limits.decide(claims, snapshot.stamp if before is None else None)
+        decision = _decide(claims, snapshot.stamp if before is None else None)
     except StaleAnnouncement as stale:
         snapshot = current.catch_up(stale.announced)
         context.snapshot, context.client = snapshot, locate(snapshot, request)
@@ -125,6 +126,15 @@ def settle(request: HttpRequest, *, refuses: bool = True) -> HttpResponse | None
     context.charges = [*context.charges, *left]
     context.decision = decision if before is None else before.followed_by(decision)
     return _refuse(request, facts, context) if refuses and not decision.allowed else None
+
+
+def _decide(claims: Sequence[Claim], announcement: str | None) -> Decision:
+    started = time.perf_counter()
+    decision = limits.decide(claims, announcement)
+    if conf.METRICS:
+        us = int((time.perf_counter() - started) * SECOND_US)
+        recorder.decided(decision.store, us, allowed=decision.allowed)
+    return decision
 
 
 def _user(snapshot: Snapshot, request: HttpRequest) -> User | None:
@@ -150,7 +160,7 @@ def _count_replays(context: Context) -> Replay | None:
         if enforced:
             refusals.add(context.stamp, rule.prefix.rstrip(":"))
         else:
-            buckets.add(buckets.WOULD_REFUSE, rule.prefix.rstrip(":"))
+            _shadow(context, rule.prefix.rstrip(":"))
     return replay.refusing(context.replays)
 
 
@@ -228,7 +238,12 @@ def _count(context: Context, found: Sequence[Charge], decision: Decision) -> Non
         if outcome.claim.enforced:
             refusals.add(context.stamp, rule)
         else:
-            buckets.add(buckets.WOULD_REFUSE, rule)
+            _shadow(context, rule)
+
+
+def _shadow(context: Context, rule: str) -> None:
+    context.shadowed += (rule,)
+    buckets.add(buckets.WOULD_REFUSE, rule)
 
 
 def _sealed(

@@ -15,6 +15,7 @@ from pulse.core.answers import refusing
 from pulse.core.clients import digest
 from pulse.core.traces import is_request_id, is_traceparent
 from pulse.logging import say
+from pulse.metrics.recorder import recorder
 from pulse.middleware.context import Context, is_secure, method_of, route_of
 from pulse.middleware.responses import fields_of
 from pulse.store import buckets
@@ -61,6 +62,7 @@ def end(request: HttpRequest, context: Context, response: HttpResponseBase) -> N
     if context.bounds is not None and context.bounds.slow is not None:
         slow_ms = context.bounds.slow.slow_ms or 0
     if slow_ms and taken_ms > slow_ms:
+        context.is_slow = True
         say(
             logger,
             logging.WARNING,
@@ -108,6 +110,7 @@ def swallow(request: HttpRequest, where: str, error: Exception) -> None:
         )
     with suppress(Exception):
         buckets.add(buckets.SWALLOWED, where)
+        recorder.count(f"swallowed {where}")
 
 
 def forget_cookies() -> None:

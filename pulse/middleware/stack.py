@@ -13,7 +13,17 @@ from django.urls import resolve
 
 from pulse.conf import conf
 from pulse.exceptions import StaleAnnouncement
-from pulse.middleware import access, body, csrf, headers, limits, observe, sampling, timeouts
+from pulse.middleware import (
+    access,
+    body,
+    csrf,
+    headers,
+    limits,
+    measure,
+    observe,
+    sampling,
+    timeouts,
+)
 from pulse.middleware.context import (
     Context,
     auser_of,
@@ -74,6 +84,7 @@ class PulseMiddleware:
             ("headers", headers.add),
             ("sample", sampling.note),
             ("observe", observe.end),
+            ("metrics", measure.end),
         )
         #: Django calls it once it has found the view; a coroutine function under ASGI.
         self.process_view: Callable[..., Any] = self._process_view
@@ -88,11 +99,19 @@ class PulseMiddleware:
         context = Context()
         request.pulse = context  # type: ignore[attr-defined]
         try:
+            measure.begin(context)
             heartbeat.ensure()
         except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
             swallow(request, "heartbeat", error)
         if self.is_async:
             return self._answer_async(request, context)
+        try:
+            return self._answer(request, context)
+        except BaseException:
+            measure.leave(context)
+            raise
+
+    def _answer(self, request: HttpRequest, context: Context) -> Response:
         _guarded("policy", _take_policy, request, context)
         response: Response | None = self._enter(request, context)
         if response is None:
@@ -104,6 +123,13 @@ class PulseMiddleware:
         return self._finish(request, context, response)
 
     async def _answer_async(self, request: HttpRequest, context: Context) -> Response:
+        try:
+            return await self._answer_at_last(request, context)
+        except BaseException:
+            measure.leave(context)  # Cancelled, as a rule: its client is gone.
+            raise
+
+    async def _answer_at_last(self, request: HttpRequest, context: Context) -> Response:
         if _guarded("policy", _take_loaded_policy, request, context) is False:
             await sync_to_async(_guarded)("policy", _take_policy, request, context)
         response: Response | None = self._enter(request, context)

@@ -87,6 +87,7 @@ def end(request: HttpRequest, context: Context, response: HttpResponseBase) -> N
         )
     for shadow in shadows:
         if shadow.timeout_s is not None and taken_s > shadow.timeout_s:
+            context.shadowed += (shadow.rule,)
             buckets.add(buckets.WOULD_REFUSE, shadow.rule)
 
 

@@ -27,6 +27,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from pulse.conf import conf
 from pulse.exceptions import StoreUnavailable
 from pulse.logging import say
+from pulse.store import failures
 from pulse.store.guard import Guard
 from pulse.store.keys import Keys
 from pulse.store.lines import Connection, Line
@@ -279,6 +280,7 @@ class Backend:
         if isinstance(error, UnicodeError):
             # The key's fault. No client may talk everybody out of Redis by a strange name.
             return StoreUnavailable("the key cannot be sent")
+        failures.add(error)
         at_once = not self._pool.is_proven
         if isinstance(error, ResponseError):
             # What the server says of one request may be true of that one alone.

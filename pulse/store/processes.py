@@ -41,6 +41,13 @@ class _Own:
 
     kind = WEB
     says: Callable[[], Said] = staticmethod(dict)
+    more: tuple[Callable[[], Said], ...] = ()
+
+    def said(self) -> dict[str, Any]:
+        told = dict(self.says())
+        for function in self.more:
+            told.update(function())
+        return told
 
 
 def become_worker() -> None:
@@ -58,20 +65,31 @@ def say_by(function: Callable[[], Said]) -> None:
     _own.says = function
 
 
+def say_also(function: Callable[[], Said]) -> None:
+    """Have a function asked too, whose names are others."""
+    if function not in _own.more:
+        _own.more = (*_own.more, function)
+
+
+def is_web() -> bool:
+    """Whether this process serves requests."""
+    return _own.kind == WEB
+
+
 def beat(backend: Backend) -> int | None:
     """Tell that this process is alive; returns how many share the counters, where that is known.
 
     Raises:
         StoreUnavailable: Redis cannot be told.
     """
-    told = json.dumps({"kind": _own.kind, **_own.says()}, separators=(",", ":"))
+    told = json.dumps({"kind": _own.kind, **_own.said()}, separators=(",", ":"))
     count = backend.beat(told, shares=_own.kind == WEB)
     return count if isinstance(count, int) else None
 
 
 def this_process() -> Running:
     """Return what this process says of itself at this moment."""
-    return Running(member(), _own.kind, time.time(), _own.says())
+    return Running(member(), _own.kind, time.time(), _own.said())
 
 
 def running() -> list[Running] | None:

@@ -14,9 +14,11 @@ ALIVE, RUNNING, SHARING = (f"test:1:{{pulse}}:{name}" for name in ("alive", "run
 @pytest.fixture(autouse=True)
 def own() -> Iterator[None]:
     """Who this process is, and how it is asked, is as before when a test is over."""
-    says = processes._own.says
+    says, more = processes._own.says, processes._own.more
+    processes._own.more = ()
     yield
     processes.say_by(says)
+    processes._own.more = more
 
 
 def beat() -> int | None:

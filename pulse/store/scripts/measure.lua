@@ -1,0 +1,123 @@
+-- Adds what a process measured in a second to what all did in a bucket of time, and ever since.
+--
+-- KEYS[1]  the bucket, a hash; KEYS[2] the sums of all time, a hash
+-- KEYS[3]  endpoints by when they were last used, a sorted set
+-- KEYS[4]  the last number that came of this process
+-- ARGV[1]  the number: what comes again under it is not added again
+-- ARGV[2]  seconds to keep the bucket, and what the process said
+-- ARGV[3]  seconds to keep the sums; ARGV[4] the most endpoints; ARGV[5] stands for those beyond
+-- ARGV[6]  the first of the epoch's seconds in which the process recorded, ARGV[7] the last; -1 for
+--          none
+-- ARGV[8]  when it did last, in microseconds
+-- then, again and again, an endpoint, how many fields it has, and field and amount of each. Fields
+-- are those of pulse/metrics/recorder.py; an endpoint without a name is pulse itself.
+--
+-- Returns the time in seconds and microseconds.
+
+local call, sub = redis.call, string.sub
+local bucket, sums, used, said = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local keep, keep_sums, most, others = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
+local time = call('TIME')
+if tonumber(ARGV[1]) <= tonumber(call('GET', said) or -1) then
+  return {tonumber(time[1]), tonumber(time[2])}
+end
+-- First of all, as a server that is full refuses a script that has written nothing yet.
+call('SET', said, ARGV[1], 'EX', keep)
+
+-- Of a histogram of sixteen buckets to each doubling: which doubling is it?
+local function doubling(number)
+  if number >= 32 then return math.floor(number / 16) + 4 end
+  local bits = 0
+  while number > 0 do
+    number, bits = math.floor(number / 2), bits + 1
+  end
+  return bits
+end
+
+local function compare(field, amount, is_least)
+  local before = tonumber(call('HGET', bucket, field))
+  amount = tonumber(amount)
+  if not before or (is_least and amount < before) or (not is_least and amount > before) then
+    call('HSET', bucket, field, amount)
+  end
+end
+
+local KEPT = {c = true, u = true}
+local first, last = tonumber(ARGV[6]), tonumber(ARGV[7])
+local endpoints = tonumber(call('HGET', bucket, 'endpoints') or 0)
+local place = 9
+while place < #ARGV do
+  local endpoint, many = ARGV[place], tonumber(ARGV[place + 1])
+  local begins, ends = place + 2, place + 1 + 2 * many
+  place = ends + 1
+  if endpoint == '' then
+    for at = begins, ends, 2 do
+      call('HINCRBY', bucket, '\n' .. ARGV[at], ARGV[at + 1])
+      call('HINCRBY', sums, '\n' .. ARGV[at], ARGV[at + 1])
+    end
+  else
+    if endpoint ~= others and call('HEXISTS', bucket, endpoint) == 0 then
+      if endpoints < most then
+        endpoints = endpoints + 1
+        call('HSET', bucket, endpoint, 1)
+      else
+        endpoint = others
+      end
+    end
+    call('ZADD', used, time[1], endpoint)
+    for at = begins, ends, 2 do
+      local field, amount = ARGV[at], ARGV[at + 1]
+      local letter = sub(field, 1, 1)
+      if letter == 'n' or letter == 'm' then
+        compare(endpoint .. '\n' .. field, amount, letter == 'n')
+      else
+        call('HINCRBY', bucket, endpoint .. '\n' .. field, amount)
+        if KEPT[letter] then
+          call('HINCRBY', sums, endpoint .. '\n' .. field, amount)
+          if letter == 'c' then
+            call('HINCRBY', sums, '\nrequests', amount)
+            if tonumber(sub(field, 2)) >= 500 then call('HINCRBY', sums, '\nerrors', amount) end
+          end
+        elseif letter == 'h' then
+          call('HINCRBY', sums, endpoint .. '\nd' .. doubling(tonumber(sub(field, 2))), amount)
+        elseif letter == 'r' or letter == 'w' then
+          call('HINCRBY', sums, '\n' .. field, amount)
+          if letter == 'r' then call('HINCRBY', sums, '\nrefused', amount) end
+        end
+      end
+    end
+  end
+end
+call('HSET', bucket, 'endpoints', endpoints)
+if first >= 0 then
+  for second = first, last do
+    call('HSET', bucket, 't' .. second, 1)
+  end
+  if tonumber(call('HGET', sums, 'at') or 0) < tonumber(ARGV[8]) then
+    call('HSET', sums, 'at', ARGV[8])
+  end
+end
+call('HINCRBY', bucket, 'version', 1)
+call('EXPIRE', bucket, keep)
+call('HSETNX', sums, 'since', time[1])
+call('EXPIRE', sums, keep_sums)
+call('EXPIRE', used, keep_sums)
+
+-- A tenth at once, as to find what is theirs takes a look at all.
+local surplus = call('ZCARD', used) - most - 1
+if surplus > most / 10 then
+  local gone = {}
+  for _, endpoint in ipairs(call('ZRANGE', used, 0, surplus - 1)) do
+    if endpoint ~= others then gone[endpoint] = true end
+  end
+  for _, field in ipairs(call('HKEYS', sums)) do
+    local endpoint, rest = string.match(field, '^(.+)\n([^\n]*)$')
+    if endpoint and gone[endpoint] then
+      -- What was counted once is never told as less.
+      call('HINCRBY', sums, others .. '\n' .. rest, call('HGET', sums, field))
+      call('HDEL', sums, field)
+    end
+  end
+  call('ZREMRANGEBYRANK', used, 0, surplus - 1)
+end
+return {tonumber(time[1]), tonumber(time[2])}
