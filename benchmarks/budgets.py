@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
+from benchmarks.cases import ENDPOINTS
 from benchmarks.measure import Figures, quiet
 
 Measured = dict[str, Figures]
@@ -117,6 +118,11 @@ def _requests(measured: Measured, group: str) -> list[Budget]:
                 ratio(adds(f"pulse-rules10000-{store}"), adds(f"pulse-rules10-{store}")),
             ),
         ]  # fmt: skip
+    for endpoints in ENDPOINTS:
+        name = f"{group}-pulse-over{endpoints}"
+        added_us = added(measured, f"{name}-on", f"{name}-off", "cpu")
+        what = f"{group}: measures add to a request, {endpoints:,} endpoints"
+        found.append(Budget(what, 5.0, added_us, f" {MICRO}"))
     return found
 
 

@@ -9,6 +9,8 @@ SMART: Final = "django_smart_ratelimit.middleware.RateLimitMiddleware"
 CORS: Final = "corsheaders.middleware.CorsMiddleware"
 WHOLE: Final = "whole stack: limits, CORS, headers, access, body"
 MANY: Final = "whole stack, 10,000 origins, 10,000 networks"
+#: Over how many endpoints the cost of measures is looked at.
+ENDPOINTS: Final = (10, 1000)
 ASSEMBLED: Final = (
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django_guid.middleware.guid_middleware",
@@ -35,6 +37,8 @@ class Case:
         quick: Whether a quick run measures it.
         needs: Modules without which it is left out.
         sync_view: A view that only runs in a thread, also under ASGI.
+        endpoints: Over how many its requests go in turn; 0 for the one of all cases.
+        measures: Whether pulse measures its requests.
     """
 
     name: str
@@ -49,6 +53,8 @@ class Case:
     quick: bool = False
     needs: tuple[str, ...] = ()
     sync_view: bool = False
+    endpoints: int = 0
+    measures: bool = True
 
     @property
     def is_pulse(self) -> bool:
@@ -112,6 +118,7 @@ def _requests(group: str) -> list[Case]:
             floor=f"{group}-bare",
         ),
     ]  # fmt: skip
+    cases += [case for endpoints in ENDPOINTS for case in _measured(group, endpoints)]
     if group == "asgi":
         cases.append(
             Case(
@@ -144,6 +151,20 @@ def _requests(group: str) -> list[Case]:
         peer(group, "limits_sliding", "redis", "limits, sliding window counter", needs=("limits",))
     )
     return cases
+
+
+def _measured(group: str, endpoints: int) -> list[Case]:
+    """The same requests with and without measures, over so many endpoints."""
+    name = f"{group}-pulse-over{endpoints}"
+    over: dict[str, Any] = {
+        "store": "redis", "policy": "tier", "middleware": (PULSE,), "endpoints": endpoints,
+        "quick": True,
+    }  # fmt: skip
+    title = f"pulse: {endpoints:,} endpoints"
+    return [
+        Case(f"{name}-off", group, f"{title}, not measured", measures=False, **over),
+        Case(f"{name}-on", group, f"{title}, measured", floor=f"{name}-off", **over),
+    ]
 
 
 def _calls() -> list[Case]:

@@ -3,9 +3,11 @@
 import asyncio
 import io
 from collections.abc import Callable
+from itertools import cycle
 from typing import Any, Protocol
 
-from benchmarks.policies import ORIGIN, PATH
+from benchmarks.policies import ORIGIN, PATH, paths
+from benchmarks.site import bench
 
 
 class Answer:
@@ -32,6 +34,7 @@ class Wsgi:
         from django.core.wsgi import get_wsgi_application
 
         self._handler = get_wsgi_application()
+        self._paths = cycle(paths(bench().case.endpoints))
         self._environ: dict[str, Any] = {
             "REQUEST_METHOD": "GET", "PATH_INFO": PATH, "SCRIPT_NAME": "", "QUERY_STRING": "",
             "SERVER_NAME": "localhost", "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1",
@@ -50,7 +53,8 @@ class Wsgi:
             self._request(address, _ignore)
 
     def _request(self, address: str, start_response: Callable[..., Any]) -> None:
-        response = self._handler({**self._environ, "REMOTE_ADDR": address}, start_response)
+        environ = {**self._environ, "REMOTE_ADDR": address, "PATH_INFO": next(self._paths)}
+        response = self._handler(environ, start_response)
         for _ in response:
             pass
         response.close()
@@ -63,6 +67,7 @@ class Asgi:
         from django.core.asgi import get_asgi_application
 
         self._handler: Any = get_asgi_application()
+        self._paths = cycle(paths(bench().case.endpoints))
         self._loop = asyncio.new_event_loop()
         self._scope: dict[str, Any] = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET",
@@ -101,7 +106,9 @@ class Asgi:
         async def send(message: dict[str, Any]) -> None:
             note(message)
 
-        await self._handler({**self._scope, "client": (address, 50000)}, receive, send)
+        path = next(self._paths)
+        asked = {"client": (address, 50000), "path": path, "raw_path": path.encode()}
+        await self._handler({**self._scope, **asked}, receive, send)
 
 
 def _ignore(*_: object, **__: object) -> None:

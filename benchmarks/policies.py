@@ -16,6 +16,9 @@ PATH: Final = "/shop/items/"
 ORIGIN: Final = "https://app.example.com"
 #: Every hundredth rule or so is by URL name; the URLconf has as many names.
 NAMED: Final = 100
+#: Where many endpoints are, so many beneath each first part.
+MANY: Final = "many"
+WIDTH: Final = 32
 EIGHT: Final = [
     {"rate": "10000/s"}, {"rate": "20000/10s"}, {"rate": "40000/m"}, {"rate": "80000/10m"},
     {"rate": "160000/h"}, {"rate": "320000/6h"}, {"rate": "640000/d"}, {"rate": "1280000/7d"},
@@ -29,6 +32,13 @@ def document(name: str) -> Document:
     if name.startswith("edge"):
         return _edge(int(name.removeprefix("edge")))
     return DOCUMENTS[name]()
+
+
+def paths(endpoints: int) -> list[str]:
+    """What the requests of a case ask for in turn."""
+    if not endpoints:
+        return [PATH]
+    return [f"/{MANY}/{i // WIDTH}/{i % WIDTH}/" for i in range(endpoints)]
 
 
 def _document(endpoint_limits: list[Document], limits: list[Document] | None = None) -> Document:

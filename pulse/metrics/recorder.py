@@ -1,4 +1,4 @@
-"""What this process measured since it was last asked: one short step a request, under a short lock.
+"""What this process measured since it was last asked; a request only queues what it leaves.
 
 Fields of what is taken are those of ``store/scripts/measure.lua``: a letter, and what it is of.
 """
@@ -7,9 +7,9 @@ import itertools
 import logging
 import os
 import threading
-from collections import Counter, OrderedDict
-from collections.abc import Mapping
-from typing import Final
+from collections import Counter, OrderedDict, deque
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from pulse.conf import conf
 from pulse.core.claims import Store
@@ -50,6 +50,8 @@ DOUBLING: Final = "d"
 SHIFT: Final = 10
 UNTIMED: Final = (1 << SHIFT) - 1
 MAX_STATUS: Final = 999
+#: So many answers are queued before one of those who answer counts them; the heartbeat does sooner.
+FOLD: Final = 128
 
 
 class _Tally:
@@ -68,6 +70,13 @@ class _Tally:
         self.satisfied = self.tolerated = self.slow = 0
         self.bytes_in = self.bytes_out = self.queries = self.query_us = 0
         self.by_rule: Fields | None = None
+
+    def count_rule(self, field: str) -> None:
+        """Count what a rule did."""
+        if self.by_rule is None:
+            self.by_rule = {}
+        if field in self.by_rule or len(self.by_rule) < MAX_NAMES:
+            self.by_rule[field] = self.by_rule.get(field, 0) + 1
 
     def fields(self) -> Fields:
         """Return what was counted as it is sent."""
@@ -91,11 +100,48 @@ class _Tally:
         return found
 
 
+class Seen(NamedTuple):
+    """One answer, as it is counted.
+
+    Attributes:
+        method: One of the standard's, or ``OTHER_METHOD``.
+        route: As Django has it; ``UNRESOLVED`` where there is none.
+        status: From 0 to 999.
+        us: What it took, from 0 to ``MAX_US`` microseconds.
+        refused: Why pulse refused it, and the rule that did, with a space between.
+        would_refuse: Rules in shadow that would have.
+        is_slow: It took longer than it may.
+        bytes_in: Of the request's body.
+        bytes_out: Of the answer's.
+        queries: SQL statements.
+        query_us: What they took.
+    """
+
+    method: str
+    route: str
+    status: int
+    us: int
+    refused: str | None = None
+    would_refuse: Sequence[str] = ()
+    is_slow: bool = False
+    bytes_in: int = 0
+    bytes_out: int = 0
+    queries: int = 0
+    query_us: int = 0
+
+
 class Recorder:
     """The counts of this process: bounded, and the same whichever thread adds to them.
 
+    What a request leaves is queued and counted some time later, a hundred at once: whoever counts
+    one has to fetch all that this needs into the processor's caches, which costs several times what
+    the counting does.
+
     Attributes:
-        began: Counts requests as they come; ``ended`` as they are answered.
+        began: Counts requests as they come; ``left`` those that end without an answer.
+        queue: Answers to be counted: what ``Seen`` has, and no more than texts and numbers, as what
+            is kept beyond its request costs the collector of garbage.
+        decisions: Of limits: by which counters, whether allowed, and microseconds.
         tracked: By method and route, the longest unused first.
     """
 
@@ -107,98 +153,25 @@ class Recorder:
         self.lock = threading.Lock()
         self.tracked: OrderedDict[tuple[str, str], _Tally] = OrderedDict()
         self.began = itertools.count()
-        self.ended = itertools.count()
+        self.left = itertools.count()
+        self.queue: deque[tuple[Any, ...]] = deque()
+        self.decisions: deque[tuple[Store, bool, int]] = deque()
+        self._read = 0
         self._looks = itertools.count()
         self._others: Fields = {}
         self._own: Counter[str] = Counter()
-        self._decided: dict[tuple[bool, Store], int] = {}
+        self._decided: dict[tuple[Store, bool], int] = {}
         self._decision_bits = [0] * 64
         self._decision_us = 0
         self._evicted: set[str] = set()
-        self._told = 0
+        self._told: list[str] = []
+        self._may_tell = MAX_TOLD
 
-    def add(  # noqa: C901 - every request comes by here: calls cost more than branches
-        self,
-        method: str,
-        route: str,
-        status: int,
-        us: int,
-        *,
-        refused: str | None = None,
-        would_refuse: tuple[str, ...] = (),
-        is_slow: bool = False,
-        bytes_in: int = 0,
-        bytes_out: int = 0,
-        queries: int = 0,
-        query_us: int = 0,
-    ) -> None:
-        """Count one answer.
-
-        Args:
-            method: One of the standard's, or ``OTHER_METHOD``.
-            route: As Django has it; ``UNRESOLVED`` where there is none.
-            status: From 0 to 999.
-            us: What it took, from 0 to ``MAX_US`` microseconds.
-            refused: Why pulse refused it, and the rule that did, with a space between.
-            would_refuse: Rules in shadow that would have.
-            is_slow: It took longer than it may.
-            bytes_in: Of the request's body.
-            bytes_out: Of the answer's.
-            queries: SQL statements.
-            query_us: What they took.
-        """
-        good_us = conf.APDEX_MS * 1000
-        key = (method, route)
-        lost = None
+    def add(self, seen: Seen) -> None:
+        """Count one answer."""
         with self.lock:
-            tracked = self.tracked
-            tally = tracked.get(key)
-            if tally is None:
-                tally, lost = self._track(key)
-            else:
-                tracked.move_to_end(key)
-            counts = tally.counts
-            if refused is None:
-                place = status << SHIFT | bucket_of(us)
-                tally.sum_us += us
-                # Every request comes by here, and calls of min and max cost more than this.
-                if us < tally.least_us:  # noqa: PLR1730 - as above
-                    tally.least_us = us
-                if us > tally.most_us:  # noqa: PLR1730 - as above
-                    tally.most_us = us
-                if us <= good_us:
-                    tally.satisfied += 1
-                elif us <= 4 * good_us:
-                    tally.tolerated += 1
-                if is_slow:
-                    tally.slow += 1
-            else:
-                place = status << SHIFT | UNTIMED
-                _count_rule(tally, f"{REFUSED}{refused}")
-            counts[place] = counts.get(place, 0) + 1
-            for rule in would_refuse:
-                _count_rule(tally, f"{WOULD_REFUSE}{rule}")
-            tally.bytes_in += bytes_in
-            tally.bytes_out += bytes_out
-            if queries:
-                tally.queries += queries
-                tally.query_us += query_us
-        if lost is not None:
-            say(
-                logger,
-                logging.INFO,
-                "Evicted endpoint metrics due to max_endpoints limit",
-                extra={"endpoint": lost, "max_endpoints": conf.MAX_ENDPOINTS},
-            )
-
-    def decided(self, store: Store, us: int, *, allowed: bool) -> None:
-        """Count one decision of limits, and what it took."""
-        key = (allowed, store)
-        bits = us.bit_length()
-        with self.lock:
-            self._decided[key] = self._decided.get(key, 0) + 1
-            self._decision_bits[bits] += 1
-            self._decision_us += us
+            self._add(*seen)
+        self._tell()
 
     def count(self, name: str, amount: int = 1) -> None:
         """Count something else: what is apart, or what failed in pulse itself."""
@@ -206,16 +179,27 @@ class Recorder:
             if name in self._own or len(self._own) < MAX_NAMES:
                 self._own[name] += amount
 
+    def fold(self) -> None:
+        """Count what is queued, unless another thread is at it."""
+        if self.lock.acquire(blocking=False):
+            try:
+                self._fold()
+            finally:
+                self.lock.release()
+            self._tell()
+
     def in_flight(self) -> int:
         """How many requests are being answered."""
         with self.lock:
             looks = next(self._looks)  # Each look counts one, too.
-            ended = next(self.ended) - looks
-            return max(next(self.began) - looks - ended, 0)
+            left = next(self.left) - looks
+            began = next(self.began) - looks
+            return max(began - left - self._read - len(self.queue), 0)
 
     def take(self) -> tuple[Groups, set[str]]:
         """Return what was counted since the last time, and which endpoints were evicted."""
         with self.lock:
+            self._fold()
             groups: Groups = {}
             for key, tally in self.tracked.items():
                 if tally.counts:
@@ -223,25 +207,91 @@ class Recorder:
                     self.tracked[key] = _Tally(tally.name)
             if self._others:
                 add_fields(groups.setdefault(OTHERS, {}), self._others)
-            own = dict(self._own)
-            for (allowed, store), count in self._decided.items():
-                own[f"decided {'allowed' if allowed else 'refused'} {store}"] = count
-            for bits, count in enumerate(self._decision_bits):
-                if count:
-                    own[f"decision_bits {bits}"] = count
-            if self._decision_us:
-                own["decision_us"] = self._decision_us
+            own = {**self._own, **self._take_decisions()}
             if own:
                 groups[OWN] = own
             evicted = self._evicted - {tally.name for tally in self.tracked.values()}
             self._others, self._own, self._evicted = {}, Counter(), set()
-            self._decided, self._decision_bits = {}, [0] * len(self._decision_bits)
-            self._decision_us = self._told = 0
+        self._tell()
+        self._may_tell = MAX_TOLD
         return groups, evicted
 
-    def _track(self, key: tuple[str, str]) -> tuple[_Tally, str | None]:
-        """Make room for an endpoint; return its tally, and whose eviction is to be told."""
-        told = None
+    def _fold(self) -> None:
+        queue, add = self.queue, self._add
+        # So many and no more: under load others come in as fast as these go out.
+        for _ in range(len(queue)):
+            add(*queue.popleft())
+            self._read += 1
+        decisions, decided, bits = self.decisions, self._decided, self._decision_bits
+        for _ in range(len(decisions)):
+            store, allowed, us = decisions.popleft()
+            decided[store, allowed] = decided.get((store, allowed), 0) + 1
+            bits[us.bit_length()] += 1
+            self._decision_us += us
+
+    def _take_decisions(self) -> Fields:
+        found: Fields = {}
+        for (store, allowed), count in self._decided.items():
+            found[f"decided {'allowed' if allowed else 'refused'} {store}"] = count
+        if found:
+            found |= {
+                f"decision_bits {n}": many for n, many in enumerate(self._decision_bits) if many
+            }
+            found["decision_us"] = self._decision_us
+            self._decided, self._decision_bits, self._decision_us = {}, [0] * 64, 0
+        return found
+
+    def _add(  # noqa: C901, PLR0917 - as Seen has them; calls cost more than branches
+        self,
+        method: str,
+        route: str,
+        status: int,
+        us: int,
+        refused: str | None,
+        would_refuse: Sequence[str],
+        is_slow: bool,  # noqa: FBT001 - unpacked
+        bytes_in: int,
+        bytes_out: int,
+        queries: int,
+        query_us: int,
+    ) -> None:
+        if us > MAX_US:  # noqa: PLR1730 - as below
+            us = MAX_US
+        key = (method, route)
+        tally = self.tracked.get(key)
+        if tally is None:
+            tally = self._track(key)
+        else:
+            self.tracked.move_to_end(key)
+        if refused is None:
+            place = status << SHIFT | bucket_of(us)
+            tally.sum_us += us
+            # Every request comes by here, and calls of min and max cost more than the rest.
+            if us < tally.least_us:  # noqa: PLR1730 - as above
+                tally.least_us = us
+            if us > tally.most_us:  # noqa: PLR1730 - as above
+                tally.most_us = us
+            good_us = conf.APDEX_MS * 1000
+            if us <= good_us:
+                tally.satisfied += 1
+            elif us <= 4 * good_us:
+                tally.tolerated += 1
+            if is_slow:
+                tally.slow += 1
+        else:
+            place = status << SHIFT | UNTIMED
+            tally.count_rule(f"{REFUSED}{refused}")
+        tally.counts[place] = tally.counts.get(place, 0) + 1
+        for rule in would_refuse:
+            tally.count_rule(f"{WOULD_REFUSE}{rule}")
+        tally.bytes_in += bytes_in
+        tally.bytes_out += bytes_out
+        if queries:
+            tally.queries += queries
+            tally.query_us += query_us
+
+    def _track(self, key: tuple[str, str]) -> _Tally:
+        """Make room for an endpoint."""
         while len(self.tracked) >= conf.MAX_ENDPOINTS:
             _, oldest = self.tracked.popitem(last=False)
             if oldest.counts:
@@ -250,10 +300,24 @@ class Recorder:
             self._own["evicted"] += 1
             if len(self._evicted) < conf.MAX_ENDPOINTS:
                 self._evicted.add(oldest.name)
-            if self._told < MAX_TOLD:
-                self._told, told = self._told + 1, oldest.name
+            if self._may_tell:
+                self._may_tell -= 1
+                self._told.append(oldest.name)
         tally = self.tracked[key] = _Tally(name_of(*key))
-        return tally, told
+        return tally
+
+    def _tell(self) -> None:
+        """Log evictions, with no lock held."""
+        if not self._told:
+            return
+        told, self._told = self._told, []
+        for endpoint in told:
+            say(
+                logger,
+                logging.INFO,
+                "Evicted endpoint metrics due to max_endpoints limit",
+                extra={"endpoint": endpoint, "max_endpoints": conf.MAX_ENDPOINTS},
+            )
 
 
 def name_of(method: str, route: str) -> str:
@@ -275,13 +339,6 @@ def add_fields(total: Fields, others: Mapping[str, int]) -> None:
             total[name] = max(before, amount)
         else:
             total[name] = before + amount
-
-
-def _count_rule(tally: _Tally, field: str) -> None:
-    if tally.by_rule is None:
-        tally.by_rule = {}
-    if field in tally.by_rule or len(tally.by_rule) < MAX_NAMES:
-        tally.by_rule[field] = tally.by_rule.get(field, 0) + 1
 
 
 #: The one of this process.

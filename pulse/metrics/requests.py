@@ -10,7 +10,7 @@ from pulse.core.measures import OTHERS, UNRESOLVED
 from pulse.core.targets import MAX_ENDPOINT_ID
 from pulse.logging import say
 from pulse.metrics import backends
-from pulse.metrics.recorder import KNOWN_METHODS, MAX_STATUS, OTHER_METHOD, recorder
+from pulse.metrics.recorder import KNOWN_METHODS, MAX_STATUS, OTHER_METHOD, Seen, recorder
 from pulse.store import heartbeat
 
 logger = logging.getLogger(__name__)
@@ -67,8 +67,8 @@ def _add(endpoint: str, method: str, status_code: int, duration_ms: float) -> No
     us = min(max(round(duration_ms * 1000), 0), MAX_US)
     status = int(status_code)
     if endpoint in (UNRESOLVED, OTHERS):
-        recorder.add("", UNRESOLVED, status, us)
+        recorder.add(Seen("", UNRESOLVED, status, us))
         return
     verb = method.upper()
     known = verb if verb in KNOWN_METHODS else OTHER_METHOD
-    recorder.add(known, endpoint.removeprefix("/"), status, us)
+    recorder.add(Seen(known, endpoint.removeprefix("/"), status, us))

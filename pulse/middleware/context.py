@@ -68,7 +68,6 @@ class Context:
         probe: The id of the job whose probe the request is, by its signed mark; None for others.
         shadowed: The rules in shadow that would have refused, kind and natural key.
         is_slow: The answer took longer than its endpoint may.
-        is_measured: The request was counted as one that came, and not yet as one that is answered.
         queries: What it asked of databases; None where that is not counted.
     """
 
@@ -96,7 +95,6 @@ class Context:
     probe: str | None = None
     shadowed: tuple[str, ...] = ()
     is_slow = False
-    is_measured = False
     queries: Queries | None = None
     _request_id: str | None = None
 

@@ -133,7 +133,7 @@ def _decide(claims: Sequence[Claim], announcement: str | None) -> Decision:
     decision = limits.decide(claims, announcement)
     if conf.METRICS:
         us = int((time.perf_counter() - started) * SECOND_US)
-        recorder.decided(decision.store, us, allowed=decision.allowed)
+        recorder.decisions.append((decision.store, decision.allowed, us))
     return decision
 
 

@@ -1,4 +1,4 @@
-"""What is measured of a request: one step at its very end."""
+"""What is measured of a request: one step at its very end, which leaves all that can wait."""
 
 import time
 from contextlib import suppress
@@ -6,19 +6,20 @@ from typing import Final
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.urls import ResolverMatch, resolve
+from django.urls import resolve
 
 from pulse.conf import conf
-from pulse.core.histogram import MAX_US
 from pulse.core.measures import UNRESOLVED
 from pulse.metrics import backends, queries
 from pulse.metrics.recorder import (
+    FOLD,
     KNOWN_METHODS,
     MAX_STATUS,
     OTHER_METHOD,
     PROBES,
     PULSE,
     STREAMS,
+    Seen,
     recorder,
 )
 from pulse.middleware.context import Context
@@ -30,104 +31,90 @@ REASONS: Final = {
     "permission_denied": "access",
     "timeout": "timeout",
 }
-#: pulse's views, and the application namespace of its addresses.
+#: What the names of pulse's own views begin with.
 OWN_VIEWS: Final = "pulse."
-OWN_NAMESPACE: Final = "pulse"
 
 
 def begin(context: Context) -> None:
     """Count a request that has come."""
     if conf.METRICS:
         next(recorder.began)
-        context.is_measured = True
         if conf.COUNT_QUERIES:
             context.queries = queries.begin()
 
 
-def leave(context: Context) -> None:
+def leave() -> None:
     """Count a request that ends without an answer: its client is gone, or the process goes."""
-    if context.is_measured:
-        context.is_measured = False
-        next(recorder.ended)
+    if conf.METRICS:
+        next(recorder.left)
 
 
-def end(request: HttpRequest, context: Context, response: HttpResponseBase) -> None:
-    """Count an answer, by its endpoint or apart."""
-    if not context.is_measured:
+def end(  # noqa: C901 - every request comes by here: calls cost more than branches
+    request: HttpRequest, context: Context, response: HttpResponseBase
+) -> None:
+    """Queue an answer to be counted: by its endpoint, or apart."""
+    if not conf.METRICS:
         return
-    leave(context)
-    us = int((time.perf_counter() - context.started) * 1_000_000)
-    if context.queries is not None:
-        queries.end()
-    if context.probe is not None:
-        recorder.count(PROBES)
-        return
-    resolved = request.resolver_match
+    resolved, method = request.resolver_match, request.method
     if resolved is None and context.verdict == "preflight":
         # Answered before Django looked; what was asked for is an endpoint of the site's.
         with suppress(Exception):
             resolved = resolve(request.path_info)
-    if resolved is not None and _is_own(resolved):
-        recorder.count(PULSE)
+    if context.probe is not None:
+        _count_apart(PROBES)
         return
-    if response.streaming:
-        recorder.count(STREAMS)
-        return
-    _add(request, context, response, resolved, min(us, MAX_US))
-
-
-def _add(
-    request: HttpRequest,
-    context: Context,
-    response: HttpResponseBase,
-    resolved: ResolverMatch | None,
-    us: int,
-) -> None:
-    method = request.method or ""
-    if method not in KNOWN_METHODS:
-        method = OTHER_METHOD
-    route = UNRESOLVED
     if resolved is None:
-        method = ""
+        method, route = "", UNRESOLVED
+    elif resolved._func_path.startswith(OWN_VIEWS):
+        _count_apart(PULSE)
+        return
     else:
         route = resolved.route or ""
-    if conf.METRICS_BACKEND and (instead := backends.current()) is not None:
-        instead.record_request(
-            endpoint=route if resolved is None else f"/{route}",
-            method=request.method if request.method in KNOWN_METHODS else OTHER_METHOD,
-            status_code=response.status_code,
-            duration_ms=us / 1000,
-        )
+        if method not in KNOWN_METHODS:
+            method = OTHER_METHOD
+    if response.streaming:
+        _count_apart(STREAMS)
         return
-    refusal = context.refusal
-    asked = context.queries
-    status = response.status_code
-    recorder.add(
+    refusal, asked, status = context.refusal, context.queries, response.status_code
+    seen = (
         method,
         route,
         status if 0 <= status <= MAX_STATUS else MAX_STATUS,
-        us,
-        refused=None if refusal is None else f"{_reason(refusal.code)} {refusal.rule}",
-        would_refuse=context.shadowed,
-        is_slow=context.is_slow,
-        bytes_in=context.body_bytes,
-        bytes_out=_length(request, response),
-        queries=0 if asked is None else asked.count,
-        query_us=0 if asked is None else asked.us,
+        int((time.perf_counter() - context.started) * 1_000_000),
+        None if refusal is None else f"{_reason(refusal.code)} {refusal.rule}",
+        context.shadowed,
+        context.is_slow,
+        context.body_bytes,
+        0 if method == "HEAD" or not isinstance(response, HttpResponse) else len(response.content),
+        0 if asked is None else asked.count,
+        0 if asked is None else asked.us,
+    )
+    if asked is not None:
+        queries.end()
+    if conf.METRICS_BACKEND and (instead := backends.current()) is not None:
+        _tell(instead, request, Seen(*seen))
+        return
+    queue = recorder.queue
+    queue.append(seen)
+    if len(queue) >= FOLD:
+        recorder.fold()
+
+
+def _count_apart(name: str) -> None:
+    leave()
+    recorder.count(name)
+
+
+def _tell(instead: backends.MetricsBackend, request: HttpRequest, seen: Seen) -> None:
+    leave()
+    method = request.method if request.method in KNOWN_METHODS else OTHER_METHOD
+    instead.record_request(
+        endpoint=seen.route if seen.route == UNRESOLVED else f"/{seen.route}",
+        method=method or OTHER_METHOD,
+        status_code=seen.status,
+        duration_ms=seen.us / 1000,
     )
 
 
-def _is_own(resolved: ResolverMatch) -> bool:
-    return OWN_NAMESPACE in resolved.app_names or resolved._func_path.startswith(OWN_VIEWS)
-
-
-def _length(request: HttpRequest, response: HttpResponseBase) -> int:
-    if request.method == "HEAD" or not isinstance(response, HttpResponse):
-        return 0
-    return len(response.content)
-
-
 def _reason(code: str) -> str:
-    if code.startswith("nonce_"):
-        return "nonce"
-    return REASONS.get(code, "body")
+    return "nonce" if code.startswith("nonce_") else REASONS.get(code, "body")

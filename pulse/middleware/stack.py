@@ -108,7 +108,7 @@ class PulseMiddleware:
         try:
             return self._answer(request, context)
         except BaseException:
-            measure.leave(context)
+            measure.leave()
             raise
 
     def _answer(self, request: HttpRequest, context: Context) -> Response:
@@ -126,7 +126,7 @@ class PulseMiddleware:
         try:
             return await self._answer_at_last(request, context)
         except BaseException:
-            measure.leave(context)  # Cancelled, as a rule: its client is gone.
+            measure.leave()  # Cancelled, as a rule: its client is gone.
             raise
 
     async def _answer_at_last(self, request: HttpRequest, context: Context) -> Response:

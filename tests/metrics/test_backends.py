@@ -24,6 +24,7 @@ def test_it_is_told_and_read(settings, client, db) -> None:
         ("* (unresolved)", "GET", 404),
     ]
     assert not recorder.tracked
+    assert not recorder.queue
 
 
 def test_one_that_fails_fails_nothing_else(settings, client, db, caplog) -> None:
@@ -39,4 +40,4 @@ def test_one_that_fails_fails_nothing_else(settings, client, db, caplog) -> None
 def test_where_it_cannot_be_had_pulse_measures(settings, client, db) -> None:
     settings.PULSE = {"METRICS_BACKEND": "nowhere.at.all"}
     client.get("/no/such/path/")
-    assert len(recorder.tracked) == 1
+    assert len(recorder.queue) == 1

@@ -8,7 +8,7 @@ from pulse.core.histogram import RELATIVE_ERROR
 from pulse.core.measures import OTHERS, UNRESOLVED
 from pulse.exceptions import StoreUnavailable
 from pulse.metrics import flush, record_request, totals, window
-from pulse.metrics.recorder import recorder
+from pulse.metrics.recorder import Seen, recorder
 from pulse.store import heartbeat
 from pulse.store.connection import Backend
 from tests.store.conftest import LOCMEM
@@ -59,10 +59,14 @@ def test_an_answer_is_in_the_reading_after_one_flush(store) -> None:
 
 
 def test_refusals_are_counted_by_rule_and_are_in_no_latency(store) -> None:
-    recorder.add("GET", "a/", 429, 50, refused="rate rate_tiers:default", would_refuse=("x:y",))
-    recorder.add("GET", "a/", 429, 50, refused="rate rate_tiers:default")
-    recorder.add("GET", "a/", 403, 50, refused="access access_rules:of two: words")
-    recorder.add("GET", "a/", 200, 50, is_slow=True, bytes_in=3, bytes_out=5, queries=2, query_us=9)
+    recorder.add(
+        Seen("GET", "a/", 429, 50, refused="rate rate_tiers:default", would_refuse=("x:y",))
+    )
+    recorder.add(Seen("GET", "a/", 429, 50, refused="rate rate_tiers:default"))
+    recorder.add(Seen("GET", "a/", 403, 50, refused="access access_rules:of two: words"))
+    recorder.add(
+        Seen("GET", "a/", 200, 50, is_slow=True, bytes_in=3, bytes_out=5, queries=2, query_us=9)
+    )
     recorder.count("probes", 4)
     flush.flush()
     found = window.read()
@@ -86,7 +90,7 @@ def test_refusals_are_counted_by_rule_and_are_in_no_latency(store) -> None:
 
 @pytest.mark.parametrize("us", [0, 1, 31, 32, 33, 63, 64, 1000, 123_456, 2**40 - 1])
 def test_a_latency_is_below_the_power_of_two_that_it_is_told_under(store, us) -> None:
-    recorder.add("GET", "a/", 200, us)
+    recorder.add(Seen("GET", "a/", 200, us))
     flush.flush()
     (bits,) = totals.read().endpoints["GET /a/"].bits
     assert us < 2**bits <= max(2 * us, 1)
@@ -126,7 +130,7 @@ def test_a_flush_that_is_sent_again_counts_once(redis_cache, monkeypatch) -> Non
 def test_many_endpoints_with_many_fields_are_sent_whole_in_parts(redis_cache) -> None:
     for number in range(40):
         for us in range(0, 40_000, 1000):
-            recorder.add("GET", f"{number}/", 200 + number, us)
+            recorder.add(Seen("GET", f"{number}/", 200 + number, us))
     flush.flush()
     found = window.read()
     assert len(found.endpoints) == 40
@@ -168,7 +172,7 @@ def test_a_scan_leaves_real_endpoints_in_place(store, settings) -> None:
     """However many there are that lead nowhere, they are one."""
     record_request("/real/", "GET", 200, 1)
     for _ in range(2000):
-        recorder.add("", UNRESOLVED, 404, 10)
+        recorder.add(Seen("", UNRESOLVED, 404, 10))
     flush.flush()
     found = window.read()
     assert set(found.endpoints) == {"GET /real/", UNRESOLVED}
@@ -279,7 +283,7 @@ def test_a_clock_that_is_set_back_or_forward_moves_nothing(redis_cache, monkeypa
 
 
 def test_minutes_tell_what_was_recorded_and_what_was_not(store) -> None:
-    recorder.add("GET", "a/", 200, 50)
+    recorder.add(Seen("GET", "a/", 200, 50))
     recorder.count("streams")
     flush.flush()
     now = int(flush.now()) // 60
@@ -315,7 +319,7 @@ def test_what_was_measured_while_redis_was_away_is_there_once(redis_cache, monke
 def test_percentiles_are_within_the_stated_error(redis_cache) -> None:
     known = sorted(int(1.0007**n * 100) for n in range(10_000))
     for us in known:
-        recorder.add("GET", "a/", 200, us)
+        recorder.add(Seen("GET", "a/", 200, us))
     flush.flush()
     for share in (0.5, 0.9, 0.95, 0.99):
         true = known[int(share * len(known)) - 1] / 1000
