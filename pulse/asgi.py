@@ -15,6 +15,7 @@ from pulse.conf import conf
 from pulse.core.bounds import ARRIVAL, SITE, Arrival, parse_length
 from pulse.core.snapshot import Snapshot
 from pulse.logging import say
+from pulse.metrics import flush
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+SHUTDOWN_COMPLETE: Final = "lifespan.shutdown.complete"
 #: How long a client that is refused may go on sending, in seconds. A connection that is closed
 #: while it does is reset, and many clients then never see the answer (RFC 9112, 9.6).
 LINGER_S: Final = 2.0
@@ -47,6 +49,9 @@ def limit_bodies(application: Application) -> Application:
     _require_middleware()
 
     async def limited(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" and conf.ENABLED:
+            await _live(application, scope, receive, send)
+            return
         if scope["type"] != "http" or not conf.ENABLED:
             await application(scope, receive, send)
             return
@@ -54,6 +59,35 @@ def limit_bodies(application: Application) -> Application:
         await application({**scope, ARRIVAL: body.arrival}, body.receive, body.send)
 
     return limited
+
+
+async def _live(application: Application, scope: Scope, receive: Receive, send: Send) -> None:
+    """Send what was measured before the server ends: some end by a signal, and nothing runs then.
+
+    Django takes no part in the protocol by which servers tell of their start and end; what is
+    around it may.
+    """
+    heard = False
+
+    async def hear() -> Message:
+        nonlocal heard
+        heard = True
+        return await receive()
+
+    async def tell(message: Message) -> None:
+        if message["type"] == SHUTDOWN_COMPLETE:
+            await sync_to_async(flush.flush_at_end)()
+        await send(message)
+
+    try:
+        await application(scope, hear, tell)
+    except Exception:
+        if heard:
+            raise
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await tell({"type": SHUTDOWN_COMPLETE})
 
 
 class _Body:

@@ -14,6 +14,7 @@ from celery.signals import (
     task_postrun,
     task_prerun,
     worker_process_init,
+    worker_process_shutdown,
     worker_ready,
     worker_shutting_down,
 )
@@ -25,6 +26,7 @@ from kombu.exceptions import OperationalError
 from pulse.conf import conf
 from pulse.core.traces import is_request_id, is_traceparent
 from pulse.logging import NO_REQUEST_ID, request_id, traceparent
+from pulse.metrics import flush
 from pulse.policies import watching
 from pulse.probes import discovery, engine, retention, rollups, runner
 from pulse.store import heartbeat, processes
@@ -111,6 +113,7 @@ def connect() -> None:
         (worker_ready, _begin_without_fork),
         (worker_ready, _go_on),
         (worker_shutting_down, _stop),
+        (worker_process_shutdown, flush.flush_at_end),
         (before_task_publish, give),
         (task_prerun, take),
         (task_postrun, leave),

@@ -22,6 +22,7 @@ QUICK = (
     "tests/audit/",
     "tests/checks/",
     "tests/core/",
+    "tests/metrics/",
     "tests/pages/",
     "tests/policies/",
     "tests/probes/",

@@ -13,6 +13,7 @@ from django.urls import path as to
 from pulse import asgi
 from pulse.asgi import limit_bodies
 from pulse.core.bounds import ARRIVAL, Arrival
+from pulse.metrics import record_request, window
 from pulse.middleware import arrival, stack
 from pulse.middleware import body as body_step
 from pulse.policies import current
@@ -269,8 +270,44 @@ def test_http_2_is_told_nothing_of_connections() -> None:
     assert (refused.status, "connection" in refused.headers) == (413, False)
 
 
-@pytest.mark.parametrize("kind", ["websocket", "lifespan"])
-def test_other_protocols_pass_untouched(kind: str) -> None:
+def live(application: Any) -> list[str]:
+    """Start and end a server; what it is told."""
+    told: list[str] = []
+    says = iter(["lifespan.startup", "lifespan.shutdown"])
+
+    async def receive() -> dict[str, Any]:
+        return {"type": next(says)}
+
+    async def answer(message: dict[str, Any]) -> None:
+        told.append(message["type"])
+
+    asyncio.run(limit_bodies(application)({"type": "lifespan"}, receive, answer))
+    return told
+
+
+async def lively(_: Any, receive: Any, answer: Any) -> None:
+    for _ in range(2):
+        await answer({"type": f"{(await receive())['type']}.complete"})
+
+
+@pytest.mark.parametrize("application", [ASGIHandler(), lively])
+def test_what_was_measured_is_sent_before_a_server_ends(application, redis_cache) -> None:
+    """By pulse where Django refuses to hear of it, by what is around Django where that does."""
+    record_request("/a/", "GET", 200, 1)
+    assert live(application) == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert window.read().total.requests == 1
+
+
+def test_one_that_fails_to_start_says_so() -> None:
+    async def failing(_: Any, receive: Any, answer: Any) -> None:
+        await receive()
+        raise RuntimeError("no database")
+
+    with pytest.raises(RuntimeError, match="no database"):
+        live(failing)
+
+
+def test_other_protocols_pass_untouched() -> None:
     """The very scope, and the very functions."""
     seen: list[Any] = []
 
@@ -280,7 +317,7 @@ def test_other_protocols_pass_untouched(kind: str) -> None:
     async def unused(*_: Any) -> Any:
         raise AssertionError
 
-    asked = {"type": kind}
+    asked = {"type": "websocket"}
     asyncio.run(limit_bodies(application)(asked, unused, unused))
     assert seen[0] is asked
     assert seen[1:] == [unused, unused]

@@ -160,6 +160,13 @@ def flush() -> None:
             unsent.flushed = time.monotonic()
 
 
+def flush_at_end(**_: object) -> None:
+    """Send what is left before the process ends; nobody is left to be told of what fails."""
+    with suppress(Exception):
+        if recorder.queue or recorder.tracked or unsent.buckets or unsent.pending:
+            flush()
+
+
 def lag_s() -> float:
     """How long ago all that was measured here had been sent, in seconds."""
     return max(time.monotonic() - unsent.flushed, 0.0)
@@ -359,15 +366,8 @@ def _doubling(number: int) -> int:
     return (number >> PRECISION_BITS) + PRECISION_BITS
 
 
-def _flush_at_exit() -> None:
-    # Nobody is left to be told of what fails.
-    with suppress(Exception):
-        if recorder.tracked or unsent.buckets or unsent.pending:
-            flush()
-
-
 heartbeat.register("measures", FLUSH_S, flush)
 
-atexit.register(_flush_at_exit)
+atexit.register(flush_at_end)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=unsent.reset)

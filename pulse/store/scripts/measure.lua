@@ -97,6 +97,8 @@ if first >= 0 then
     call('HSET', sums, 'at', ARGV[8])
   end
 end
+-- Not from one on: a bucket that was lost and comes again is none that a reader knows.
+call('HSETNX', bucket, 'version', time[1] * 1000)
 call('HINCRBY', bucket, 'version', 1)
 call('EXPIRE', bucket, keep)
 call('HSETNX', sums, 'since', time[1])

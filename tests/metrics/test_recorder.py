@@ -1,0 +1,142 @@
+"""The counts of one process: exact from many threads, bounded, new in a forked child."""
+
+import os
+import random
+import sys
+import threading
+import tracemalloc
+
+import pytest
+
+from pulse.core.claims import Store
+from pulse.core.histogram import RELATIVE_ERROR
+from pulse.core.measures import OTHERS
+from pulse.metrics import flush, record_request, totals, window
+from pulse.metrics.recorder import FOLD, Seen, recorder
+from pulse.store import heartbeat
+
+
+@pytest.fixture(autouse=True)
+def no_heartbeat(fresh_process: None):
+    with heartbeat.suspended():
+        yield
+
+
+def queue(route: str, status: int = 200, us: int = 50) -> None:
+    """What the middleware does at the end of a request."""
+    next(recorder.began)
+    recorder.queue.append(Seen("GET", route, status, us))
+    if len(recorder.queue) >= FOLD:
+        recorder.fold()
+
+
+def test_eight_threads_at_once_count_exactly(redis_cache) -> None:
+    """While a ninth flushes without rest, and with threads changing places all the time."""
+    over = threading.Event()
+
+    def add(number: int) -> None:
+        for at in range(2000):
+            if at % 2:
+                queue(f"{number % 3}/", 200 + at % 4)
+            else:
+                record_request(f"/{number % 3}/", "GET", 200 + at % 4, 0.05)
+            recorder.decisions.append((Store.REDIS, True, 7))
+
+    def flush_on() -> None:
+        while not over.is_set():
+            flush.flush()
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=add, args=(number,)) for number in range(8)]
+        flusher = threading.Thread(target=flush_on)
+        for thread in (*threads, flusher):
+            thread.start()
+        for thread in threads:
+            thread.join()
+        over.set()
+        flusher.join()
+    finally:
+        sys.setswitchinterval(before)
+    flush.flush()
+    found = window.read()
+    assert found.total.statuses == dict.fromkeys((200, 201, 202, 203), 4000)
+    assert found.total.latencies.count == 16_000
+    assert totals.read().decisions == {("allowed", "redis"): 16_000}
+    assert recorder.in_flight() == 0
+
+
+def test_no_more_waits_than_is_counted_at_once(redis_cache) -> None:
+    for _ in range(10 * FOLD):
+        queue("a/")
+        assert len(recorder.queue) < FOLD
+    assert recorder.in_flight() == 0
+
+
+def test_in_flight_is_what_has_begun_and_not_ended() -> None:
+    for _ in range(3):
+        next(recorder.began)
+    assert recorder.in_flight() == 3
+    assert recorder.in_flight() == 3
+    recorder.queue.append(Seen("GET", "a/", 200, 5))
+    next(recorder.left)
+    assert recorder.in_flight() == 1
+    recorder.fold()
+    assert recorder.in_flight() == 1
+
+
+def test_memory_is_bounded_whatever_is_counted(settings) -> None:
+    """A hundred thousand invented endpoints take no more than the thousand that are kept."""
+    settings.PULSE = {"MAX_ENDPOINTS": 1000}
+
+    def scan(names: range) -> None:
+        for number in names:
+            recorder.add(Seen("GET", f"{number}/", 404, number, "rate x:y", ("a:b",)))
+
+    scan(range(2000))
+    tracemalloc.start()
+    scan(range(2000, 5000))
+    before = tracemalloc.get_traced_memory()[0]
+    scan(range(5000, 20_000))
+    after = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert len(recorder.tracked) == 1000
+    assert after - before < 200_000
+    groups, _ = recorder.take()
+    assert groups[OTHERS]["c404"] == 19_000
+
+
+def test_a_forked_child_begins_anew_and_counts_with_the_others(redis_cache) -> None:
+    """Four processes forked of one that has counted: each answer once, p99 within its error."""
+    for us in range(1000):
+        queue("parent/", us=us)
+    chosen = random.Random(7)
+    known = [[int(chosen.lognormvariate(9, 1)) for _ in range(2000)] for _ in range(4)]
+    children = []
+    recorder.lock.acquire()  # As a thread may hold it at that moment.
+    for part in known:
+        child = os.fork()
+        if not child:
+            for us in part:
+                record_request("/child/", "GET", 200, us / 1000)
+                recorder.fold()
+            flush.flush()
+            own = window.read()
+            ends = 0 if own.endpoints["GET /child/"].requests >= len(part) else 3
+            os._exit(ends if "GET /parent/" not in own.endpoints else 4)
+        children.append(child)
+    recorder.lock.release()
+    for child in children:
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    flush.flush()
+    found = window.read().endpoints
+    assert found["GET /parent/"].requests == 1000
+    assert found["GET /child/"].requests == 8000
+    every = sorted(us for part in known for us in part)
+    assert found["GET /child/"].latencies.sum_us == sum(every)
+    for share in (0.5, 0.9, 0.95, 0.99):
+        true = every[int(share * len(every)) - 1] / 1000
+        told = found["GET /child/"].latencies.quantile_ms(share)
+        assert told is not None
+        assert abs(told - true) <= RELATIVE_ERROR * true
