@@ -99,10 +99,13 @@ class PulseMiddleware:
         context = Context()
         request.pulse = context  # type: ignore[attr-defined]
         try:
-            measure.begin(context)
             heartbeat.ensure()
         except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
             swallow(request, "heartbeat", error)
+        try:
+            measure.begin(context)
+        except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
+            swallow(request, "metrics", error)
         if self.is_async:
             return self._answer_async(request, context)
         try:

@@ -60,6 +60,8 @@ STEPS = {
     "headers": (stack.headers, "add"),
     "sample": (stack.sampling, "note"),
     "observe.end": (stack.observe, "end"),
+    "metrics.begin": (stack.measure, "begin"),
+    "metrics.end": (stack.measure, "end"),
 }
 #: What a step may add, and no other; all else of an answer is the host's.
 ADDED = {"vary", "access-control-", "x-request-id", "x-ratelimit-", "ratelimit", "retry-after",
