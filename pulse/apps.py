@@ -22,7 +22,7 @@ class PulseConfig(AppConfig):
         from pulse.access import keys
         from pulse.access import receivers as access_receivers
         from pulse.audit import failures, receivers
-        from pulse.metrics import flush, queries
+        from pulse.metrics import flush, queries, settling
         from pulse.policies import current, kinds, names, publisher, seeds, watching
         from pulse.policies.bases import AnnouncedModel
         from pulse.policies.signals import policies_changed
@@ -51,6 +51,7 @@ class PulseConfig(AppConfig):
             )
         processes.say_by(current.standing)
         processes.say_also(flush.standing)
+        heartbeat.register("settling", settling.LOOK_S, settling.look)
         queries.connect()
         heartbeat.register("policy", 1.0, current.leaving_no_connection(current.look))
         guards = current.leaving_no_connection(watching.look)

@@ -40,7 +40,7 @@ def fresh_process() -> Iterator[None]:
     """Nothing is left in this process of what the test before did."""
     from pulse.access import principals
     from pulse.audit import failures
-    from pulse.metrics import flush, window
+    from pulse.metrics import flush, settling, totals, window
     from pulse.middleware import context
     from pulse.policies import current, watching
     from pulse.store import blocked, buckets, csp, heartbeat, peaks, processes, refusals, sample
@@ -61,6 +61,8 @@ def fresh_process() -> Iterator[None]:
         blocked.forget_all()
         flush.forget()
         window.forget()
+        totals.forget()
+        settling.forget()
         context.forget_groups()
         principals.forget()
 

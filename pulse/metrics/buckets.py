@@ -1,5 +1,7 @@
 """Buckets as they are read: hashes of fields made into measures."""
 
+import json
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -26,6 +28,7 @@ from pulse.metrics.recorder import (
     WOULD_REFUSE,
     Fields,
     Groups,
+    add_fields,
 )
 
 #: Sums that are attributes of measures.
@@ -39,6 +42,7 @@ ATTRIBUTES: Final = {
     QUERY_US: "query_us",
 }
 SECOND: Final = "t"
+PACKED: Final = b"packed"
 
 
 @dataclass(slots=True)
@@ -66,27 +70,68 @@ def of_groups(groups: Groups, seconds: Iterable[int] = ()) -> Measured:
 
 def of_reply(reply: object) -> Measured:
     """Make measures of a bucket's hash; what only another release can read is left out."""
-    found: list[bytes] = reply if isinstance(reply, list) else []
-    groups, about = groups_of(found)
-    seconds = {int(name[1:]) for name in about if name[0] == SECOND and name[1:].isdecimal()}
-    measured = of_groups(groups, seconds)
-    measured.version = about.get("version", 0)
+    found = groups_of(reply if isinstance(reply, list) else [])
+    measured = of_groups(found.groups, found.seconds)
+    measured.version = found.version
     return measured
 
 
-def groups_of(reply: list[bytes]) -> tuple[Groups, Fields]:
-    """Part the fields of a hash: by endpoint, and those about it."""
-    groups: Groups = {}
-    about: Fields = {}
+@dataclass(slots=True)
+class Hash:
+    """What a hash holds.
+
+    Attributes:
+        groups: Fields by endpoint.
+        seconds: Of the epoch, in which a process recorded.
+        about: Other numbers.
+    """
+
+    groups: Groups = field(default_factory=dict)
+    seconds: set[int] = field(default_factory=set)
+    about: Fields = field(default_factory=dict)
+
+    @property
+    def version(self) -> int:
+        """0 of a hash that is not there."""
+        return self.about.get("version", 0)
+
+    def add(self, endpoint: str, fields: Mapping[str, int]) -> None:
+        """Add fields to an endpoint's."""
+        add_fields(self.groups.setdefault(endpoint, {}), fields)
+
+
+def groups_of(reply: list[bytes]) -> Hash:
+    """Part the fields of a hash, packed ones too."""
+    made = Hash()
     for key, value in zip(reply[::2], reply[1::2], strict=True):
+        if key == PACKED:
+            _unpack(value, made)
+            continue
         endpoint, newline, name = key.decode(errors="replace").rpartition("\n")
         with suppress(ValueError):
             amount = int(value)
             if newline:
-                groups.setdefault(endpoint, {})[name] = amount
-            elif name:
-                about[name] = amount
-    return groups, about
+                made.add(endpoint, {name: amount})
+            elif name[0] == SECOND and name[1:].isdecimal():
+                made.seconds.add(int(name[1:]))
+            else:
+                made.about[name] = amount
+    return made
+
+
+def pack(found: Hash) -> bytes:
+    """Write what a hash holds as one value."""
+    text = json.dumps([found.groups, sorted(found.seconds)], separators=(",", ":"))
+    return zlib.compress(text.encode())
+
+
+def _unpack(packed: bytes, made: Hash) -> None:
+    # Of another release, or cut off: what is beside it is read all the same.
+    with suppress(ValueError, TypeError, AttributeError, zlib.error):
+        groups, seconds = json.loads(zlib.decompress(packed))
+        for endpoint, fields in groups.items():
+            made.add(endpoint, fields)
+        made.seconds.update(seconds)
 
 
 def measures_of(fields: Mapping[str, int]) -> Measures:

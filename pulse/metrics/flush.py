@@ -44,7 +44,7 @@ KEPT_S: Final = 2 * 3600
 #: The sums of all time are kept while anybody adds to them, and so long after.
 SUMS_KEPT_S: Final = 90 * 86_400
 #: Fields in one call, so that no request waits long behind it.
-BATCH: Final = 300
+BATCH: Final = 200
 #: What waits for Redis is kept by endpoint for so many times as many as are measured; then the
 #: oldest is kept in sum.
 UNSENT: Final = 5

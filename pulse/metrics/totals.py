@@ -108,10 +108,10 @@ def read() -> Totals:
         totals.is_stale = True
         return totals
     found: list[bytes] = reply if isinstance(reply, list) else []  # type: ignore[assignment]
-    groups, about = groups_of(found)
-    totals = _last.totals = _of_groups(groups)
-    if "since" in about:
-        totals.since_at = datetime.fromtimestamp(about["since"], UTC)
+    sums = groups_of(found)
+    totals = _last.totals = _of_groups(sums.groups)
+    if "since" in sums.about:
+        totals.since_at = datetime.fromtimestamp(sums.about["since"], UTC)
     return totals
 
 

@@ -7,10 +7,10 @@ import pytest
 from pulse.core.histogram import RELATIVE_ERROR
 from pulse.core.measures import OTHERS, UNRESOLVED
 from pulse.exceptions import StoreUnavailable
-from pulse.metrics import flush, record_request, totals, window
+from pulse.metrics import flush, record_request, settling, totals, window
 from pulse.metrics.recorder import Seen, recorder
 from pulse.store import heartbeat
-from pulse.store.connection import Backend
+from pulse.store.connection import Backend, current_backend
 from tests.store.conftest import LOCMEM
 
 
@@ -314,6 +314,62 @@ def test_what_was_measured_while_redis_was_away_is_there_once(redis_cache, monke
     flush.flush()
     assert window.read().total.requests == 6
     assert window.read().dropped == 0
+
+
+def test_a_bucket_that_is_over_is_packed_and_tells_the_same(redis_cache, monkeypatch) -> None:
+    """Also what comes later yet; one process packs it for all."""
+    for number in range(100):
+        for us in range(30):
+            recorder.add(Seen("GET", f"{number}/", 200, 1000 * us, "rate x:y" if us == 7 else None))
+    recorder.count("streams", 3)
+    flush.flush()
+    before = window.read(600)
+    (key,) = (key for key in keys(redis_cache) if b":measures:60:" in key)
+    with redis_cache.client() as client:
+        room = client.memory_usage(key, samples=0)
+        now = flush.now()
+        monkeypatch.setattr(flush, "now", lambda: now + 66)
+        settling.look()
+        assert client.memory_usage(key, samples=0) < room / 10
+        assert client.hlen(key) == 3
+        assert 7000 < client.ttl(key) <= 7260
+    window.forget()
+    after = window.read(600)
+    assert after.endpoints == before.endpoints
+    assert after.apart == before.apart
+    assert after.covered_s == before.covered_s
+    monkeypatch.undo()
+    recorder.add(Seen("GET", "7/", 200, 70_000))
+    flush.flush()
+    late = window.read(600).endpoints["GET /7/"]
+    assert late.requests == 31
+    assert late.latencies.max_us == 70_000
+    assert late.latencies.min_us == 0
+
+
+def test_a_bucket_that_is_added_to_is_not_packed(redis_cache, monkeypatch) -> None:
+    record_request("/a/", "GET", 200, 1)
+    flush.flush()
+    size_s, number = 60, int(flush.now()) // 60
+    backend = current_backend()
+    call = Backend.call
+
+    def add_meanwhile(*arguments: object) -> object:
+        reply = call(*arguments)
+        monkeypatch.setattr(Backend, "call", call)
+        record_request("/a/", "GET", 200, 1)
+        flush.flush()
+        return reply
+
+    monkeypatch.setattr(Backend, "call", add_meanwhile)
+    assert not settling.settle(backend, size_s, number)
+    assert window.read().total.requests == 2
+    assert not settling.settle(backend, size_s, number - 1)
+
+
+def keys(server) -> list[bytes]:
+    with server.client() as client:
+        return list(client.scan_iter("*"))
 
 
 def test_percentiles_are_within_the_stated_error(redis_cache) -> None:
