@@ -31,7 +31,7 @@ def site(request, redis_server, tmp_path_factory):
         redis_server.url,
         server=request.param,
         processes=2,
-        DJANGO_SETTINGS_MODULE="tests.flows.key_settings",
+        DJANGO_SETTINGS_MODULE="tests.flows.patient_settings",
     )
     site.apply({"rate_tiers": [WIDE, PAID], "endpoint_limits": [ONCE]})
     yield from running(site)

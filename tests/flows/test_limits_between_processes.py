@@ -15,7 +15,12 @@ WIDE = {"name": "default", "default": True, "limits": [{"rate": "10000/s"}]}
 def site(request, redis_server, tmp_path_factory):
     with redis_server.client() as client:
         client.flushdb()
-    site = Site(tmp_path_factory.mktemp("site"), redis_server.url, server=request.param)
+    site = Site(
+        tmp_path_factory.mktemp("site"),
+        redis_server.url,
+        server=request.param,
+        DJANGO_SETTINGS_MODULE="tests.flows.patient_settings",
+    )
     yield from running(site)
 
 
