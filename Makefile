@@ -45,7 +45,7 @@ bench: $(VENV)/.bench-installed  ## pulse beside its peers (ARGS are handed on)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean:  ## Remove what was made: environments, caches, the demonstration's data
-	rm -rf $(VENV) $(VENV)-* .demo build dist .ruff_cache .mypy_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-* .demo build dist .ruff_cache .mypy_cache .pytest_cache .import_linter_cache .hypothesis .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each extra is installed once, and again when pyproject.toml has changed.
