@@ -4,8 +4,6 @@ from django.contrib import admin
 from django.contrib.auth.views import LoginView
 from django.urls import include, path
 
-from project.shop import health
-
 urlpatterns = [
     path("admin/", admin.site.urls),
     path(
@@ -17,8 +15,7 @@ urlpatterns = [
         name="login",
     ),
     path("pulse/", include("pulse.urls")),
-    path("healthz", health.healthz, name="healthz"),
-    path("readyz", health.readyz, name="readyz"),
+    path("", include("pulse.health_urls")),
     path("", include("project.shop.urls")),
 ]
 

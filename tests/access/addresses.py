@@ -154,5 +154,5 @@ POSTED: Final[dict[str, dict[str, str]]] = {
     "pulse_probepayload_sample": {},
     "pulse_probeschedule_run": {},
 }
-#: Of the demonstration site: pulse's own are to come.
+#: Open to all; what they tell whom is their own test's.
 HEALTH: Final[dict[str, Asked]] = {"healthz": {"GET": OPEN}, "readyz": {"GET": OPEN}}

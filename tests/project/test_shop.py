@@ -5,14 +5,12 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import DatabaseError
 from django.test import AsyncClient, Client
 from django.utils import timezone
 from rest_framework.authtoken.models import Token
 
-from project.shop import export, health, orders, tasks
+from project.shop import export, orders, tasks
 from project.shop.models import Order, Product
 
 pytestmark = pytest.mark.django_db
@@ -238,39 +236,6 @@ def test_echo_answers_head_without_a_body(client: Client) -> None:
     answer = client.head("/api/echo/")
     assert answer.status_code == 200
     assert answer.content == b""
-
-
-def test_health_says_that_the_process_lives(client: Client) -> None:
-    assert client.get("/healthz").json() == {"status": "ok"}
-
-
-def test_ready_with_database_and_cache(client: Client) -> None:
-    answer = client.get("/readyz")
-    assert answer.status_code == 200
-    assert answer.json()["checks"] == {"database": "ok", "cache": "ok"}
-
-
-def test_ready_but_degraded_without_the_cache(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_args: object) -> None:
-        raise ConnectionError("away")
-
-    monkeypatch.setattr(type(cache._connections["default"]), "get", fail)
-    answer = client.get("/readyz")
-    assert answer.status_code == 200
-    assert answer.json()["status"] == "degraded"
-
-
-def test_not_ready_without_the_database(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Away:
-        def cursor(self) -> None:
-            raise DatabaseError("away")
-
-    monkeypatch.setattr(health, "connection", Away())
-    answer = client.get("/readyz")
-    assert answer.status_code == 503
-    assert answer.json()["checks"]["database"] == "unavailable"
 
 
 def test_what_is_not_there_is_said_in_the_callers_language(client: Client) -> None:
