@@ -17,8 +17,9 @@ from django.core.signals import setting_changed
 from pulse.core.bounds import MAX_BODY_BYTES, MAX_SLOW_MS
 from pulse.core.clients import client_secret
 from pulse.core.marks import probe_secret
+from pulse.core.networks import Network, parse_network
 from pulse.core.quotas import MAX_COUNT, SECOND_US, Quota, make_quota
-from pulse.exceptions import InvalidQuota
+from pulse.exceptions import InvalidNetwork, InvalidQuota
 
 T = TypeVar("T")
 
@@ -57,6 +58,7 @@ NUMBERS: Final = {
 BUCKETS_S: Final = (5, 6, 10, 12, 15, 20, 30, 60)
 AUTH_FAILURES: Final = "20/m"
 PROBE_SECRET_ENV: Final = ("PULSE_PROBE_*",)
+METRICS_NETWORKS: Final = ("127.0.0.0/8", "::1")
 #: A variable's name, or what several begin with; never all of them.
 VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?", re.ASCII)
 #: What a setting may be; the first is its default.
@@ -256,6 +258,24 @@ class Conf:
         if isinstance(value, list | tuple) and all(isinstance(key, str) and key for key in value):
             return tuple(value)
         return ()
+
+    @cached_property
+    def METRICS_NETWORKS(self) -> Sequence[str]:
+        """From which networks Prometheus may ask without a key."""
+        value = self._entries().get("METRICS_NETWORKS", METRICS_NETWORKS)
+        if not isinstance(value, list | tuple):
+            return METRICS_NETWORKS
+        try:
+            for text in value:
+                parse_network(text)
+        except (InvalidNetwork, TypeError):
+            return METRICS_NETWORKS
+        return tuple(value)
+
+    @cached_property
+    def metrics_networks(self) -> Sequence[Network]:
+        """``METRICS_NETWORKS`` as addresses are looked up in them."""
+        return tuple(map(parse_network, self.METRICS_NETWORKS))
 
     @cached_property
     def PROBE_SECRET_ENV(self) -> Sequence[str]:

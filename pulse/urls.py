@@ -3,7 +3,7 @@
 from django.urls import include, path, register_converter
 from django.views.generic import RedirectView
 
-from pulse.pages import csp_reports, endpoints, explain, jobs, policies, probes, status
+from pulse.pages import csp_reports, endpoints, explain, jobs, metrics, policies, probes, status
 from pulse.pages.converters import TargetConverter
 
 register_converter(TargetConverter, "pulse_target")
@@ -24,6 +24,7 @@ urlpatterns = [
     path("endpoints/", endpoints.listing, name="endpoints"),
     path("status/", status.page, name="status"),
     path("status/badges/<str:slug>.svg", status.badge, name="badge"),
+    path("metrics", metrics.scrape, name="metrics"),
     path("api/v1/", include("pulse.api.urls")),
     path("csp-reports/<slug:name>/", csp_reports.collect, name="csp-reports"),
 ]

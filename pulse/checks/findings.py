@@ -88,6 +88,11 @@ FINDINGS: Final = (
         "Name a class with the methods record_request and read, as docs/measures.md has them.",
     ),
     Finding(
+        "E142",
+        'PULSE["%(key)s"] names no network: %(reason)s The default is in force.',
+        'Write addresses or networks: PULSE = {"%(key)s": ["%(example)s"]}.',
+    ),
+    Finding(
         "E122",
         'PULSE["%(key)s"] names no variable of the environment: "%(name)s"; the default is in '
         "force.",

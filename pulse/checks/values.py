@@ -13,6 +13,7 @@ from pulse.conf import (
     BUCKETS_S,
     CHOICES,
     IDENTITY_SOURCES,
+    METRICS_NETWORKS,
     NUMBERS,
     PROBE_SECRET_ENV,
     VARIABLE,
@@ -20,8 +21,9 @@ from pulse.conf import (
     conf,
 )
 from pulse.core.clients import HEADER_SOURCE
+from pulse.core.networks import parse_network
 from pulse.core.quotas import make_quota
-from pulse.exceptions import InvalidQuota
+from pulse.exceptions import InvalidNetwork, InvalidQuota
 from pulse.metrics import backends
 from pulse.policies.validators import HEADER_NAME
 
@@ -33,7 +35,10 @@ TEXTS: Final = {
     "PROBE_BASE_URL": "http://127.0.0.1:8000",
     "PROBE_OPENAPI": "project.api.openapi",
 }
-OTHERS: Final = ("AUTH_FAILURES", "CLIENT_IDENTITY", "PROBE_SECRET_ENV", "SECRET_KEYS")
+OTHERS: Final = (
+    *("AUTH_FAILURES", "CLIENT_IDENTITY", "METRICS_NETWORKS"),
+    *("PROBE_SECRET_ENV", "SECRET_KEYS"),
+)
 
 
 def check_values() -> Iterator[CheckMessage]:
@@ -45,6 +50,7 @@ def check_values() -> Iterator[CheckMessage]:
     others: dict[str, Callable[[str, Any], Iterator[CheckMessage]]] = {
         "AUTH_FAILURES": _check_rate,
         "CLIENT_IDENTITY": _check_identity,
+        "METRICS_NETWORKS": _check_networks,
         "PROBE_SECRET_ENV": _check_variables,
         "SECRET_KEYS": _check_keys,
     }
@@ -172,6 +178,17 @@ def _check_variables(key: str, value: Any) -> Iterator[CheckMessage]:
     for name in value:
         if not isinstance(name, str) or not VARIABLE.fullmatch(name):
             yield found("E122", key=key, name=str(name), example=PROBE_SECRET_ENV[0])
+
+
+def _check_networks(key: str, value: Any) -> Iterator[CheckMessage]:
+    if not isinstance(value, list | tuple):
+        yield _wrong_type(key, value, "a list", f'["{METRICS_NETWORKS[0]}"]')
+        return
+    for text in value:
+        try:
+            parse_network(str(text))
+        except InvalidNetwork as error:
+            yield found("E142", key=key, reason=str(error), example=METRICS_NETWORKS[0])
 
 
 def _is_source(source: Any) -> bool:

@@ -28,6 +28,8 @@ PAGES: Final[dict[str, Asked]] = {
     "jobs/<int:pk>/": {"GET": VIEW},
     "jobs/<int:pk>/cancel/": {"POST": OPERATE},
     "jobs/<int:pk>/rerun/": {"POST": OPERATE},
+    # From networks that PULSE["METRICS_NETWORKS"] does not name.
+    "metrics": {"GET": VIEW},
     "policies/": {"GET": VIEW},
     "probes/": {"GET": VIEW},
     "probes/<pulse_target:name>/": {"GET": VIEW},

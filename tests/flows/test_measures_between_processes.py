@@ -1,13 +1,18 @@
 """Four serving processes measured as one: to the request what a generator has counted itself."""
 
+import os
 import random
-from collections import Counter
+import signal
+import time
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.test import override_settings
+from prometheus_client.parser import text_string_to_metric_families
 
 from pulse.metrics import window
+from pulse.store import processes
 from tests.sites import Site, running, wait_until
 from tests.store.conftest import cache_of
 
@@ -82,3 +87,36 @@ def told() -> Counter[tuple[str, int]]:
             if name != "GET /healthz"
         }
     )
+
+
+def test_no_counter_goes_back_when_a_process_ends(tmp_path, redis_cache, redis_server) -> None:
+    """Whichever process is asked, and however one of them ended."""
+    site = Site(tmp_path, redis_server.url, processes=2)
+    site.apply({"rate_tiers": [WIDE], "endpoint_limits": [SEARCH]})
+    with override_settings(CACHES=shared(redis_server.url)):
+        for started in running(site):
+            generate(started, 60)
+            wait_until(lambda: counters(started)[ECHO] > 0)  # noqa: B023 - called at once
+            time.sleep(1.2)  # What they have counted is sent.
+            before = counters(started)
+            first = next(one for one in processes.running() or [] if one.kind == processes.WEB)
+            os.kill(int(first.id.rpartition(":")[2]), signal.SIGKILL)
+            generate(started, 60)
+            wait_until(lambda: counters(started)[ECHO] > before[ECHO])  # noqa: B023 - as above
+            after = counters(started)
+            assert {place for place in before if after.get(place, 0) < before[place]} == set()
+
+
+ECHO = ("pulse_requests_total", ("GET", "/api/echo/", "200"))
+
+
+def counters(site: Site) -> dict[tuple[str, tuple[str, ...]], float]:
+    """Return every counter, as Prometheus's own parser reads it."""
+    time.sleep(1.0)  # It is written once a second by a process.
+    text = site.get("/pulse/metrics", "127.0.0.1").body.decode()
+    found: dict[tuple[str, tuple[str, ...]], float] = defaultdict(float)
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name.endswith(("_total", "_count", "_sum", "_bucket")):
+                found[sample.name, tuple(sample.labels.values())] = sample.value
+    return found

@@ -1,0 +1,146 @@
+"""The door of Prometheus: who may ask, and what its own parser reads."""
+
+import time
+
+import pytest
+from django.test import Client
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as openmetrics_families,
+)
+from prometheus_client.parser import text_string_to_metric_families
+
+from pulse.access import keys
+from pulse.metrics import flush, totals, window
+from pulse.pages import metrics
+from pulse.policies.publisher import Actor
+
+OPENMETRICS = "application/openmetrics-text;version=1.0.0"
+
+
+@pytest.fixture(autouse=True)
+def written_anew():
+    metrics.forget()
+    yield
+    metrics.forget()
+
+
+@pytest.fixture
+def measured(apply, redis_cache, client: Client):
+    """Two answers, one refused by a limit, and one path that leads nowhere."""
+    limit = {"name": "search", "url_name": "search", "key": "ip", "limits": ["1/h"]}
+    apply(endpoint_limits=[limit], exemptions=[])
+    for path in ("/api/search/?q=a", "/api/search/?q=a", "/no/such/place/"):
+        client.get(path, REMOTE_ADDR="198.51.100.7")
+    flush.flush()
+    window.forget()
+    totals.forget()
+
+
+def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_the_official_parser_reads_what_was_measured(measured: None, client: Client) -> None:
+    answer = client.get("/pulse/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith("text/plain")
+    assert answer.headers["Cache-Control"] == "no-store"
+    found = samples(answer.content.decode())
+    search = (("method", "GET"), ("route", "/api/search/"))
+    assert found["pulse_requests_total", (*search, ("status", "200"))] == 1
+    assert found["pulse_requests_total", (*search, ("status", "429"))] == 1
+    nowhere = (("method", "*"), ("route", "* (unresolved)"), ("status", "404"))
+    assert found["pulse_requests_total", nowhere] == 1
+    refused = (("policy", "endpoint_limits:search"), ("reason", "rate"))
+    assert found["pulse_refusals_total", refused] == 1
+    assert found["pulse_request_duration_seconds_count", search] == 1
+    assert found["pulse_request_duration_seconds_sum", search] > 0
+    assert found["pulse_decisions_total", (("result", "refused"), ("store", "redis"))] == 1
+    assert found["pulse_store_up", ()] == 1
+    assert found["pulse_policy_revision", ()] >= 1
+
+
+def test_buckets_add_up_to_the_count(measured: None, client: Client) -> None:
+    found = samples(client.get("/pulse/metrics").content.decode())
+    bounds = sorted(
+        (float(dict(labels)["le"]), value)
+        for (name, labels), value in found.items()
+        if name == "pulse_request_duration_seconds_bucket" and ("route", "/api/search/") in labels
+    )
+    values = [value for _, value in bounds]
+    assert values == sorted(values)
+    assert bounds[-1] == (float("inf"), 1)
+
+
+def test_every_family_says_what_it_is_and_openmetrics_is_spoken(
+    measured: None, client: Client
+) -> None:
+    answer = client.get("/pulse/metrics", headers={"Accept": OPENMETRICS})
+    assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
+    families = list(openmetrics_families(answer.content.decode()))
+    assert {family.name for family in families} >= {"pulse_requests", "pulse_probe_jobs"}
+    assert all(family.documentation and family.type != "unknown" for family in families)
+
+
+def test_it_is_written_once_a_second_at_most(measured: None, client: Client) -> None:
+    first = client.get("/pulse/metrics").content
+    client.get("/no/such/place/")
+    flush.flush()
+    assert client.get("/pulse/metrics").content == first
+    metrics.forget()
+    assert client.get("/pulse/metrics").content != first
+
+
+def test_strangers_are_asked_for_a_key(apply, client: Client) -> None:
+    apply()
+    answer = client.get("/pulse/metrics", REMOTE_ADDR="198.51.100.7")
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    made = keys.make("prometheus", actor=Actor())
+    token = {"Authorization": f"Bearer {made.text}"}
+    assert (
+        client.get("/pulse/metrics", REMOTE_ADDR="198.51.100.7", headers=token).status_code == 200
+    )
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "Via"])
+def test_a_proxy_that_nobody_named_brings_nobody_in(apply, client: Client, header: str) -> None:
+    """All the world has its address, which is this machine's."""
+    apply()
+    answer = client.get("/pulse/metrics", headers={header: "198.51.100.7"})
+    assert answer.status_code == 401
+
+
+def test_networks_are_a_setting(apply, client: Client, settings) -> None:
+    apply()
+    settings.PULSE = {"METRICS_NETWORKS": ["198.51.100.0/24"]}
+    assert client.get("/pulse/metrics", REMOTE_ADDR="198.51.100.7").status_code == 200
+    assert client.get("/pulse/metrics").status_code == 401
+    assert client.post("/pulse/metrics", REMOTE_ADDR="198.51.100.7").status_code in {401, 405}
+
+
+def test_a_frozen_redis_holds_no_scraper(measured: None, client: Client, settings, mortal_redis):
+    settings.CACHES = {
+        "default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": mortal_redis.url}
+    }
+    client.get("/pulse/metrics")
+    metrics.forget()
+    mortal_redis.freeze()
+    try:
+        began = time.monotonic()
+        answer = client.get("/pulse/metrics")
+        assert time.monotonic() - began < 5
+        assert samples(answer.content.decode())["pulse_store_up", ()] == 0
+    finally:
+        mortal_redis.thaw()
+
+
+def test_probes_are_told(apply, client: Client, redis_cache) -> None:
+    apply(probe_targets=[{"name": "products", "path": "/api/products/"}])
+    found = samples(client.get("/pulse/metrics").content.decode())
+    assert found["pulse_probe_jobs", (("status", "running"),)] == 0
+    assert not [name for name, _ in found if name == "pulse_probe_up"]  # Nobody watches it yet.
