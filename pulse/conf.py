@@ -52,12 +52,14 @@ NUMBERS: Final = {
     "METRICS_BUCKET_S": Number(5, 60, 60),
     "MAX_ENDPOINTS": Number(1, 100_000, 1000),
     "APDEX_MS": Number(1, MAX_SLOW_MS, 500),
+    "SLA_P95_MS": Number(1, MAX_SLOW_MS, 200),
     "SLOW_QUERY_MS": Number(0, MAX_SLOW_MS, 500),
 }
 #: What a minute can be made of.
 BUCKETS_S: Final = (5, 6, 10, 12, 15, 20, 30, 60)
 AUTH_FAILURES: Final = "20/m"
 PROBE_SECRET_ENV: Final = ("PULSE_PROBE_*",)
+SLA_ERROR_RATE: Final = 0.05
 METRICS_NETWORKS: Final = ("127.0.0.0/8", "::1")
 #: A variable's name, or what several begin with; never all of them.
 VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?", re.ASCII)
@@ -67,6 +69,11 @@ CHOICES: Final = {
     "PUBLISH": ("auto", "manual"),
     "PROBE_TRANSPORT": ("http", "in_process"),
 }
+
+
+def is_share(value: object) -> bool:
+    """Whether a value is a number from 0 to 1."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 class Conf:
@@ -237,6 +244,17 @@ class Conf:
     def APDEX_MS(self) -> int:
         """How long a good answer takes at most, in milliseconds: Apdex's T."""
         return self._number("APDEX_MS")
+
+    @cached_property
+    def SLA_P95_MS(self) -> int:
+        """How long 95 % of answers take at most where the promise is kept, in milliseconds."""
+        return self._number("SLA_P95_MS")
+
+    @cached_property
+    def SLA_ERROR_RATE(self) -> float:
+        """The most errors among requests where the promise is kept, from 0 to 1."""
+        value = self._entries().get("SLA_ERROR_RATE", SLA_ERROR_RATE)
+        return float(value) if is_share(value) else SLA_ERROR_RATE
 
     @cached_property
     def COUNT_QUERIES(self) -> bool:

@@ -20,6 +20,7 @@ from pulse.api.jobs import (
     ResultList,
 )
 from pulse.api.keys import KeyDetail, KeyList, KeyRevocation, KeyRotation
+from pulse.api.metrics import Metrics
 from pulse.api.policies import PolicyDetail, PolicyList, name_of
 from pulse.api.probes import VIEWS as PROBES
 from pulse.api.processes import Processes
@@ -79,6 +80,7 @@ urlpatterns: list[URLPattern] = [
     path("jobs/<str:ident>/items/", ItemList.as_view(), name="api-jobs-items"),
     path("results/", ResultList.as_view(), name="api-results"),
     path("results/<str:ident>/", ResultDetail.as_view(), name="api-results-detail"),
+    path("metrics/", Metrics.as_view(), name="api-metrics"),
     path("quota/", Quota.as_view(), name="api-quota"),
     path("simulate/", Simulate.as_view(), name="api-simulate"),
     path("", Nowhere.as_view()),

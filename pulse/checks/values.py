@@ -16,9 +16,11 @@ from pulse.conf import (
     METRICS_NETWORKS,
     NUMBERS,
     PROBE_SECRET_ENV,
+    SLA_ERROR_RATE,
     VARIABLE,
     Number,
     conf,
+    is_share,
 )
 from pulse.core.clients import HEADER_SOURCE
 from pulse.core.networks import parse_network
@@ -37,7 +39,7 @@ TEXTS: Final = {
 }
 OTHERS: Final = (
     *("AUTH_FAILURES", "CLIENT_IDENTITY", "METRICS_NETWORKS"),
-    *("PROBE_SECRET_ENV", "SECRET_KEYS"),
+    *("PROBE_SECRET_ENV", "SECRET_KEYS", "SLA_ERROR_RATE"),
 )
 
 
@@ -53,6 +55,7 @@ def check_values() -> Iterator[CheckMessage]:
         "METRICS_NETWORKS": _check_networks,
         "PROBE_SECRET_ENV": _check_variables,
         "SECRET_KEYS": _check_keys,
+        "SLA_ERROR_RATE": _check_share,
     }
     for key, value in entries.items():
         if key not in conf.names():
@@ -178,6 +181,11 @@ def _check_variables(key: str, value: Any) -> Iterator[CheckMessage]:
     for name in value:
         if not isinstance(name, str) or not VARIABLE.fullmatch(name):
             yield found("E122", key=key, name=str(name), example=PROBE_SECRET_ENV[0])
+
+
+def _check_share(key: str, value: Any) -> Iterator[CheckMessage]:
+    if not is_share(value):
+        yield _wrong_type(key, value, "a number from 0 to 1", str(SLA_ERROR_RATE))
 
 
 def _check_networks(key: str, value: Any) -> Iterator[CheckMessage]:
