@@ -87,7 +87,7 @@ def test_in_flight_is_what_has_begun_and_not_ended() -> None:
 
 
 def test_memory_is_bounded_whatever_is_counted(settings) -> None:
-    """A hundred thousand invented endpoints take no more than the thousand that are kept."""
+    """Twenty thousand invented endpoints take no more than the thousand that are kept."""
     settings.PULSE = {"MAX_ENDPOINTS": 1000}
 
     def scan(names: range) -> None:
