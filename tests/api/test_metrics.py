@@ -6,7 +6,7 @@ from django.test import Client
 from pulse.metrics import flush, window
 from pulse.metrics.wire import rule_as_dict
 from pulse.policies import current, document
-from pulse.policies.publisher import Actor
+from tests import factories
 
 pytestmark = pytest.mark.django_db
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def measured(redis_cache, settings) -> None:
     limit = {"name": "search", "url_name": "search", "key": "ip", "limits": ["1/h"]}
-    document.apply({"version": 1, "endpoint_limits": [limit]}, Actor())
+    document.apply({"version": 1, "endpoint_limits": [limit]}, factories.KIM)
     current.forget()
     client = Client(REMOTE_ADDR="198.51.100.7")
     for path in ("/api/search/?q=a", "/api/search/?q=a", "/api/echo/", "/no/such/place/"):

@@ -9,7 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
-from project.shop import health, views
+from project.shop import views
+from pulse.pages import health
 
 View = Callable[[HttpRequest], HttpResponse]
 

@@ -12,8 +12,8 @@ from django.test.utils import CaptureQueriesContext
 from pulse.access import keys
 from pulse.doctor import readiness
 from pulse.policies import current, document
-from pulse.policies.publisher import Actor
 from pulse.store.connection import current_backend
+from tests import factories
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +76,9 @@ def test_who_may_view_sees_each_check(operator: Client, redis_cache) -> None:
 def test_no_worker_is_told_where_something_is_scheduled(operator: Client, redis_cache) -> None:
     targets = [{"name": "products", "path": "/api/products/"}]
     schedules = [{"name": "core", "every": "60s", "targets": ["products"]}]
-    document.apply({"version": 1, "probe_targets": targets, "probe_schedules": schedules}, Actor())
+    document.apply(
+        {"version": 1, "probe_targets": targets, "probe_schedules": schedules}, factories.KIM
+    )
     body = operator.get("/readyz").json()
     found = {check["name"]: check for check in body["checks"]}
     assert body["status"] == "degraded"
@@ -103,6 +105,6 @@ def test_a_frozen_redis_degrades_and_holds_nobody(operator: Client, settings, mo
 
 
 def test_a_key_of_pulse_may_see(client: Client, transactional_db: None) -> None:
-    made = keys.make("ci", actor=Actor())
+    made = keys.make("ci", actor=factories.KIM)
     answer = client.get("/readyz", headers={"Authorization": f"Bearer {made.text}"})
     assert "checks" in answer.json()

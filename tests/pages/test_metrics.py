@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pulse.access import keys
 from pulse.metrics import flush, totals, window
 from pulse.pages import metrics
-from pulse.policies.publisher import Actor
+from tests import factories
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 
@@ -100,7 +100,7 @@ def test_strangers_are_asked_for_a_key(apply, client: Client) -> None:
     answer = client.get("/pulse/metrics", REMOTE_ADDR="198.51.100.7")
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == "Bearer"
-    made = keys.make("prometheus", actor=Actor())
+    made = keys.make("prometheus", actor=factories.KIM)
     token = {"Authorization": f"Bearer {made.text}"}
     assert (
         client.get("/pulse/metrics", REMOTE_ADDR="198.51.100.7", headers=token).status_code == 200
