@@ -23,7 +23,7 @@ from pulse.probes.attempt import (
 logger = logging.getLogger(__name__)
 
 #: So many outcomes are worth being recorded at once.
-FULL: Final = 100
+FULL: Final = 180
 #: How long the thread is waited for when it is to end, in seconds.
 JOINED_WITHIN_S: Final = 5.0
 #: Between two looks at who is past its limit: one timer for all costs less than one for each.
