@@ -292,11 +292,34 @@ def test_every_page_works_under_a_strict_policy_and_asks_nobody_else(opened, his
 def test_a_command_is_copied_by_a_button_and_its_text_is_there_without(opened):
     opened.context.grant_permissions(["clipboard-read", "clipboard-write"])
     opened.go("probes/search/")
+    opened.page.bring_to_front()
     opened.page.get_by_role("button", name="Copy as curl").click()
     playwright.expect(opened.page.get_by_role("button", name="Copied")).to_be_visible()
     text = "curl --include 'http://127.0.0.1:1/api/search/?q=a'"
     assert opened.page.evaluate("navigator.clipboard.readText()") == text
     assert opened.page.locator("#curl").inner_text() == text
+
+
+def test_a_button_says_what_it_did_though_the_page_is_put_in_anew(opened):
+    """What came between, the newest page, once took the word away at once."""
+    opened.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    opened.go("probes/search/")
+    opened.page.bring_to_front()
+    opened.page.get_by_role("button", name="Copy as curl").click()
+    said = opened.page.evaluate(
+        """async () => {
+          const live = document.querySelector("script[src*='live']").src;
+          const { morph } = await import(live);
+          const button = [...document.querySelectorAll("[data-copy]")].at(-1);
+          while (button.textContent !== "Copied") await new Promise(requestAnimationFrame);
+          const fresh = button.cloneNode(true);
+          fresh.textContent = "Copy as curl";
+          morph(button, fresh);
+          return button.textContent;
+        }"""
+    )
+    assert said == "Copied"
+    playwright.expect(opened.page.get_by_role("button", name="Copy as curl")).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -17,9 +17,12 @@ let failures = 0;
 let isPaused = false;
 let isAsking = false;
 let lastGood = new Date();
+/** Buttons that say for a moment what they did. */
+const saying = new WeakSet();
 
 /** Make an element what another one is, in place, so that focus, scroll and hover stay. */
 export function morph(old, fresh) {
+  if (saying.has(old)) return;
   for (const { name } of [...old.attributes]) {
     if (!fresh.hasAttribute(name) && !THEIRS.has(name)) old.removeAttribute(name);
   }
@@ -141,11 +144,22 @@ function prepare() {
 }
 
 async function copy(button) {
-  const text = document.getElementById(button.dataset.copy)?.textContent ?? "";
-  await navigator.clipboard.writeText(text);
+  const source = document.getElementById(button.dataset.copy);
+  if (!source || saying.has(button)) return;
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+  } catch {
+    // Refused, as in a window without focus: it is one key away.
+    getSelection().selectAllChildren(source);
+    return;
+  }
   const before = button.textContent;
+  saying.add(button);
   button.textContent = button.dataset.done;
-  setTimeout(() => (button.textContent = before), 2000);
+  setTimeout(() => {
+    saying.delete(button);
+    button.textContent = before;
+  }, 2000);
 }
 
 document.addEventListener("click", (event) => {
