@@ -20,9 +20,11 @@ QUICK = (
     "tests/admin/",
     "tests/api/",
     "tests/audit/",
+    "tests/browser/",
     "tests/checks/",
     "tests/core/",
     "tests/metrics/",
+    "tests/middleware/",
     "tests/pages/",
     "tests/policies/",
     "tests/probes/",
@@ -30,7 +32,7 @@ QUICK = (
 )
 #: Among those, but measured by the clock, by memory, or with processes of their own.
 EXCEPT = (
-    "tests/pages/test_csp_reports.py",
+    "tests/middleware/test_timeouts.py",
     "tests/probes/client/",
     "tests/probes/test_in_process.py",
     "tests/probes/test_runner.py",
