@@ -1,16 +1,25 @@
 """Pulse's own addresses, to be mounted under any prefix."""
 
 from django.urls import include, path, register_converter
-from django.views.generic import RedirectView
 
-from pulse.pages import csp_reports, endpoints, explain, jobs, metrics, policies, probes, status
+from pulse.pages import (
+    csp_reports,
+    dashboard,
+    endpoints,
+    explain,
+    jobs,
+    metrics,
+    policies,
+    probes,
+    status,
+)
 from pulse.pages.converters import TargetConverter
 
 register_converter(TargetConverter, "pulse_target")
 
 app_name = "pulse"
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="pulse:probes"), name="dashboard"),
+    path("", dashboard.show, name="dashboard"),
     path("policies/", policies.listing, name="policies"),
     path("explain/", explain.show, name="explain"),
     path("explain/exception/", explain.make_exception, name="explain-exception"),

@@ -44,6 +44,7 @@ SUITES = (
     "tests/api/test_two_writers.py",
     "tests/management/test_commands.py",
     "tests/management/test_prune.py",
+    "tests/pages/test_dashboard.py",
     "tests/pages/test_endpoints.py",
     "tests/pages/test_jobs.py",
     "tests/pages/test_probes.py",

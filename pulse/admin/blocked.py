@@ -30,9 +30,10 @@ from pulse.core.charging import PREFLIGHT
 from pulse.core.clients import UNKNOWN
 from pulse.core.networks import client_prefix, parse_address, parse_network
 from pulse.core.quotas import SECOND_US
-from pulse.core.snapshot import ENDPOINTS, TIERS, Mode, Snapshot
+from pulse.core.snapshot import ENDPOINTS, TIERS
 from pulse.exceptions import InvalidNetwork, StoreUnavailable
 from pulse.policies import current, kinds, words
+from pulse.policies.blocked import in_force
 from pulse.policies.edge import AccessRule
 from pulse.policies.models import EndpointLimit, RateTier
 from pulse.store import blocked, limits
@@ -99,13 +100,6 @@ def view(admin: Any, request: HttpRequest) -> HttpResponseBase:
         "listing": listing,
     }
     return TemplateResponse(request, "admin/pulse/blocked.html", context)
-
-
-def in_force(entries: Iterable[Blocked], snapshot: Snapshot) -> list[Blocked]:
-    """Leave out whom a rule refused that is enforced no more."""
-    names = {rule.prefix.rstrip(":") for rule in snapshot.rules if rule.mode is Mode.ENFORCE}
-    names |= {name for name, rule in snapshot.access.rules.items() if rule.enforced}
-    return [entry for entry in entries if entry.rule in names]
 
 
 def _unblock(request: HttpRequest, name: str) -> None:

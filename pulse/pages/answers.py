@@ -22,8 +22,10 @@ from pulse.envelope import HTML, PROBLEM, preferred_type, problem, request_id_of
 
 #: Masked anew in each page: what differs in it is no difference.
 TOKEN: Final = re.compile(rb'(name="csrfmiddlewaretoken" value=")[^"]*')
-#: Text, and the address's name; each begins the addresses below it.
+DASHBOARD: Final = "pulse:dashboard"
+#: Text, and the address's name; each but the first begins the addresses below it.
 NAVIGATION: Final = (
+    (_("Dashboard"), DASHBOARD),
     (_("Policies"), "pulse:policies"),
     (_("Explain"), "pulse:explain"),
     (_("Probes"), "pulse:probes"),
@@ -143,7 +145,11 @@ def _around(request: HttpRequest) -> dict[str, Any]:
     return {
         "request": request,
         "navigation": [
-            {"text": text, "address": address, "is_here": here.startswith(address)}
+            {
+                "text": text,
+                "address": address,
+                "is_here": here == address if name == DASHBOARD else here.startswith(address),
+            }
             for text, name in NAVIGATION
             if (address := reverse(name))
         ],

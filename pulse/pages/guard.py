@@ -72,7 +72,7 @@ def _ask_for_login(request: HttpRequest) -> HttpResponseBase:
     if wants_json(request):
         return _unauthorized(request, _("Log in, or send a key."))
     # After a login, what was posted is not: the page that it was posted from is shown.
-    back = request.get_full_path() if request.method in SAFE else resolve_url("pulse:probes")
+    back = request.get_full_path() if request.method in SAFE else resolve_url("pulse:dashboard")
     return private(redirect_to_login(back, resolve_url(settings.LOGIN_URL)))
 
 

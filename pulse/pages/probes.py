@@ -1,6 +1,6 @@
 """Targets: all of them with how they stand, and one with everything that is known of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -17,7 +17,7 @@ from pulse.core.health import Status
 from pulse.core.snapshot import Mode
 from pulse.envelope import request_id_of
 from pulse.exceptions import InvalidDocument
-from pulse.pages import charts, evidence
+from pulse.pages import charts, evidence, marks
 from pulse.pages.answers import admin_url, number_of, page, refusal
 from pulse.pages.guard import guarded
 from pulse.pages.jobs import POLL_MS, POLL_RUNNING_MS
@@ -34,8 +34,6 @@ from pulse.probes.summary.targets import Overview, TargetView, Wanted, Whole
 
 #: A change of the policy so long before trouble is told with it.
 BEFORE: Final = timedelta(minutes=10)
-#: Marks that a chart has room for.
-MAX_MARKS: Final = 40
 RESULTS: Final = 25
 #: Revisions that are looked through for the mode before a pause.
 LOOK_BACK: Final = 500
@@ -238,7 +236,7 @@ def _trouble(troubled: Sequence[TargetView], down: int, degraded: int) -> Verdic
         text=", ".join(parts),
         since=since,
         revision=revision,
-        revision_url=_revision_url(revision) if revision else "",
+        revision_url=marks.address_of(revision) if revision else "",
     )
 
 
@@ -248,24 +246,7 @@ def _chart(view: TargetView, now: datetime, window: str) -> charts.Band:
     for at, tally in spans.items():
         p50, p90, _p95, p99 = tally.quantiles_ms()
         points.append(charts.Point(at, p50, p90, p99, tally.checks, tally.uptime))
-    revisions = targets.revisions_between(next(iter(spans)), now, MAX_MARKS)
-    return charts.band(points, step, _marks(revisions))
-
-
-def _marks(revisions: Sequence[PolicyRevision]) -> Iterator[tuple[datetime, str, str, int]]:
-    for revision in revisions:
-        who = revision.actor_name or revision.actor_type
-        text = _("Revision %(number)d by %(who)s") % {"number": revision.number, "who": who}
-        yield (
-            revision.created_at,
-            f"{text}: {revision.reason}" if revision.reason else text,
-            _revision_url(revision),
-            revision.number,
-        )
-
-
-def _revision_url(revision: PolicyRevision) -> str:
-    return admin_url("pulse_policyrevision_change", revision.pk)
+    return charts.band(points, step, marks.between(next(iter(spans)), now))
 
 
 def _edit_url(view: TargetView) -> str:

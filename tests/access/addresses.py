@@ -18,8 +18,7 @@ Asked = Mapping[str, Scope | None]
 
 EVERYTHING: Final[Asked] = dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), OPEN)
 PAGES: Final[dict[str, Asked]] = {
-    # It leads to the probes, who then ask.
-    "": EVERYTHING,
+    "": {"GET": VIEW},
     "csp-reports/<slug:name>/": {"POST": OPEN},
     "endpoints/": {"GET": VIEW},
     "explain/": {"GET": VIEW, "POST": VIEW},

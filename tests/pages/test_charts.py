@@ -2,7 +2,20 @@
 
 from datetime import UTC, datetime, timedelta
 
-from pulse.pages.charts import HEIGHT, LEFT, RIGHT, TOP, WIDTH, Point, band, slices
+from pulse.pages.charts import (
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    SPARK_HEIGHT,
+    TOP,
+    WIDTH,
+    Point,
+    Volume,
+    band,
+    columns,
+    slices,
+    spark,
+)
 
 START = datetime(2026, 3, 10, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -59,3 +72,34 @@ def test_a_bar_is_divided_by_what_there_is():
         ("first_byte", 25.0, 75.0),
     ]
     assert slices({"dns": None}) == []
+
+
+def test_columns_stand_on_each_other_by_the_second():
+    volumes = [
+        Volume(START, 60, passed=60, refused=30, failed=30),
+        Volume(START + HOUR, 0),
+        Volume(START + 2 * HOUR, 30, passed=60),
+    ]
+    drawn = columns(volumes, HOUR)
+    assert [line.value for line in drawn.grid] == [0.5, 1.0, 1.5, 2.0]
+    ground = HEIGHT - 24
+    assert drawn.paths["failed"].startswith(f"M{LEFT} {ground}V")
+    assert {name: path.count("z") for name, path in drawn.paths.items()} == {
+        "failed": 1,
+        "refused": 1,
+        "passed": 2,
+    }
+    heads = [float(path.partition("V")[2].partition("h")[0]) for path in drawn.paths.values()]
+    assert heads == sorted(heads, reverse=True)
+    assert (
+        float(drawn.paths["passed"].rpartition("V")[0].rpartition("V")[2].partition("h")[0]) == TOP
+    )
+
+
+def test_a_line_without_axes_leaves_gaps_and_shows_a_lone_value():
+    drawn = spark([1.0, 2.0, None, 4.0])
+    assert drawn.line.count("M") == drawn.area.count("z") == 2
+    assert drawn.line.endswith("L121 1")
+    assert f"V{SPARK_HEIGHT}H" in drawn.area
+    assert spark([None, None]).line == ""
+    assert spark([0.0, 0.0]).line.count("M") == 1

@@ -1,0 +1,142 @@
+"""What was measured over a time, in as many equal spans as a chart shows.
+
+Minutes and hours come from the database, where a worker keeps them; what no worker has kept yet, of
+the last minutes, from the store itself. So a chart ends with what was flushed last.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from pulse.core.histogram import MAX_US, from_json
+from pulse.core.measures import Measures
+from pulse.exceptions import StoreUnavailable
+from pulse.metrics import window
+from pulse.metrics.models import MetricHour, MetricMinute, MetricSpan
+from pulse.policies import publisher
+
+MINUTE: Final = timedelta(minutes=1)
+HOUR: Final = timedelta(hours=1)
+#: What a chart may show, by name: how far it looks back, and how long a span is.
+WINDOWS: Final = {
+    "1h": (HOUR, MINUTE),
+    "24h": (timedelta(days=1), timedelta(minutes=15)),
+    "7d": (timedelta(days=7), timedelta(hours=2)),
+    "30d": (timedelta(days=30), timedelta(hours=6)),
+}
+#: Minutes that are looked for in the store: a worker keeps each soon after it is over.
+NEWEST: Final = 3
+#: Where minutes are looked for that are in no hour yet.
+UNROLLED: Final = timedelta(hours=2)
+
+
+@dataclass(slots=True)
+class Span:
+    """A span of time as all processes measured it.
+
+    Attributes:
+        at: Its beginning.
+        seconds: How much of it was recorded; 0: nobody was there.
+    """
+
+    at: datetime
+    seconds: float = 0.0
+    measures: Measures = field(default_factory=Measures)
+
+    def add(self, seconds: float, measures: Measures) -> None:
+        """Add what was recorded in a part of it."""
+        self.seconds += seconds
+        self.measures.merge(measures)
+
+
+def read(name: str, now: datetime, endpoint: str = "") -> list[Span]:
+    """Return the spans of a window, oldest first, the last one being under way.
+
+    Makes two queries at most, and some calls to the store.
+
+    Args:
+        name: Of a window.
+        now: Where it ends.
+        endpoint: An endpoint id; empty for all together.
+    """
+    length, step = WINDOWS[name]
+    last = floored(now, step)
+    first = last - length + step
+    spans = {at: Span(at) for at in _steps(first, last, step)}
+    for at, seconds, measures in _parts(first, now, step, endpoint):
+        span = spans.get(floored(at, step))
+        if span is not None:
+            span.add(seconds, measures)
+    return list(spans.values())
+
+
+def floored(at: datetime, step: timedelta) -> datetime:
+    """Return when the span began that a moment is in; spans are counted from the epoch."""
+    seconds = int(step.total_seconds())
+    return datetime.fromtimestamp(int(at.timestamp()) // seconds * seconds, UTC)
+
+
+def measures_of(row: MetricSpan) -> Measures:
+    """Read what was kept."""
+    # Without latencies there is neither a shortest nor a longest.
+    least = MAX_US if row.min_us is None else row.min_us
+    return Measures(
+        statuses=Counter({int(status): count for status, count in row.statuses.items()}),
+        refused_by=Counter(row.refused_by),
+        would_refuse=row.would_refuse,
+        satisfied=row.satisfied,
+        tolerated=row.tolerated,
+        slow=row.slow,
+        bytes_in=row.bytes_in,
+        bytes_out=row.bytes_out,
+        queries=row.queries,
+        query_us=row.query_us,
+        latencies=from_json(row.histogram, row.sum_us, least, row.max_us or 0),
+    )
+
+
+def _parts(
+    first: datetime, now: datetime, step: timedelta, endpoint: str
+) -> Iterator[tuple[datetime, float, Measures]]:
+    """Yield what was kept, each moment once."""
+    since = first
+    if step >= HOUR:
+        for hour in _rows(MetricHour, first, now, endpoint):
+            since = hour.at + HOUR
+            yield hour.at, hour.seconds, measures_of(hour)
+        since = max(since, floored(now, HOUR) - UNROLLED)
+    kept = set()
+    for minute in _rows(MetricMinute, since, now, endpoint):
+        kept.add(minute.at)
+        yield minute.at, minute.seconds, measures_of(minute)
+    for at, seconds, measures in _newest(now, endpoint):
+        if at >= since and at not in kept:
+            yield at, seconds, measures
+
+
+def _rows(
+    model: type[MetricSpan], since: datetime, until: datetime, endpoint: str
+) -> Iterator[MetricSpan]:
+    found = model._default_manager.using(publisher.database()).filter(
+        endpoint=endpoint, at__gte=since, at__lte=until
+    )
+    yield from found.order_by("at").iterator()
+
+
+def _newest(now: datetime, endpoint: str) -> Iterator[tuple[datetime, float, Measures]]:
+    number = int(now.timestamp()) // 60
+    # What the store cannot tell now is a gap until it can.
+    with suppress(StoreUnavailable):
+        for minute in window.minutes(number - NEWEST + 1, number):
+            measures: Mapping[str, Measures] = minute.endpoints
+            wanted = measures.get(endpoint, Measures()) if endpoint else minute.total
+            yield minute.at, minute.seconds, wanted
+
+
+def _steps(first: datetime, last: datetime, step: timedelta) -> Iterator[datetime]:
+    while first <= last:
+        yield first
+        first += step
