@@ -11,6 +11,8 @@ TICK_EXPIRES_S: Final = 2
 HOURLY: Final = ("discover", "rollup-days", "prune")
 #: A second pair of eyes on guards, beside those of the serving processes, in seconds.
 GUARDS_S: Final = 5.0
+#: The store holds minutes for two hours, so that a hundred ticks may be lost.
+KEEP_MEASURES_S: Final = 60.0
 HOUR_S: Final = 3600.0
 
 
@@ -29,6 +31,11 @@ def beat_schedule() -> dict[str, dict[str, Any]]:
             "task": "pulse.guards",
             "schedule": GUARDS_S,
             "options": {"expires": int(GUARDS_S), "ignore_result": True},
+        },
+        "pulse-keep-measures": {
+            "task": "pulse.keep_measures",
+            "schedule": KEEP_MEASURES_S,
+            "options": {"expires": int(KEEP_MEASURES_S), "ignore_result": True},
         },
         **{
             f"pulse-{name}": {

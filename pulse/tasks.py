@@ -25,8 +25,9 @@ from kombu.exceptions import OperationalError
 
 from pulse.conf import conf
 from pulse.core.traces import is_request_id, is_traceparent
+from pulse.exceptions import StoreUnavailable
 from pulse.logging import NO_REQUEST_ID, request_id, traceparent
-from pulse.metrics import flush
+from pulse.metrics import flush, history
 from pulse.policies import watching
 from pulse.probes import discovery, engine, retention, rollups, runner
 from pulse.store import heartbeat, processes
@@ -157,6 +158,15 @@ def guards() -> None:
         watching.look(anew=True)
     except DatabaseError as error:
         logger.warning("Guards wait for the database: %s", error)
+
+
+@shared_task(name="pulse.keep_measures", ignore_result=True)  # type: ignore[untyped-decorator]  # celery has no types
+def keep_measures() -> None:
+    """Keep what was measured in the minutes that are over."""
+    try:
+        history.keep(timezone.now())
+    except (DatabaseError, StoreUnavailable) as error:
+        logger.warning("Measures wait to be kept: %s", error)
 
 
 @shared_task(name="pulse.discover", ignore_result=True)  # type: ignore[untyped-decorator]  # celery has no types

@@ -29,6 +29,7 @@ SUITES = (
     "tests/access/test_requests.py",
     "tests/audit",
     "tests/doctor",
+    "tests/metrics/test_history.py",
     "tests/probes",
     # The doors that search, sort, page and lock for themselves.
     "tests/admin/test_edits.py",

@@ -27,8 +27,8 @@ MINUTE_S: Final = 60
 SECOND_US: Final = 1_000_000
 #: Where nobody was heard for longer, a reading ends now: what is missing is a gap.
 SILENT_S: Final = 10
-#: Buckets and readings that are kept in this process.
-MAX_BUCKETS: Final = 1500
+#: Endpoints of buckets, and readings, that are kept in this process.
+MAX_KNOWN: Final = 20_000
 MAX_READINGS: Final = 16
 
 Named = Mapping[str, Measures]
@@ -144,6 +144,30 @@ def minutes(first: int, last: int) -> Iterator[Minute]:
         )
 
 
+def versions(first: int, last: int) -> dict[int, int]:
+    """Return a number for each minute that is another one once something was added; one call.
+
+    Empty where no Redis brings processes together; 0 for a minute that is not there.
+
+    Args:
+        first: The number of a minute, in minutes since the epoch.
+        last: That of the last one.
+
+    Raises:
+        StoreUnavailable: Redis cannot be asked.
+    """
+    backend = current_backend()
+    if backend is None:
+        return {}
+    size_s = conf.METRICS_BUCKET_S
+    parts = MINUTE_S // size_s
+    heard = _hear(backend, size_s, range(first * parts, (last + 1) * parts))
+    return {
+        minute: sum(heard.versions[place * parts : (place + 1) * parts])
+        for place, minute in enumerate(range(first, last + 1))
+    }
+
+
 def forget() -> None:
     """Ask for everything anew."""
     global _known  # noqa: PLW0603 - a forked child must not take the parent's lock
@@ -236,10 +260,18 @@ def _fetch(
             measured = buckets.of_reply(backend.call("HGETALL", key))
             with _known.lock:
                 known[place] = measured
-                if len(known) > MAX_BUCKETS:
-                    del known[min(known)]
+                _let_go(known)
         found.append(measured)
     return found
+
+
+def _let_go(known: dict[tuple[int, int], Measured]) -> None:
+    """Forget the oldest buckets where there is too much in them, but for the newest one."""
+    size = sum(len(one.endpoints) for one in known.values())
+    for place in sorted(known)[:-1]:
+        if size <= MAX_KNOWN:
+            break
+        size -= len(known.pop(place).endpoints)
 
 
 def _endpoints(size_s: int, numbers: range, found: Sequence[Measured]) -> Named:

@@ -18,6 +18,7 @@ from django.db.models.functions import TruncDate
 from pulse.access import answers
 from pulse.audit import retention as audit
 from pulse.conf import conf
+from pulse.metrics import history
 from pulse.probes import engine, rollups
 from pulse.probes.state import (
     OPEN_ITEMS,
@@ -127,6 +128,7 @@ def _old(now: datetime, using: str) -> dict[str, QuerySet[Any]]:
         "workers": ProbeWorker.objects.using(using).filter(seen_at__lt=now - WORKERS),
         "audit": audit.old(now),
         "answers": answers.too_old(now, using),
+        **history.old(now, using),
         "starts": ProbeStart.objects.using(using).filter(started_at__lt=now - STARTS),
     }
 
