@@ -20,7 +20,7 @@ from pulse.api.jobs import (
     ResultList,
 )
 from pulse.api.keys import KeyDetail, KeyList, KeyRevocation, KeyRotation
-from pulse.api.metrics import Metrics
+from pulse.api.metrics import History, Metrics
 from pulse.api.policies import PolicyDetail, PolicyList, name_of
 from pulse.api.probes import VIEWS as PROBES
 from pulse.api.processes import Processes
@@ -81,6 +81,7 @@ urlpatterns: list[URLPattern] = [
     path("results/", ResultList.as_view(), name="api-results"),
     path("results/<str:ident>/", ResultDetail.as_view(), name="api-results-detail"),
     path("metrics/", Metrics.as_view(), name="api-metrics"),
+    path("metrics/history/", History.as_view(), name="api-metrics-history"),
     path("quota/", Quota.as_view(), name="api-quota"),
     path("simulate/", Simulate.as_view(), name="api-simulate"),
     path("", Nowhere.as_view()),

@@ -182,6 +182,19 @@ def keeps(measures: Measures, targets: Targets) -> bool | None:
     return within and (measures.error_rate or 0.0) <= targets.error_rate
 
 
+def latency_ms(measures: Measures) -> dict[str, float | None]:
+    """Write how long answers took, in milliseconds; None of none."""
+    latencies = measures.latencies
+    any_timed = bool(latencies.counts)
+    quantiles = latencies.quantiles_ms(list(SHARES.values()))
+    return {
+        "min": latencies.min_us / 1000 if any_timed else None,
+        "mean": latencies.mean_ms,
+        "max": latencies.max_us / 1000 if any_timed else None,
+        **dict(zip(SHARES, quantiles, strict=True)),
+    }
+
+
 def told(
     measures: Measures, seconds: float, targets: Targets, *, in_flight: int | None = None
 ) -> dict[str, Any]:
@@ -193,9 +206,7 @@ def told(
         targets: What the verdict ``sla`` goes by.
         in_flight: Requests that are being answered; None where that is not known by endpoint.
     """
-    latencies, requests = measures.latencies, measures.requests
-    quantiles = latencies.quantiles_ms(list(SHARES.values()))
-    any_timed = bool(latencies.counts)
+    requests = measures.requests
     error_rate = measures.error_rate
     body: dict[str, Any] = {
         "requests": requests,
@@ -214,12 +225,7 @@ def told(
         "bytes_out": measures.bytes_out,
         "queries": measures.queries,
         "query_ms": measures.query_us / 1000,
-        "latency_ms": {
-            "min": latencies.min_us / 1000 if any_timed else None,
-            "mean": latencies.mean_ms,
-            "max": latencies.max_us / 1000 if any_timed else None,
-            **dict(zip(SHARES, quantiles, strict=True)),
-        },
+        "latency_ms": latency_ms(measures),
         "apdex": measures.apdex,
         "sla": keeps(measures, targets),
     }

@@ -14,7 +14,7 @@ from typing import Final
 from pulse.core.histogram import MAX_US, from_json
 from pulse.core.measures import Measures
 from pulse.exceptions import StoreUnavailable
-from pulse.metrics import window
+from pulse.metrics import flush, window
 from pulse.metrics.models import MetricHour, MetricMinute, MetricSpan
 from pulse.policies import publisher
 
@@ -63,10 +63,21 @@ def read(name: str, now: datetime, endpoint: str = "") -> list[Span]:
         endpoint: An endpoint id; empty for all together.
     """
     length, step = WINDOWS[name]
-    last = floored(now, step)
-    first = last - length + step
+    return between(floored(now, step) - length + step, now, step, endpoint)
+
+
+def between(first: datetime, last: datetime, step: timedelta, endpoint: str = "") -> list[Span]:
+    """Return the spans of a time, oldest first, each whole; queries and calls as ``read`` makes.
+
+    Args:
+        first: In the first span.
+        last: In the last one, which may be under way.
+        step: How long a span is: minutes or hours.
+        endpoint: An endpoint id; empty for all together.
+    """
+    first = floored(first, step)
     spans = {at: Span(at) for at in _steps(first, last, step)}
-    for at, seconds, measures in _parts(first, now, step, endpoint):
+    for at, seconds, measures in _parts(first, last, step, endpoint):
         span = spans.get(floored(at, step))
         if span is not None:
             span.add(seconds, measures)
@@ -99,21 +110,21 @@ def measures_of(row: MetricSpan) -> Measures:
 
 
 def _parts(
-    first: datetime, now: datetime, step: timedelta, endpoint: str
+    first: datetime, last: datetime, step: timedelta, endpoint: str
 ) -> Iterator[tuple[datetime, float, Measures]]:
     """Yield what was kept, each moment once."""
-    since = first
+    since, end = first, floored(last, step) + step
     if step >= HOUR:
-        for hour in _rows(MetricHour, first, now, endpoint):
+        for hour in _rows(MetricHour, first, end, endpoint):
             since = hour.at + HOUR
             yield hour.at, hour.seconds, measures_of(hour)
-        since = max(since, floored(now, HOUR) - UNROLLED)
+        since = max(since, floored(last, HOUR) - UNROLLED)
     kept = set()
-    for minute in _rows(MetricMinute, since, now, endpoint):
+    for minute in _rows(MetricMinute, since, end, endpoint):
         kept.add(minute.at)
         yield minute.at, minute.seconds, measures_of(minute)
-    for at, seconds, measures in _newest(now, endpoint):
-        if at >= since and at not in kept:
+    for at, seconds, measures in _newest(endpoint):
+        if since <= at < end and at not in kept:
             yield at, seconds, measures
 
 
@@ -121,13 +132,13 @@ def _rows(
     model: type[MetricSpan], since: datetime, until: datetime, endpoint: str
 ) -> Iterator[MetricSpan]:
     found = model._default_manager.using(publisher.database()).filter(
-        endpoint=endpoint, at__gte=since, at__lte=until
+        endpoint=endpoint, at__gte=since, at__lt=until
     )
     yield from found.order_by("at").iterator()
 
 
-def _newest(now: datetime, endpoint: str) -> Iterator[tuple[datetime, float, Measures]]:
-    number = int(now.timestamp()) // 60
+def _newest(endpoint: str) -> Iterator[tuple[datetime, float, Measures]]:
+    number = int(flush.now()) // 60
     # What the store cannot tell now is a gap until it can.
     with suppress(StoreUnavailable):
         for minute in window.minutes(number - NEWEST + 1, number):

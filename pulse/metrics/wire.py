@@ -5,8 +5,9 @@ from datetime import datetime
 from typing import Any
 
 from pulse.conf import conf
-from pulse.core.measures import Measures, Targets, Window, told
+from pulse.core.measures import Measures, Targets, Window, latency_ms, told
 from pulse.metrics import window
+from pulse.metrics.series import Span
 from pulse.policies import kinds
 from pulse.policies.kinds import time_to_text
 
@@ -43,6 +44,18 @@ def read(seconds: int | None = None) -> dict[str, Any]:
             }
             for name, measures in busiest_first(reading)
         ],
+    }
+
+
+def point(span: Span) -> dict[str, Any]:
+    """Write a span of a history; what nobody recorded is null, never 0."""
+    found, there = span.measures, bool(span.seconds)
+    return {
+        "at": time_to_text(span.at),
+        "requests": found.requests if there else None,
+        "errors": found.errors if there else None,
+        "refused": found.refused if there else None,
+        "latency_ms": latency_ms(found),
     }
 
 

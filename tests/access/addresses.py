@@ -75,6 +75,7 @@ API: Final[dict[str, Asked]] = {
     "jobs/<str:ident>/items/": READ,
     "jobs/<str:ident>/rerun/": {"POST": OPERATE},
     "metrics/": READ,
+    "metrics/history/": READ,
     "policy/": {"GET": VIEW, "PUT": ADMINISTER},
     "policy/publish/": {"POST": ADMINISTER},
     "processes/": READ,

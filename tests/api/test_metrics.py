@@ -1,9 +1,13 @@
 """What was measured, by the API."""
 
+from datetime import UTC, datetime
+from urllib.parse import urlencode
+
 import pytest
 from django.test import Client
 
 from pulse.metrics import flush, window
+from pulse.metrics.models import MetricHour
 from pulse.metrics.wire import rule_as_dict
 from pulse.policies import current, document
 from tests import factories
@@ -74,3 +78,43 @@ def test_rules_are_told_by_kind_and_natural_key() -> None:
     found = rule_as_dict("access_rules:203.0.113.0/24 /api/")
     assert found["key"] == {"network": "203.0.113.0/24", "path": "/api/"}
     assert rule_as_dict("site") == {"kind": "site", "key": {"name": ""}}
+
+
+def test_a_history_has_a_point_for_each_minute_and_none_is_made_up(measured, viewer) -> None:
+    told = viewer.get("metrics/history/").json()
+    assert (told["step_s"], len(told["points"])) == (60, 60)
+    assert sum(point["requests"] or 0 for point in told["points"]) == 4
+    assert sum(point["refused"] or 0 for point in told["points"]) == 1
+    first = told["points"][0]
+    assert (first["requests"], first["errors"], first["latency_ms"]["p95"]) == (None, None, None)
+    one = viewer.get(f"metrics/history/?{urlencode({'endpoint': 'GET /api/echo/'})}").json()
+    assert sum(point["requests"] or 0 for point in one["points"]) == 1
+
+
+def test_a_history_of_hours_is_of_what_was_kept(viewer) -> None:
+    kept = {"requests": 9, "errors": 1, "statuses": {"200": 8, "500": 1}, "seconds": 3600.0}
+    at = datetime(2026, 3, 10, 9, tzinfo=UTC)
+    MetricHour.objects.create(at=at, **kept)
+    query = {"from_at": "2026-03-10T08:30:00Z", "to_at": "2026-03-10T10:00:00Z", "step_s": 3600}
+    points = viewer.get(f"metrics/history/?{urlencode(query)}").json()["points"]
+    assert [(point["at"], point["requests"], point["errors"]) for point in points] == [
+        ("2026-03-10T08:00:00Z", None, None),
+        ("2026-03-10T09:00:00Z", 9, 1),
+        ("2026-03-10T10:00:00Z", None, None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"from_at": "2026-03-10T09:00:00Z", "to_at": "2026-03-10T08:00:00Z"}, "from_at"),
+        ({"from_at": "2020-01-01T00:00:00Z"}, "from_at"),
+        ({"step_s": "61"}, "step_s"),
+        ({"to_at": "soon"}, "to_at"),
+        ({"endpoint": "\x00"}, "endpoint"),
+    ],
+)
+def test_a_history_that_cannot_be_told_is_refused(viewer, query, field) -> None:
+    response = viewer.get(f"metrics/history/?{urlencode(query)}")
+    assert response.status_code == 400
+    assert field in response.json()["errors"]
