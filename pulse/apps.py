@@ -21,6 +21,7 @@ class PulseConfig(AppConfig):
         from pulse import checks, logging, tasks
         from pulse.access import keys
         from pulse.access import receivers as access_receivers
+        from pulse.alerts import kinds as alert_kinds
         from pulse.audit import failures, receivers
         from pulse.metrics import flush, queries, settling
         from pulse.policies import current, kinds, names, publisher, seeds, watching
@@ -37,6 +38,7 @@ class PulseConfig(AppConfig):
         current.read_keys_by(keys.live)
         kinds.register_own()
         probe_kinds.register()
+        alert_kinds.register()
         checks.register_all()
         for model in self.get_models():
             if issubclass(model, AnnouncedModel):

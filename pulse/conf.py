@@ -177,6 +177,11 @@ class Conf:
         return self._get("PROBE_BASE_URL", "", str).rstrip("/")
 
     @cached_property
+    def SITE_URL(self) -> str:
+        """Where people reach this site, such as ``https://www.example.com``; empty: no links."""
+        return self._get("SITE_URL", "", str).rstrip("/")
+
+    @cached_property
     def PROBE_TRANSPORT(self) -> str:
         """How endpoints without a target of their own are probed: ``http`` or ``in_process``."""
         return self._choice("PROBE_TRANSPORT")

@@ -37,6 +37,7 @@ PulseError
 │   ├── CooldownActive           it was started a moment ago
 │   ├── TooManyJobs
 │   ├── JobFinished              what has ended cannot be cancelled
+│   ├── InvalidSecret            what signs webhooks is none
 │   └── SecretUnreadable         a secret is stored nowhere, or under a key that is gone
 └── StoreError
     ├── StoreUnavailable         the counters cannot be reached in time
@@ -318,6 +319,13 @@ class JobFinished(ProbeError):
         super().__init__(f"Job {job} has ended already: {status}.")
         self.job = job
         self.status = status
+
+
+class InvalidSecret(ProbeError):
+    """Text that no webhook can be signed with."""
+
+    def __init__(self) -> None:
+        super().__init__("It is whsec_ and 24 to 64 bytes in base64.")
 
 
 class SecretUnreadable(ProbeError):

@@ -9,10 +9,9 @@ from typing import Any, Final
 TICK_EXPIRES_S: Final = 2
 #: What does nothing where it was done a moment ago; so a missed one is made up for by the next.
 HOURLY: Final = ("discover", "rollup-days", "prune")
-#: A second pair of eyes on guards, beside those of the serving processes, in seconds.
-GUARDS_S: Final = 5.0
-#: The store holds minutes for two hours, so that a hundred ticks may be lost.
-KEEP_MEASURES_S: Final = 60.0
+#: What is done more often, in seconds: a second pair of eyes on guards; looks at the alert rules,
+#: and at what is to be told; and measures, which the store holds for two hours.
+OFTEN: Final = {"guards": 5.0, "alerts": 10.0, "deliver": 5.0, "keep-measures": 60.0}
 HOUR_S: Final = 3600.0
 
 
@@ -27,22 +26,15 @@ def beat_schedule() -> dict[str, dict[str, Any]]:
             "schedule": 1.0,
             "options": {"expires": TICK_EXPIRES_S, "ignore_result": True},
         },
-        "pulse-guards": {
-            "task": "pulse.guards",
-            "schedule": GUARDS_S,
-            "options": {"expires": int(GUARDS_S), "ignore_result": True},
-        },
-        "pulse-keep-measures": {
-            "task": "pulse.keep_measures",
-            "schedule": KEEP_MEASURES_S,
-            "options": {"expires": int(KEEP_MEASURES_S), "ignore_result": True},
-        },
-        **{
-            f"pulse-{name}": {
-                "task": f"pulse.{name.replace('-', '_')}",
-                "schedule": HOUR_S,
-                "options": {"expires": int(HOUR_S), "ignore_result": True},
-            }
-            for name in HOURLY
-        },
+        **{f"pulse-{name}": _entry(name, every_s) for name, every_s in OFTEN.items()},
+        **{f"pulse-{name}": _entry(name, HOUR_S) for name in HOURLY},
+    }
+
+
+def _entry(name: str, every_s: float) -> dict[str, Any]:
+    """Return an entry that is stale once the next one is there."""
+    return {
+        "task": f"pulse.{name.replace('-', '_')}",
+        "schedule": every_s,
+        "options": {"expires": int(every_s), "ignore_result": True},
     }

@@ -23,6 +23,8 @@ from django.db import transaction
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
+from pulse.alerts import courier, evaluation
+from pulse.alerts import retention as alert_retention
 from pulse.conf import conf
 from pulse.core.traces import is_request_id, is_traceparent
 from pulse.exceptions import StoreUnavailable
@@ -70,7 +72,7 @@ def tick() -> None:
 
 def nudge() -> None:
     """Have what was just started run at once, after commit. Without a broker beat comes to it."""
-    transaction.on_commit(_send_tick, using=engine.database(), robust=True)
+    transaction.on_commit(lambda: _send(tick), using=engine.database(), robust=True)
 
 
 def is_stopping() -> bool:
@@ -78,11 +80,11 @@ def is_stopping() -> bool:
     return _stopping[0] != 0
 
 
-def _send_tick() -> None:
+def _send(task: Task) -> None:
     try:
-        tick.apply_async(expires=EXPIRES_S, retry=False, ignore_result=True)
-    except Exception as error:  # noqa: BLE001 - of any broker; who starts a job is not to fail by it
-        logger.info("No worker was told of the probes that were started: %s", error)
+        task.apply_async(expires=EXPIRES_S, retry=False, ignore_result=True)
+    except Exception as error:  # noqa: BLE001 - of any broker; who edits or starts is not to fail by it
+        logger.info("No worker was told of what is to be done: %s", error)
 
 
 def begin_worker(**_: Any) -> None:
@@ -160,6 +162,32 @@ def guards() -> None:
         logger.warning("Guards wait for the database: %s", error)
 
 
+@shared_task(name="pulse.alerts", ignore_result=True)  # type: ignore[untyped-decorator]  # celery has no types
+def alerts() -> None:
+    """Look at the alert rules, and have sent what there is to tell."""
+    try:
+        look = evaluation.evaluate()
+    except DatabaseError as error:
+        logger.warning("Alerts wait for the database: %s", error)
+    else:
+        if look.told:
+            nudge_couriers()
+
+
+@shared_task(name="pulse.deliver", ignore_result=True)  # type: ignore[untyped-decorator]  # celery has no types
+def deliver() -> None:
+    """Send the words of alerts that are due."""
+    try:
+        courier.deliver()
+    except DatabaseError as error:
+        logger.warning("Words of alerts wait for the database: %s", error)
+
+
+def nudge_couriers() -> None:
+    """Have word sent at once, after commit. Without a broker beat comes to it."""
+    transaction.on_commit(lambda: _send(deliver), using=engine.database(), robust=True)
+
+
 @shared_task(name="pulse.keep_measures", ignore_result=True)  # type: ignore[untyped-decorator]  # celery has no types
 def keep_measures() -> None:
     """Keep what was measured in the minutes that are over."""
@@ -184,7 +212,7 @@ def rollup_days() -> None:
 @shared_task(name="pulse.prune", ignore_result=True)  # type: ignore[untyped-decorator]  # celery has no types
 def prune() -> None:
     """Remove history that is older than it is kept."""
-    retention.prune(timezone.now())
+    retention.prune(timezone.now(), also=alert_retention.old)
 
 
 def discover_at_start(**_: Any) -> None:

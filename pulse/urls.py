@@ -7,11 +7,13 @@ from pulse.pages import (
     dashboard,
     endpoints,
     explain,
+    incidents,
     jobs,
     metrics,
     policies,
     probes,
     status,
+    timeline,
 )
 from pulse.pages.converters import TargetConverter
 
@@ -31,6 +33,10 @@ urlpatterns = [
     path("jobs/<int:pk>/cancel/", jobs.cancel, name="job-cancel"),
     path("jobs/<int:pk>/rerun/", jobs.rerun, name="job-rerun"),
     path("endpoints/", endpoints.listing, name="endpoints"),
+    path("incidents/", incidents.listing, name="incidents"),
+    path("incidents/<int:pk>/", incidents.detail, name="incident"),
+    path("incidents/<int:pk>/notes/", incidents.note, name="incident-note"),
+    path("timeline/", timeline.show, name="timeline"),
     path("status/", status.page, name="status"),
     path("status/badges/<str:slug>.svg", status.badge, name="badge"),
     path("metrics", metrics.scrape, name="metrics"),

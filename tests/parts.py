@@ -18,6 +18,7 @@ PATIENT = (
 QUICK = (
     "tests/access/",
     "tests/admin/",
+    "tests/alerts/",
     "tests/api/",
     "tests/audit/",
     "tests/browser/",

@@ -1,17 +1,22 @@
 """What operators decide about being told: alert rules, and the channels that word goes by."""
 
+import math
 from collections.abc import Sequence
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from pulse.alerts import validators
+from pulse.alerts.measured import IN_FLIGHT, JOBS_FAILED, PROBE_DOWN
 from pulse.alerts.state import Severity
 from pulse.core.targets import MAX_ENDPOINT_ID
 from pulse.policies.bases import Policy
 from pulse.policies.validators import validate_name
-from pulse.probes.validators import validate_allow_networks, validate_texts
+from pulse.probes.models import KEPT
+from pulse.probes.validators import validate_allow_networks, validate_texts, validate_url
 
 DAY_S: Final = 86_400
 
@@ -47,6 +52,7 @@ class AlertRule(Policy):
     metric = models.CharField(
         _("measure"),
         max_length=100,
+        validators=[validators.validate_metric],
         help_text=_("Such as error_rate, latency_ms.p95, refused or probe_down."),
     )
     endpoint = models.CharField(
@@ -102,9 +108,29 @@ class AlertRule(Policy):
     def __str__(self) -> str:
         return self.name
 
+    def clean(self) -> None:
+        """Refuse what can never be judged."""
+        super().clean()
+        if self.op != Comparison.ABSENT and self.metric != PROBE_DOWN and self.threshold is None:
+            raise ValidationError({"threshold": _("Write what it is compared with.")})
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise ValidationError({"threshold": _("Write a number.")})
+        if self.metric in {PROBE_DOWN, JOBS_FAILED, IN_FLIGHT} and self.baseline_s is not None:
+            raise ValidationError({"baseline_s": _("Nothing of before is kept for this measure.")})
+        if self.metric in {JOBS_FAILED, IN_FLIGHT} and self.endpoint:
+            raise ValidationError({"endpoint": _("This measure is of the site as a whole.")})
+        if self.baseline_s is not None and self.op == Comparison.ABSENT:
+            raise ValidationError({"baseline_s": _("Nothing is no multiple of anything.")})
+
 
 class AlertChannel(Policy):
-    """Where word goes."""
+    """Where word goes.
+
+    Attributes:
+        made_secret: What was made for it as it was saved, to be shown this once; else empty.
+    """
+
+    made_secret: str = ""
 
     name = models.CharField(
         _("name"),
@@ -118,11 +144,16 @@ class AlertChannel(Policy):
         _("addresses"),
         default=list,
         blank=True,
-        validators=[validate_texts],
+        validators=[validate_texts, validators.validate_emails],
         help_text=_("Of email."),
     )
     url = models.CharField(
-        _("URL"), max_length=2000, blank=True, default="", help_text=_("Of a webhook or of Slack.")
+        _("URL"),
+        max_length=2000,
+        blank=True,
+        default="",
+        validators=[validate_url],
+        help_text=_("Of a webhook or of Slack."),
     )
     secret = models.CharField(
         _("secret"),
@@ -148,6 +179,28 @@ class AlertChannel(Policy):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Refuse a channel that could reach nobody."""
+        super().clean()
+        # Left out it means the same as kept: whoever has none yet gets one.
+        self.secret = (self.secret or KEPT) if self.type == ChannelType.WEBHOOK else ""
+        if self.type == ChannelType.EMAIL:
+            if not self.to:
+                raise ValidationError({"to": _("Write at least one address.")})
+            return
+        if not self.url:
+            raise ValidationError({"url": _("Write where word is sent.")})
+        validators.validate_reach(self.url, self.allow_networks)
+        if self.type == ChannelType.WEBHOOK:
+            validators.validate_secret(self.secret)
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save the channel, its secret encrypted apart; one without gets a new one."""
+        from pulse.alerts import keeping
+
+        with keeping.kept_apart(self, using=self._written_to(kwargs)):
+            super().save(*args, **kwargs)
 
 
 class ChannelSecret(models.Model):

@@ -44,7 +44,6 @@ class UpdateKind(models.TextChoices):
     CHANGED = "changed", _("changed")
     SILENCED = "silenced", _("silenced")
     RESOLVED = "resolved", _("resolved")
-    REOPENED = "reopened", _("opened again")
     NOTE = "note", _("note")
 
 
@@ -118,6 +117,7 @@ class IncidentUpdate(models.Model):
     text = models.TextField(_("text"), blank=True, default="")
     actor_type = models.CharField(max_length=16, default="system")
     actor_name = models.CharField(_("by"), max_length=150, blank=True, default="")
+    public = models.BooleanField(_("on the status page"), default=False)
 
     class Meta:
         verbose_name = _("incident update")
@@ -185,6 +185,7 @@ class AlertDelivery(models.Model):
         event: ``alert.firing``, ``alert.resolved`` or ``alert.test``.
         body: What is sent, whatever form the channel gives it.
         fence: Counted up whenever it changes hands; who records names the fence it was given.
+        log: The last attempts: when, which, status code and error.
     """
 
     channel = models.CharField(_("channel"), max_length=64, db_index=True)
@@ -205,6 +206,7 @@ class AlertDelivery(models.Model):
     finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
     fence = models.PositiveIntegerField(default=0)
+    log = models.JSONField(default=list)
 
     class Meta:
         verbose_name = _("delivery of an alert")
@@ -227,6 +229,27 @@ class AlertDelivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event} to {self.channel}: {self.state}"
+
+
+class AlertTally(models.Model):
+    """How many words to a channel ended so, for as long as the site is there.
+
+    Attributes:
+        outcome: ``delivered`` or ``failed``.
+    """
+
+    channel = models.CharField(max_length=64)
+    outcome = models.CharField(max_length=16, choices=DeliveryState)
+    count = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        verbose_name = _("tally of deliveries")
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["channel", "outcome"], name="pulse_one_alert_tally")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.channel}: {self.count} {self.outcome}"
 
 
 class Mark(models.Model):

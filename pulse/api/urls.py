@@ -5,6 +5,14 @@ To add one, write a view and name it here (``docs/api.md``, "Adding a resource")
 
 from django.urls import URLPattern, path
 
+from pulse.api.alerts import VIEWS as ALERTS
+from pulse.api.alerts import (
+    ChannelDeliveries,
+    ChannelTest,
+    IncidentDetail,
+    IncidentList,
+    IncidentNotes,
+)
 from pulse.api.audit import Audit
 from pulse.api.docs import Docs, Schema
 from pulse.api.document import Policy, Publish
@@ -34,6 +42,7 @@ from pulse.policies import kinds
 #: Kinds whose views have fields of their own, by the kind's name: the list's and the details'.
 SPECIAL: dict[str, tuple[type[PolicyList], type[PolicyDetail]]] = {
     **PROBES,
+    **ALERTS,
     ENDPOINTS: (EndpointLimitList, EndpointLimitDetail),
 }
 
@@ -54,6 +63,19 @@ def _of_kinds() -> list[URLPattern]:
 
 urlpatterns: list[URLPattern] = [
     *_of_kinds(),
+    path(
+        "alert-channels/<str:ident>/test/",
+        ChannelTest.as_view(),
+        name="api-alert-channels-test",
+    ),
+    path(
+        "alert-channels/<str:ident>/deliveries/",
+        ChannelDeliveries.as_view(),
+        name="api-alert-channels-deliveries",
+    ),
+    path("incidents/", IncidentList.as_view(), name="api-incidents"),
+    path("incidents/<str:ident>/", IncidentDetail.as_view(), name="api-incidents-detail"),
+    path("incidents/<str:ident>/notes/", IncidentNotes.as_view(), name="api-incidents-notes"),
     path("schema/", Schema.as_view(), name="api-schema"),
     path("docs/", Docs.as_view(), name="api-docs"),
     path("audit/", Audit.as_view(), name="api-audit"),

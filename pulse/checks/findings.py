@@ -440,6 +440,11 @@ FINDINGS: Final = (
         'Remove "OUTBOUND_NETWORK" from PULSE.',
     ),
     Finding(
+        "E112",
+        'PULSE["SITE_URL"] leads nowhere: %(problem)s.',
+        'Write where people reach this site: PULSE = {"SITE_URL": "https://www.example.com"}.',
+    ),
+    Finding(
         "E120",
         'PULSE["PROBE_BASE_URL"] cannot be called: %(problem)s.',
         'Write where probes reach this site: PULSE = {"PROBE_BASE_URL": "http://127.0.0.1:8000"}.',

@@ -32,6 +32,8 @@ def check_addresses() -> Iterator[CheckMessage]:
     """Look at where probes reach this site, and at who describes it."""
     if conf.PROBE_BASE_URL and (problem := _problem_of(conf.PROBE_BASE_URL)):
         yield found("E120", problem=problem)
+    if conf.SITE_URL and (problem := _problem_of(conf.SITE_URL)):
+        yield found("E112", problem=problem)
     if conf.PROBE_OPENAPI:
         try:
             import_string(conf.PROBE_OPENAPI)

@@ -36,6 +36,7 @@ TEXTS: Final = {
     "OUTBOUND_NETWORK": "",
     "PROBE_BASE_URL": "http://127.0.0.1:8000",
     "PROBE_OPENAPI": "project.api.openapi",
+    "SITE_URL": "https://www.example.com",
 }
 OTHERS: Final = (
     *("AUTH_FAILURES", "CLIENT_IDENTITY", "METRICS_NETWORKS"),

@@ -270,7 +270,15 @@ def _moment(name: str, item: Item) -> float:
 
 #: Kinds that ask nothing of clients.
 APART: Final = frozenset(
-    {"maintenance_windows", "probe_budgets", "probe_payloads", "probe_schedules", "probe_targets"}
+    {
+        "alert_channels",
+        "alert_rules",
+        "maintenance_windows",
+        "probe_budgets",
+        "probe_payloads",
+        "probe_schedules",
+        "probe_targets",
+    }
 )
 #: Fields that only tell.
 _WORDS: Final = frozenset({"description", "reason"})

@@ -31,6 +31,8 @@ NAVIGATION: Final = (
     (_("Probes"), "pulse:probes"),
     (_("Jobs"), "pulse:jobs"),
     (_("Endpoints"), "pulse:endpoints"),
+    (_("Incidents"), "pulse:incidents"),
+    (_("Timeline"), "pulse:timeline"),
     (_("Status"), "pulse:status"),
 )
 #: Of the number of a page, in digits; no list is longer.

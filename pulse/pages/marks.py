@@ -1,39 +1,33 @@
 """What happened while something was measured, as charts mark it."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from django.utils.translation import gettext as _
+from django.urls import reverse
 
+from pulse.alerts import timeline
+from pulse.alerts.timeline import Entry, Happened
 from pulse.pages.answers import admin_url
 from pulse.pages.charts import Change
-from pulse.policies.models import PolicyRevision
-from pulse.probes.summary import targets
 
 #: As many as a chart has room for.
 MAX_MARKS: Final = 40
+KINDS: Final = (Happened.POLICY, Happened.MARK, Happened.INCIDENT)
 
 
 def between(since: datetime, until: datetime) -> list[Change]:
     """Return what a chart of that time marks, newest last."""
-    return of_revisions(targets.revisions_between(since, until, MAX_MARKS))
+    entries = timeline.between(since, until, KINDS, MAX_MARKS)
+    return [(entry.at, _text(entry), _address(entry), entry.number) for entry in reversed(entries)]
 
 
-def of_revisions(revisions: Sequence[PolicyRevision]) -> list[Change]:
-    """Mark revisions of the policy."""
-    return [
-        (revision.created_at, _text(revision), address_of(revision), revision.number)
-        for revision in revisions
-    ]
+def _text(entry: Entry) -> str:
+    return f"{entry.text} ({entry.who})" if entry.who else entry.text
 
 
-def address_of(revision: PolicyRevision) -> str:
-    """Return where the admin shows a revision; empty where the host has no such screen."""
-    return admin_url("pulse_policyrevision_change", revision.pk)
-
-
-def _text(revision: PolicyRevision) -> str:
-    who = revision.actor_name or revision.actor_type
-    text = _("Revision %(number)d by %(who)s") % {"number": revision.number, "who": who}
-    return f"{text}: {revision.reason}" if revision.reason else text
+def _address(entry: Entry) -> str:
+    if entry.kind is Happened.POLICY:
+        return admin_url("pulse_policyrevision_change", entry.key)
+    if entry.kind is Happened.INCIDENT:
+        return reverse("pulse:incident", args=[entry.key])
+    return entry.url

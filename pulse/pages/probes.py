@@ -236,7 +236,7 @@ def _trouble(troubled: Sequence[TargetView], down: int, degraded: int) -> Verdic
         text=", ".join(parts),
         since=since,
         revision=revision,
-        revision_url=marks.address_of(revision) if revision else "",
+        revision_url=(admin_url("pulse_policyrevision_change", revision.pk) if revision else ""),
     )
 
 

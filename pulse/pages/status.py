@@ -22,6 +22,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_safe
 
+from pulse.alerts.public import incidents_as_dict
 from pulse.pages import charts
 from pulse.pages.answers import refuse_unknown, wants_json
 from pulse.pages.badges import draw
@@ -74,6 +75,7 @@ def page(request: HttpRequest) -> HttpResponse:
         "updated_at": datetime.fromisoformat(status["updated_at"]),
         "banner": _banner(status),
         "groups": _groups(status),
+        "incidents": _incidents(status),
         "maintenance": [
             {
                 "name": window["name"],
@@ -128,7 +130,10 @@ def forget() -> None:
 def _read() -> dict[str, Any]:
     now = timezone.now()
     try:
-        status = public.status_as_dict(current_plan(now.timestamp()), now)
+        status = {
+            **public.status_as_dict(current_plan(now.timestamp()), now),
+            "incidents": incidents_as_dict(now),
+        }
     except DatabaseError as error:
         logger.warning("The public status cannot be read, the last copy is shown: %s", error)
         found = copies.last(COPY)
@@ -148,6 +153,24 @@ def _nothing() -> dict[str, Any]:
         "incidents": [],
         "maintenance": [],
     }
+
+
+def _incidents(status: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Read the times of incidents, which a copy holds as texts."""
+    return [
+        {
+            **incident,
+            "started_at": datetime.fromisoformat(incident["started_at"]),
+            "resolved_at": (
+                datetime.fromisoformat(incident["resolved_at"]) if incident["resolved_at"] else None
+            ),
+            "updates": [
+                {**update, "at": datetime.fromisoformat(update["at"])}
+                for update in incident["updates"]
+            ],
+        }
+        for incident in status["incidents"]
+    ]
 
 
 def _tagged(

@@ -6,7 +6,7 @@ batch is a transaction of its own, so pruning may be interrupted at any time; th
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -61,6 +61,7 @@ STARTS: Final = timedelta(days=2)
 #: Progress is logged after so many rows (S1-14).
 LOGGED_EVERY: Final = 50_000
 
+Old = Callable[[datetime, str], Mapping[str, QuerySet[Any]]]
 #: Told what is at hand, how many rows were looked at, and how many there are.
 Progress = Callable[[str, int, int], None]
 
@@ -77,11 +78,18 @@ class Pruned:
         return sum(self.rows.values())
 
 
-def prune(now: datetime, *, dry_run: bool = False, progress: Progress = lambda *_: None) -> Pruned:
+def prune(
+    now: datetime,
+    *,
+    also: Old = lambda *_: {},
+    dry_run: bool = False,
+    progress: Progress = lambda *_: None,
+) -> Pruned:
     """Remove what is older than it is kept; days are made of hours before those go.
 
     Args:
         now: What ages are counted from.
+        also: Selects what of other rooms is too old, by name, from ``now`` and the database.
         dry_run: Only count.
         progress: Is told after each batch.
     """
@@ -91,7 +99,10 @@ def prune(now: datetime, *, dry_run: bool = False, progress: Progress = lambda *
     pruned = Pruned()
     for name, steps in (
         ("results", _results(now, using, dry_run=dry_run)),
-        *((name, _rows(rows, dry_run=dry_run)) for name, rows in _old(now, using).items()),
+        *(
+            (name, _rows(rows, dry_run=dry_run))
+            for name, rows in {**_old(now, using), **also(now, using)}.items()
+        ),
     ):
         pruned.rows[name] = 0
         logged_at = LOGGED_EVERY

@@ -23,6 +23,9 @@ PAGES: Final[dict[str, Asked]] = {
     "endpoints/": {"GET": VIEW},
     "explain/": {"GET": VIEW, "POST": VIEW},
     "explain/exception/": {"POST": ADMINISTER},
+    "incidents/": {"GET": VIEW},
+    "incidents/<int:pk>/": {"GET": VIEW},
+    "incidents/<int:pk>/notes/": {"POST": OPERATE},
     "jobs/": {"GET": VIEW, "POST": OPERATE},
     "jobs/<int:pk>/": {"GET": VIEW},
     "jobs/<int:pk>/cancel/": {"POST": OPERATE},
@@ -35,6 +38,7 @@ PAGES: Final[dict[str, Asked]] = {
     "probes/<pulse_target:name>/mode/": {"POST": ADMINISTER},
     "status/": {"GET": OPEN},
     "status/badges/<str:slug>.svg": {"GET": OPEN},
+    "timeline/": {"GET": VIEW},
 }
 
 READ: Final[Asked] = {"GET": VIEW}
@@ -43,6 +47,8 @@ ONE: Final[Asked] = {"GET": VIEW, "PUT": ADMINISTER, "PATCH": ADMINISTER, "DELET
 #: Resources whose list is ``MANY`` and whose rows are ``ONE``.
 POLICIES: Final = (
     "access-rules",
+    "alert-channels",
+    "alert-rules",
     "cors-origins",
     "endpoint-limits",
     "exemptions",
@@ -69,6 +75,11 @@ API: Final[dict[str, Asked]] = {
     "audit/": {"GET": ADMINISTER},
     "docs/": {"GET": OPEN},
     "explain/": {"POST": VIEW},
+    "alert-channels/<str:ident>/deliveries/": READ,
+    "alert-channels/<str:ident>/test/": {"POST": OPERATE},
+    "incidents/": READ,
+    "incidents/<str:ident>/": READ,
+    "incidents/<str:ident>/notes/": {"POST": OPERATE},
     "jobs/": {"GET": VIEW, "POST": OPERATE},
     "jobs/<str:ident>/": READ,
     "jobs/<str:ident>/cancel/": {"POST": OPERATE},
@@ -101,6 +112,8 @@ SCREENS: Final = {
 SHOWN_ONLY: Final = {**SCREENS, "add": CLOSED, "delete": CLOSED}
 MODELS: Final = {
     "accessrule": SCREENS,
+    "alertchannel": SCREENS,
+    "alertrule": SCREENS,
     "apikey": dict.fromkeys(SCREENS, ADMINISTER),
     # Who did what is for who administers.
     "auditentry": {
@@ -126,6 +139,7 @@ MODELS: Final = {
 #: Screens beside those.
 ADMIN: Final[dict[str, Scope | str]] = {
     "pulse_accessrule_many": ADMINISTER,
+    "pulse_alertchannel_test": OPERATE,
     "pulse_apikey_revoke": ADMINISTER,
     "pulse_apikey_rotate": ADMINISTER,
     "pulse_auditentry_export": ADMINISTER,

@@ -37,6 +37,8 @@ POLICY = {
     "probe_targets": [{"name": "products", "url": "https://app.test/"}],
     "probe_schedules": [{"name": "core", "every": "60s", "targets": ["products"]}],
     "probe_payloads": [{"target": "products", "query": {"q": "a"}}],
+    "alert_channels": [{"name": "mail", "type": "email", "to": ["ops@example.com"]}],
+    "alert_rules": [{"name": "down", "metric": "probe_down"}],
     "maintenance_windows": [
         {"name": "night", "starts_at": "2027-01-01T00:00:00Z", "ends_at": "2027-01-01T01:00:00Z"}
     ],

@@ -35,6 +35,8 @@ LISTS = (
     "probepayload",
     "probebudget",
     "maintenancewindow",
+    "alertrule",
+    "alertchannel",
     "apikey",
     "policyrevision",
 )
@@ -57,6 +59,8 @@ def test_every_screen_opens(kim, page):
         "probeschedule",
         "probepayload",
         "maintenancewindow",
+        "alertrule",
+        "alertchannel",
     ],
 )
 def test_an_empty_list_says_what_to_do(kim, name):

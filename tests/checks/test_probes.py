@@ -38,6 +38,13 @@ def test_where_probes_reach_this_site(settings, base, expected) -> None:
     assert not [message for message in messages if "secret" in str(message)]
 
 
+def test_where_words_of_alerts_lead(settings) -> None:
+    settings.PULSE = {"SITE_URL": "https://www.example.com/shop"}
+    assert list(probes.check_addresses()) == []
+    settings.PULSE = {"SITE_URL": "www.example.com"}
+    assert ids(probes.check_addresses()) == ["E112"]
+
+
 def test_who_describes_the_site(settings) -> None:
     settings.PULSE = {"PROBE_OPENAPI": "nowhere.at_all"}
     assert ids(probes.check_addresses()) == ["E121"]

@@ -148,6 +148,7 @@ def test_a_change_of_an_item(
         ("cors_origins", CORS, LOOSENS),
         ("header_policies", HEADERS, TIGHTENS),
         ("maintenance_windows", {"name": "m"}, NEUTRAL),
+        ("alert_rules", {"name": "m"}, NEUTRAL),
     ],
 )
 def test_what_is_added_and_deleted(kind: str, item: dict[str, Any], expected: Effect) -> None:

@@ -25,7 +25,7 @@ def dead_worker() -> None:
 def test_a_dry_run_only_counts(dead_worker: None) -> None:
     code, out, _ = run("pulse_prune", "--dry-run")
     assert code == 0
-    assert "workers               1\n" in out
+    assert "workers                   1\n" in out
     assert out.endswith("1 rows would go.\n")
     assert ProbeWorker.objects.exists()
 

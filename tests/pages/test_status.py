@@ -230,7 +230,7 @@ def test_reading_it_takes_the_same_queries_for_one_and_for_many(apply):
     status.forget()
     with CaptureQueriesContext(connection) as many:
         Client().get("/pulse/status/")
-    assert len(few) == len(many) == 4
+    assert len(few) == len(many) == 5
 
 
 @pytest.mark.parametrize("form", ["json", "html"])

@@ -161,6 +161,42 @@ ITEMS = {
         },
         {"name": "nightly", "targets": ["home"], "cron": "0 3 * * *", "time_zone": "Europe/Berlin"},
     ],
+    "alert_channels": [
+        {
+            "name": "operators",
+            "type": "webhook",
+            "url": "https://93.184.216.34/hooks?a=1",
+            "secret": "***",
+            "allow_networks": ["10.0.0.5/32:8000"],
+            "mode": "shadow",
+            "percent": 40,
+            "description": "for the next person",
+            "starts_at": "2027-01-01T00:00:00Z",
+            "ends_at": "2027-02-01T00:00:00Z",
+        },
+        {"name": "mail", "type": "email", "to": ["ops@example.com", "kim@example.com"]},
+    ],
+    "alert_rules": [
+        {
+            "name": "slow",
+            "metric": "latency_ms.p95",
+            "endpoint": "GET /api/echo/",
+            "op": ">=",
+            "threshold": 2.5,
+            "window_s": 600,
+            "baseline_s": 3600,
+            "for_s": 60,
+            "resolve_for_s": 120,
+            "severity": "critical",
+            "channels": ["operators", "mail"],
+            "mode": "shadow",
+            "percent": 40,
+            "description": "for the next person",
+            "starts_at": "2027-01-01T00:00:00Z",
+            "ends_at": "2027-02-01T00:00:00Z",
+        },
+        {"name": "down", "metric": "probe_down"},
+    ],
     "maintenance_windows": [
         {
             "name": "night",
@@ -198,6 +234,8 @@ BROKEN = {
     "probe_payloads": {"target": "nothing"},
     "probe_schedules": {"name": "bad", "targets": ["home"]},
     "maintenance_windows": {"name": "bad", "cron": "every sunday"},
+    "alert_channels": {"name": "bad", "type": "email", "to": ["nobody"]},
+    "alert_rules": {"name": "bad", "metric": "happiness", "threshold": 1},
 }
 
 

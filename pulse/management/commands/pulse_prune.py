@@ -6,6 +6,7 @@ from typing import Any, Final
 from django.core.management.base import CommandParser
 from django.utils import timezone
 
+from pulse.alerts import retention as alerts
 from pulse.management.output import PolicyCommand
 from pulse.management.progress import Progress
 from pulse.probes import retention
@@ -18,8 +19,9 @@ class Command(PolicyCommand):
     """Removes history that is older than it is kept."""
 
     help = (
-        "Remove results of probes, entries of the audit and other history that is older than it "
-        "is kept, in batches, beside whatever runs. It can be interrupted; the next time goes on. "
+        "Remove results of probes, entries of the audit, incidents and other history that is older "
+        "than it is kept, in batches, beside whatever runs. It can be interrupted; the next time "
+        "goes on. "
         "The worker does the same every hour."
     )
     example = """examples:
@@ -36,7 +38,12 @@ class Command(PolicyCommand):
         dry_run = options["dry_run"]
         try:
             with Progress(self.stderr) as progress:
-                pruned = retention.prune(timezone.now(), dry_run=dry_run, progress=progress.show)
+                pruned = retention.prune(
+                    timezone.now(),
+                    also=alerts.old,
+                    dry_run=dry_run,
+                    progress=progress.show,
+                )
         except KeyboardInterrupt:
             self.stderr.write("Interrupted; what is gone is gone, the next time goes on.")
             sys.exit(INTERRUPTED)
@@ -45,5 +52,5 @@ class Command(PolicyCommand):
             return
         verb = "would go" if dry_run else "went"
         for name, number in pruned.rows.items():
-            self.stdout.write(f"{name:<12} {number:>10,}")
+            self.stdout.write(f"{name:<16} {number:>10,}")
         self.stdout.write(f"{pruned.total:,} rows {verb}.")

@@ -88,7 +88,7 @@ def status_as_dict(plan: Plan, now: datetime) -> dict[str, Any]:
         "updated_at": time_to_text(now.replace(microsecond=0)),
         "stale": False,
         "components": components,
-        "incidents": [],
+        "incidents": [],  # Rooms above this one tell of them.
         "maintenance": _maintenance(
             plan, [Scope(item["name"], item.get("public_group") or "") for item in items], now
         ),

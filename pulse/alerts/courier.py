@@ -1,0 +1,46 @@
+"""Takes words that are due to their channels: any number of couriers, each word by one of them."""
+
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from django.db import connections
+
+from pulse.alerts import deliveries, sender
+from pulse.alerts.deliveries import Claimed, Sent
+from pulse.logging import say
+
+logger = logging.getLogger(__name__)
+
+#: Words that are under way at once: one slow receiver holds nobody else's up.
+AT_ONCE: Final = 8
+#: A courier goes home after so many seconds; what is left is the next one's.
+TURN_S: Final = 20.0
+
+
+def deliver() -> int:
+    """Send what is due, until nothing is or the turn is over; returns how many attempts."""
+    until, sent = time.monotonic() + TURN_S, 0
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="pulse-courier") as pool:
+        while time.monotonic() < until and (claimed := deliveries.claim(AT_ONCE)):
+            for word, outcome in zip(claimed, pool.map(_send, claimed), strict=True):
+                _record(word, outcome)
+            sent += len(claimed)
+    return sent
+
+
+def _send(claimed: Claimed) -> Sent:
+    try:
+        return sender.send(claimed)
+    finally:
+        connections.close_all()
+
+
+def _record(claimed: Claimed, sent: Sent) -> None:
+    if not deliveries.record(claimed, sent):
+        logger.info("A word to %s took too long, and was given to another", claimed.name)
+    elif sent.delivered:
+        logger.info("Told %s: %s", claimed.name, claimed.event)
+    else:
+        say(logger, logging.WARNING, "Not told %s: %s", claimed.name, sent.error)

@@ -1,0 +1,139 @@
+"""What alert rules may look at, and how it is read: each distinct time once for all rules."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.db.models import Count
+from django.utils.translation import gettext as _
+
+from pulse.alerts.measured import IN_FLIGHT, JOBS_FAILED, PROBE_DOWN
+from pulse.alerts.rules import Rule
+from pulse.core.health import Status
+from pulse.core.measures import Measures, told
+from pulse.core.snapshot import Mode
+from pulse.metrics import flush, series, window, wire
+from pulse.metrics.series import HOUR, MINUTE
+from pulse.policies import publisher
+from pulse.probes.plan import current_plan
+from pulse.probes.state import JobStatus, ProbeJob
+from pulse.probes.summary import targets
+
+#: Of targets that stand so nothing is known.
+UNSEEN: Final = frozenset({Status.NOT_WATCHED, Status.MAINTENANCE})
+#: Beyond so much the minutes of a day are too many to add up.
+LONG: Final = timedelta(days=1)
+
+
+@dataclass(slots=True)
+class Reading:
+    """What the rules of one look share: each time is read once.
+
+    Attributes:
+        now: The database's time.
+    """
+
+    now: datetime
+    _windows: dict[int, Any] = field(default_factory=dict)
+    _past: dict[tuple[str, datetime, datetime], tuple[float, Measures]] = field(
+        default_factory=dict
+    )
+    _down: dict[str, float | None] | None = None
+
+    def values(self, rule: Rule) -> Mapping[str, float | None] | None:
+        """Return what a rule looks at, by subject; None where that cannot be known now.
+
+        Queries once for what no rule before has asked for.
+        """
+        metric, subject = rule.metric, rule.endpoint
+        if metric == PROBE_DOWN:
+            down = self._targets()
+            return {subject: down.get(subject)} if subject else down
+        if metric == JOBS_FAILED:
+            return {"": self._failed_jobs(rule.window_s)}
+        value = self._measured(metric, subject, rule.window_s)
+        if value is _UNKNOWN or rule.baseline_s is None:
+            return None if value is _UNKNOWN else {subject: value}
+        return self._ratio(rule, rule.baseline_s, value)
+
+    def _ratio(
+        self, rule: Rule, baseline_s: int, value: float | None
+    ) -> Mapping[str, float | None] | None:
+        """Compare with what was before."""
+        until = self.now - timedelta(seconds=rule.window_s)
+        since = until - timedelta(seconds=baseline_s)
+        seconds, before = self._kept(rule.endpoint, since, until)
+        if not seconds:
+            return None
+        normal = _pick(rule.metric, before, seconds)
+        # Of nothing there is no multiple.
+        return {rule.endpoint: value / normal if value is not None and normal else None}
+
+    def _measured(self, metric: str, endpoint: str, window_s: int) -> Any:
+        if window_s > flush.KEPT_S:
+            since = self.now - timedelta(seconds=window_s)
+            seconds, found = self._kept(endpoint, since, self.now)
+            return _pick(metric, found, seconds) if seconds else _UNKNOWN
+        if window_s not in self._windows:
+            self._windows[window_s] = window.read(window_s)
+        reading = self._windows[window_s]
+        # This process alone serves nobody; and what is old tells nothing of now.
+        if reading.is_stale or reading.scope != "all":
+            return _UNKNOWN
+        # The second that is under way counts as recorded, also where nobody is there.
+        if not reading.total.requests and reading.covered_s < 1:
+            return _UNKNOWN
+        if metric == IN_FLIGHT:
+            return float(reading.in_flight)
+        found = reading.endpoints.get(endpoint, Measures()) if endpoint else reading.total
+        return _pick(metric, found, reading.covered_s)
+
+    def _kept(self, endpoint: str, since: datetime, until: datetime) -> tuple[float, Measures]:
+        place = (endpoint, since, until)
+        if place not in self._past:
+            step = MINUTE if until - since <= LONG else HOUR
+            total = series.Span(since)
+            for span in series.between(since, until - step, step, endpoint):
+                total.add(span.seconds, span.measures)
+            self._past[place] = (total.seconds, total.measures)
+        return self._past[place]
+
+    def _targets(self) -> dict[str, float | None]:
+        if self._down is None:
+            plan = current_plan(self.now.timestamp())
+            self._down = {
+                view.name: None if view.status in UNSEEN else float(view.status is Status.DOWN)
+                for view in targets.views(plan, self.now)
+                if view.mode == Mode.ENFORCE
+            }
+        return self._down
+
+    def _failed_jobs(self, window_s: int) -> float:
+        rows = ProbeJob.objects.using(publisher.database()).filter(
+            status__in=(JobStatus.FAILED, JobStatus.TIMEOUT),
+            finished_at__gt=self.now - timedelta(seconds=window_s),
+            finished_at__lte=self.now,
+        )
+        return float(rows.aggregate(number=Count("pk"))["number"])
+
+
+def say(metric: str, value: float | None) -> str:
+    """Write a value as people read it."""
+    if value is None:
+        return _("nothing")
+    if metric in {"error_rate", "success_rate"}:
+        return f"{value * 100:.3g} %"
+    if metric.startswith("latency_ms."):
+        return f"{value:.3g} ms"
+    return f"{value:.6g}"
+
+
+_UNKNOWN: Final = object()
+
+
+def _pick(metric: str, measures: Measures, seconds: float) -> float | None:
+    body: Any = told(measures, seconds, wire.promised())
+    for name in metric.split("."):
+        body = body.get(name) if isinstance(body, Mapping) else None
+    return None if body is None else float(body)

@@ -1,0 +1,92 @@
+"""What happened, on one page."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext as _
+
+from pulse.access.scopes import Scope
+from pulse.alerts import timeline
+from pulse.alerts.timeline import Entry, Happened
+from pulse.pages.answers import admin_url, data, page, wants_json
+from pulse.pages.guard import guarded
+from pulse.pages.places import Places
+from pulse.policies.kinds import time_to_text
+
+POLL_MS: Final = 10_000
+PER_PAGE: Final = 50
+
+
+@guarded(Scope.VIEW)
+def show(request: HttpRequest) -> HttpResponse:
+    """Show the newest of what happened, or what happened before a time."""
+    before, kinds = _before(request), _kinds(request)
+    entries = timeline.read(before or timezone.now() + timedelta(days=1), PER_PAGE + 1, kinds)
+    has_more, entries = len(entries) > PER_PAGE, entries[:PER_PAGE]
+    # Several may have happened at one instant, of which the last page showed but some.
+    older = time_to_text(entries[-1].at) if has_more else None
+    if wants_json(request):
+        told = [_told(entry) for entry in entries]
+        return data(request, {"older": older, "results": told})
+    places = Places(request)
+    context = {
+        "rows": [(entry, _address(entry, places)) for entry in entries],
+        "older": older,
+        "is_newest": before is None,
+        "chosen": kinds[0] if len(kinds) == 1 else "",
+        "kinds": [(str(kind), text) for kind, text in _texts().items()],
+        "texts": {str(kind): text for kind, text in _texts().items()},
+        "poll_ms": POLL_MS if before is None else 0,
+    }
+    return page(request, "pulse/timeline.html", context)
+
+
+def _before(request: HttpRequest) -> datetime | None:
+    try:
+        found = parse_datetime(request.GET.get("before", "").replace(" ", "+"))
+    except ValueError:
+        found = None
+    return found if found is not None and found.tzinfo is not None else None
+
+
+def _kinds(request: HttpRequest) -> tuple[Happened, ...]:
+    chosen = request.GET.get("kind", "")
+    return (Happened(chosen),) if chosen in set(Happened) else tuple(Happened)
+
+
+def _texts() -> dict[Happened, str]:
+    return {
+        Happened.POLICY: _("Policy"),
+        Happened.MARK: _("Marks"),
+        Happened.INCIDENT: _("Incidents"),
+        Happened.PROBE: _("Probes"),
+    }
+
+
+def _address(entry: Entry, places: Places) -> str:
+    """Return where an entry is told whole; empty where there is no page of it."""
+    found: dict[Happened, Any] = {
+        Happened.POLICY: lambda: (
+            admin_url("pulse_policyrevision_change", entry.key)
+            if places.screen("pulse_policyrevision_changelist")
+            else ""
+        ),
+        Happened.MARK: lambda: entry.url,
+        Happened.INCIDENT: lambda: reverse("pulse:incident", args=[entry.key]),
+        Happened.PROBE: lambda: reverse("pulse:probe", args=[entry.key]),
+    }
+    return str(found[entry.kind]())
+
+
+def _told(entry: Entry) -> dict[str, Any]:
+    return {
+        "at": time_to_text(entry.at),
+        "kind": str(entry.kind),
+        "text": entry.text,
+        "by": entry.who or None,
+        "url": entry.url or None,
+    }

@@ -1,0 +1,310 @@
+"""Word to channels: signed, tried again, each by one courier, and recorded once."""
+
+import json
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import standardwebhooks
+from django.core import mail
+from django.db import connections
+from django.db.models import F
+from django.utils import timezone
+
+from pulse.alerts import courier, deliveries, incidents, sender
+from pulse.alerts.deliveries import Claimed, Event, Sent
+from pulse.alerts.incidents import Finding, open_incident, resolve_incident
+from pulse.alerts.models import AlertChannel, ChannelSecret
+from pulse.alerts.retention import old
+from pulse.alerts.state import AlertDelivery, DeliveryState, Incident
+from pulse.policies.publisher import Actor
+from pulse.probes import retention
+from tests.alerts.conftest import SECRET, Receiver
+
+KIM = Actor("user", "kim")
+FINDING = Finding(
+    title="p95 of GET /shop/ is 900 ms (> 200 ms)",
+    severity="critical",
+    rule="slow",
+    source_key="slow",
+    metric="latency_ms.p95",
+    value=900.0,
+    threshold=200.0,
+    channels=["hook"],
+)
+
+
+def open_now(**fields: Any) -> Incident:
+    finding = Finding(**{**{name: getattr(FINDING, name) for name in FINDING.__slots__}, **fields})
+    return open_incident(finding, timezone.now())
+
+
+def due_now() -> None:
+    past = timezone.now() - timedelta(seconds=1)
+    AlertDelivery.objects.update(next_attempt_at=past, lease_until=None)
+
+
+def test_a_word_is_signed_so_that_others_can_check_it(apply, hook, receiver, settings) -> None:
+    settings.PULSE = {"SITE_URL": "https://shop.example.com"}
+    apply(alert_channels=[hook])
+    incident = open_now()
+    assert courier.deliver() == 1
+    ((headers, body),) = receiver.got
+    told = standardwebhooks.Webhook(SECRET).verify(body, headers)
+    assert told["type"] == "alert.firing"
+    assert told["data"]["incident"] == str(incident.pk)
+    assert told["data"]["severity"] == "critical"
+    assert told["data"]["url"] == f"https://shop.example.com/pulse/incidents/{incident.pk}/"
+    row = AlertDelivery.objects.get()
+    assert (row.state, row.attempt, row.status_code) == (DeliveryState.DELIVERED, 1, 204)
+    assert headers["webhook-id"] == row.webhook_id
+    assert courier.deliver() == 0
+
+
+def test_what_was_not_taken_is_sent_again_under_the_same_id(apply, hook, receiver) -> None:
+    receiver.answers = [(503, {}), (429, {"Retry-After": "600"}), (204, {})]
+    apply(alert_channels=[hook])
+    open_now()
+    courier.deliver()
+    row = AlertDelivery.objects.get()
+    assert (row.state, row.error) == ("pending", "The receiver answered 503.")
+    wait_s = (row.next_attempt_at - timezone.now()).total_seconds()
+    assert 4 < wait_s < 6
+    assert courier.deliver() == 0  # It is not due yet.
+    due_now()
+    courier.deliver()
+    row.refresh_from_db()
+    assert 590 < (row.next_attempt_at - timezone.now()).total_seconds() <= 600
+    due_now()
+    courier.deliver()
+    row.refresh_from_db()
+    assert (row.state, row.attempt, len(receiver.got)) == ("delivered", 3, 3)
+    assert len({headers["webhook-id"] for headers, _body in receiver.got}) == 1
+    assert [line["status_code"] for line in row.log] == [503, 429, 204]
+    assert deliveries.totals() == [("hook", "delivered", 1)]
+
+
+def test_who_never_takes_it_is_given_up_in_the_end(apply, hook, receiver) -> None:
+    receiver.answers = [(500, {})]
+    apply(alert_channels=[hook])
+    open_now()
+    for _ in range(len(deliveries.WAITS_S) + 1):
+        due_now()
+        courier.deliver()
+    row = AlertDelivery.objects.get()
+    assert (row.state, row.attempt) == ("failed", 10)
+    assert row.next_attempt_at is None
+    due_now()
+    assert courier.deliver() == 0
+    assert deliveries.totals() == [("hook", "failed", 1)]
+
+
+@pytest.mark.parametrize("status", [301, 400, 401, 404, 410])
+def test_what_no_repetition_mends_fails_at_once(apply, hook, receiver, status) -> None:
+    receiver.answers = [(status, {"Location": receiver.url})]
+    apply(alert_channels=[hook])
+    open_now()
+    courier.deliver()
+    assert AlertDelivery.objects.get().state == "failed"
+    assert len(receiver.got) == 1
+
+
+def test_nothing_is_sent_where_it_may_not_be(apply, hook, receiver) -> None:
+    """The address was open as the channel was saved, and is not any more."""
+    apply(alert_channels=[hook])
+    open_now()
+    AlertChannel.objects.update(allow_networks=["10.0.0.9/32"])
+    word = deliveries.claim(1)[0]
+    channel = {**word.channel, "allow_networks": ["10.0.0.9/32"]}
+    sent = sender.send(Claimed(**{**_fields(word), "channel": channel}))
+    assert (sent.delivered, sent.again) == (False, False)
+    assert "not allowed" in sent.error
+    assert receiver.got == []
+
+
+def test_a_receiver_that_says_nothing_is_left_in_time(apply, hook, receiver, monkeypatch) -> None:
+    monkeypatch.setattr(sender, "TIMEOUT_S", 0.2)
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        url, opened = f"http://127.0.0.1:{port}/", [f"127.0.0.1/32:{port}"]
+        apply(alert_channels=[{**hook, "url": url, "allow_networks": opened}])
+        open_now()
+        courier.deliver()
+    row = AlertDelivery.objects.get()
+    assert row.state == "pending"
+    assert "no whole answer within" in row.error
+
+
+def test_email_is_sent_as_text(apply, settings) -> None:
+    settings.PULSE = {"SITE_URL": "https://shop.example.com"}
+    apply(alert_channels=[{"name": "mail", "type": "email", "to": ["ops@example.com"]}])
+    incident = open_now(title="a\nb: <b>", channels=["mail"])
+    courier.deliver()
+    (sent,) = mail.outbox
+    assert sent.subject == "[pulse] Critical: a b: <b>"
+    assert sent.to == ["ops@example.com"]
+    assert "Measured when it began: 900; threshold: 200." in sent.body
+    assert f"https://shop.example.com/pulse/incidents/{incident.pk}/" in sent.body
+    resolve_incident(incident, timezone.now(), "It is well again", ["mail"])
+    courier.deliver()
+    assert mail.outbox[1].subject == "[pulse] Resolved: a b: <b>"
+
+
+def test_slack_reads_no_marks_in_what_people_typed(apply, hook, receiver) -> None:
+    slack = {key: value for key, value in hook.items() if key != "secret"}
+    apply(alert_channels=[{**slack, "type": "slack"}])
+    open_now(title="<!channel> & all")
+    courier.deliver()
+    ((headers, body),) = receiver.got
+    assert json.loads(body)["text"].startswith("Critical: &lt;!channel&gt; &amp; all")
+    assert "webhook-signature" not in headers
+
+
+def test_each_channel_is_told_once_of_each_end(apply, hook) -> None:
+    apply(alert_channels=[hook, {"name": "mail", "type": "email", "to": ["ops@example.com"]}])
+    incident = open_now(channels=["hook", "mail", "hook", "nobody"])
+    assert open_now(channels=["hook", "mail"]).pk == incident.pk
+    assert deliveries.enqueue(incident, Event.FIRING, ["hook"]) == 1
+    assert AlertDelivery.objects.count() == 2
+    assert resolve_incident(incident, timezone.now(), "over", ["hook"])
+    assert not resolve_incident(incident, timezone.now(), "over", ["hook"])
+    assert AlertDelivery.objects.count() == 3
+
+
+@pytest.mark.parametrize("mode", ["shadow", "off"])
+def test_a_channel_that_is_not_in_force_is_told_nothing(apply, hook, mode) -> None:
+    apply(alert_channels=[{**hook, "mode": mode}])
+    open_now()
+    assert not AlertDelivery.objects.exists()
+    deliveries.send_test("hook", KIM)  # But it can be tried.
+    assert courier.deliver() == 1
+
+
+def test_a_channel_that_is_gone_fails_what_waits(apply, hook) -> None:
+    apply(alert_channels=[hook])
+    open_now()
+    apply()
+    courier.deliver()
+    row = AlertDelivery.objects.get()
+    assert (row.state, row.error) == (
+        "failed",
+        "The policy has no channel of this name any more.",
+    )
+
+
+def test_a_courier_that_died_leaves_its_word_to_the_next(apply, hook, receiver) -> None:
+    apply(alert_channels=[hook])
+    open_now()
+    (dead,) = deliveries.claim(5)
+    assert deliveries.claim(5) == []
+    AlertDelivery.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    assert courier.deliver() == 1
+    assert not deliveries.record(dead, Sent(error="too late"))
+    row = AlertDelivery.objects.get()
+    assert (row.state, row.attempt) == ("delivered", 2)
+
+
+def test_a_secret_may_stay_in_the_environment(apply, hook, receiver, settings, monkeypatch) -> None:
+    settings.PULSE = {"PROBE_SECRET_ENV": ["HOOK_*"]}
+    monkeypatch.setenv("HOOK_SECRET", SECRET)
+    apply(alert_channels=[{**hook, "secret": "env:HOOK_SECRET"}])
+    assert not ChannelSecret.objects.exists()
+    open_now()
+    courier.deliver()
+    ((headers, body),) = receiver.got
+    standardwebhooks.Webhook(SECRET).verify(body, headers)
+    monkeypatch.delenv("HOOK_SECRET")
+    deliveries.send_test("hook", KIM)
+    courier.deliver()
+    assert "HOOK_SECRET" in AlertDelivery.objects.order_by("-pk")[0].error
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_couriers_one_sends_each_word(apply, hook, receiver) -> None:
+    apply(alert_channels=[hook])
+    for number in range(30):
+        open_now(subject=f"s{number}")
+    barrier, failed = threading.Barrier(4), []
+
+    def work() -> None:
+        try:
+            barrier.wait()
+            courier.deliver()
+        except Exception as error:
+            failed.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    courier.deliver()
+    assert len(receiver.got) == 30
+    assert len({headers["webhook-id"] for headers, _body in receiver.got}) == 30
+    assert AlertDelivery.objects.filter(state="delivered", attempt=1).count() == 30
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_who_open_at_once_one_does(apply, hook) -> None:
+    apply(alert_channels=[hook])
+    barrier, found = threading.Barrier(4), []
+
+    def work() -> None:
+        try:
+            barrier.wait()
+            found.append(open_now().pk)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert len(set(found)) == 1
+    assert AlertDelivery.objects.count() == 1
+
+
+def test_notes_are_whose_they_are(apply) -> None:
+    incident = open_now(channels=[])
+    incidents.note(incident, timezone.now(), "looking", KIM, public=True)
+    told = incidents.as_dict(incident, updates=list(incident.updates.all()))
+    assert told["updates"][0]["actor"] == {"type": "user", "name": "kim"}
+    assert [update["kind"] for update in told["updates"]] == ["note", "opened"]
+
+
+def _fields(word: Claimed) -> dict[str, Any]:
+    return {name: getattr(word, name) for name in word.__slots__}
+
+
+def test_attempts_are_counted_as_they_begin(apply, hook, receiver: Receiver) -> None:
+    """So that one that is killed on its way counts as well."""
+    apply(alert_channels=[hook])
+    open_now()
+    deliveries.claim(1)
+    AlertDelivery.objects.update(lease_until=F("created_at"))
+    (again,) = deliveries.claim(1)
+    assert again.attempt == 2
+
+
+def test_what_is_old_goes_and_what_is_open_stays(apply, hook) -> None:
+    apply(alert_channels=[hook])
+    now = timezone.now()
+    opened, over = open_now(), open_now(subject="other")
+    courier.deliver()
+    resolve_incident(over, now, "over", [])
+    deliveries.totals()
+    later = now + timedelta(days=401)
+    assert not retention.prune(now, also=old).total
+    pruned = retention.prune(later, also=old)
+    assert (pruned.rows["deliveries"], pruned.rows["incidents"]) == (2, 1)
+    assert pruned.rows["incident updates"] == 2
+    assert list(Incident.objects.all()) == [opened]
+    assert deliveries.totals() == [("hook", "delivered", 2)]
