@@ -13,6 +13,7 @@ PATIENT = (
     "tests/test_postgres.py::test_suites",
     "tests/faults/test_probe_workers.py",
     "tests/faults/test_probe_",
+    "tests/faults/test_alerts",
 )
 #: In their own process, and of no time but what they set themselves; a file stays together.
 QUICK = (

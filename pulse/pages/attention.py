@@ -2,17 +2,25 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.http import urlencode
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from pulse.alerts.state import (
+    AlertDelivery,
+    DeliveryState,
+    Incident,
+    IncidentState,
+    Severity,
+)
 from pulse.conf import conf
 from pulse.core.health import Status
 from pulse.core.measures import Targets, Window
@@ -31,6 +39,12 @@ from pulse.probes.summary.machine import Machine
 NEAR: Final = 0.8
 #: What was measured so long ago and has not arrived is late, in seconds.
 LATE_S: Final = 5.0
+
+
+#: Of one sort so many are listed.
+MOST: Final = 3
+#: What failed so long ago needs nobody any more.
+LATELY: Final = timedelta(days=1)
 
 
 class Level(StrEnum):
@@ -79,10 +93,11 @@ class Situation:
 
 
 def needs(found: Situation, places: Places) -> list[Need]:
-    """List what needs attention, the worst first; three queries."""
+    """List what needs attention, the worst first; five queries."""
     listed = [
         *_switches(),
         *_store(found),
+        *_incidents(),
         *_service(found),
         *_probes(found),
         *_processes(found),
@@ -112,6 +127,21 @@ def _store(found: Situation) -> Iterator[Need]:
     elif reading.scope == "process":
         text = _("No Redis brings processes together: these numbers are of one process alone.")
         yield Need(Level.CALM, text)
+
+
+def _incidents() -> Iterator[Need]:
+    using = publisher.database()
+    rows = Incident.objects.using(using).filter(state=IncidentState.OPEN).order_by("-pk")
+    for row in rows[:MOST]:
+        level = Level.BAD if row.severity == Severity.CRITICAL else Level.SLOW
+        address = reverse("pulse:incident", args=[row.pk])
+        yield Need(level, f"{row.title}.", address, _("Incident"))
+    failed = AlertDelivery.objects.using(using).filter(
+        state=DeliveryState.FAILED, finished_at__gte=timezone.now() - LATELY
+    )
+    for channel in failed.order_by("channel").values_list("channel", flat=True).distinct()[:MOST]:
+        text = _("Word to the channel %s was given up within the last day.") % channel
+        yield Need(Level.BAD, text, reverse("pulse:incidents"), _("Incidents"))
 
 
 def _service(found: Situation) -> Iterator[Need]:
@@ -145,7 +175,7 @@ def _probes(found: Situation) -> Iterator[Need]:
         yield Need(Level.SLOW, text, f"{probes}?status=degraded", link)
     stuck = ProbeScheduleState.objects.using(engine.database())
     names = stuck.filter(state=ScheduleState.QUARANTINED).values_list("name", flat=True)
-    for name in names[:3]:
+    for name in names[:MOST]:
         text = _("The schedule %s is quarantined: its job failed again and again.") % name
         yield Need(Level.BAD, text, f"{probes}?{urlencode({'schedule': name})}", link)
 

@@ -1,5 +1,6 @@
 """What the tests of alerts share: a policy, measures, and somebody who is told."""
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -23,11 +24,16 @@ class Receiver:
 
     Attributes:
         answers: Status and headers of the next answers; the last one stays.
+        hold: While it is clear, nobody is answered.
     """
 
     port: int
     answers: list[tuple[int, dict[str, str]]] = field(default_factory=lambda: [(204, {})])
     got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    hold: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.hold.set()
 
     @property
     def url(self) -> str:
@@ -48,13 +54,15 @@ def receiver() -> Iterator[Receiver]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             found.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+            found.hold.wait(30)
             status, headers = found.answers[0]
             if len(found.answers) > 1:
                 found.answers.pop(0)
-            self.send_response(status)
-            for name, value in {"Content-Length": "0", **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
+            with contextlib.suppress(OSError):  # Who asked may be gone.
+                self.send_response(status)
+                for name, value in {"Content-Length": "0", **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -5,7 +5,10 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client
+from django.utils import timezone
 
+from pulse.alerts import incidents
+from pulse.alerts.incidents import Finding, open_incident
 from pulse.metrics import flush, record_request, window
 from pulse.pages import dashboard
 from pulse.policies import document
@@ -23,6 +26,7 @@ RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "be
 PAGES = (
     *("", "?window=7d", "policies/", "explain/?path=/api/echo/&method=GET", "endpoints/"),
     *("probes/", "probes/search/", "jobs/", "status/"),
+    *("incidents/", "incidents/{}/", "timeline/"),
 )
 TARGETS = [
     {"name": "products", "path": "/api/products/", "public_name": "Catalogue"},
@@ -97,6 +101,27 @@ def test_it_works_without_script_on_a_small_screen(browser, live_server, session
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_an_incident_is_read_and_noted_without_script(browser, live_server, session, scheme):
+    incident = open_incident(Finding(title="p95 is 900 ms", severity="warning"), timezone.now())
+    opened = Opened(
+        browser,
+        live_server,
+        session,
+        java_script_enabled=False,
+        viewport={"width": 390, "height": 844},
+        color_scheme=scheme,
+    )
+    page = opened.page
+    for path in ("incidents/", "timeline/", f"incidents/{incident.pk}/"):
+        assert opened.go(path).status == 200
+        fits(page)
+    page.get_by_label("A note").fill("We look.")
+    page.get_by_role("button", name="Write it down").click()
+    playwright.expect(page.get_by_text("We look.")).to_be_visible()
+    assert opened.problems == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_on_any_page(browser, live_server, session, scheme):
     """Contrast, names, order and landmarks of every page, with something to show on it."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
@@ -105,7 +130,9 @@ def test_axe_finds_nothing_on_any_page(browser, live_server, session, scheme):
     # The library puts its script into the page, which the strict policy of the pages forbids.
     document.apply(doc(probe_targets=TARGETS, probe_schedules=SCHEDULES), KIM, prune=True)
     factories.job("failed", status="completed", targets=["search"])
+    incident = open_incident(Finding(title="search is down", severity="critical"), timezone.now())
+    incidents.note(incident, timezone.now(), "We are on it.", KIM, public=True)
     for path in PAGES:
-        assert opened.go(path).status == 200
+        assert opened.go(path.format(incident.pk)).status == 200
         found = axe.run(opened.page, options=RULES)
         assert found.violations_count == 0, f"{path}: {found.generate_report()}"

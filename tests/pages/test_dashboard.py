@@ -9,6 +9,8 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from pulse.alerts.incidents import Finding, open_incident
+from pulse.alerts.state import AlertDelivery
 from pulse.core.measures import SHARES
 from pulse.metrics import flush, record_request, window
 from pulse.metrics.models import MetricHour, MetricMinute
@@ -126,6 +128,19 @@ def test_what_needs_somebody_is_listed_the_worst_first(
     assert "The tier default is in shadow: nobody is refused by it yet." in text
     assert "The schedule core is quarantined" in text
     assert text.index("quarantined") < text.index("in shadow")
+
+
+def test_incidents_come_first(viewer: Client, ruled: None) -> None:
+    now = timezone.now()
+    open_incident(Finding(title="search is down", severity="critical"), now)
+    AlertDelivery.objects.create(
+        channel="ops", webhook_id="m", body={}, created_at=now, state="failed", finished_at=now
+    )
+    response = viewer.get(PAGE)
+    text = text_of(response)
+    assert text.index("search is down. And 1 more.") < text.index("search is down. Incident")
+    assert "Word to the channel ops was given up within the last day." in text
+    assert "<title>Trouble" in response.content.decode()
 
 
 def test_a_draft_and_a_switch_are_told(viewer: Client, ruled: None, settings: Any) -> None:
