@@ -283,6 +283,11 @@ class Conf:
         return ()
 
     @cached_property
+    def PROMETHEUS_COMPAT(self) -> bool:
+        """Whether Prometheus is told two names more, which dashboards of other limiters know."""
+        return self._get("PROMETHEUS_COMPAT", default=False, kind=bool)
+
+    @cached_property
     def METRICS_NETWORKS(self) -> Sequence[str]:
         """From which networks Prometheus may ask without a key."""
         value = self._entries().get("METRICS_NETWORKS", METRICS_NETWORKS)

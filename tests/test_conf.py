@@ -30,6 +30,7 @@ DEFAULTS = {
     "MAX_ENDPOINTS": 1000,
     "APDEX_MS": 500,
     "COUNT_QUERIES": False,
+    "PROMETHEUS_COMPAT": False,
     "SLOW_QUERY_MS": 500,
     "AUTH_FAILURES": "20/m",
     "AUTH_DELAY_MS": 20,

@@ -29,7 +29,10 @@ from pulse.exceptions import InvalidNetwork, InvalidQuota
 from pulse.metrics import backends
 from pulse.policies.validators import HEADER_NAME
 
-FLAGS: Final = (*("ENABLED", "DETAILED_ERRORS", "CORS", "ACCESS_LOG", "METRICS", "COUNT_QUERIES"),)
+FLAGS: Final = (
+    *("ENABLED", "DETAILED_ERRORS", "CORS", "ACCESS_LOG", "METRICS", "COUNT_QUERIES"),
+    "PROMETHEUS_COMPAT",
+)
 TEXTS: Final = {
     "CACHE": "default",
     "METRICS_BACKEND": "project.measures.Backend",

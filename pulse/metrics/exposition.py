@@ -5,6 +5,7 @@ no directory is shared by processes, and no sum goes back when one of them ends.
 """
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
@@ -16,6 +17,7 @@ from prometheus_client.core import (
     Metric,
 )
 
+from pulse.conf import conf
 from pulse.exceptions import StoreUnavailable
 from pulse.metrics import totals, window
 from pulse.metrics.totals import Totals
@@ -27,6 +29,8 @@ from pulse.store.connection import current_backend
 REQUEST_BITS: Final = range(8, 26)
 #: Those of decisions, from 8 µs to 131 ms.
 DECISION_BITS: Final = range(3, 18)
+#: Those of probes, from 1 ms to 67 s.
+PROBE_BITS: Final = range(10, 27)
 DISTRIBUTION: Final = "django-pulse-policy"
 
 
@@ -38,8 +42,11 @@ def families() -> Iterator[Metric]:
     sums = totals.read()
     yield from _requests(sums)
     yield from _decisions(sums)
+    yield from _probes(sums)
     yield from _itself(sums)
     yield from _processes()
+    if conf.PROMETHEUS_COMPAT:
+        yield from _compatible(sums)
 
 
 def _requests(sums: Totals) -> Iterator[Metric]:
@@ -97,6 +104,48 @@ def _decisions(sums: Totals) -> Iterator[Metric]:
             "Whether Redis answers the process that was asked.",
             value=int(not (backend.guard.is_open or sums.is_stale)),
         )
+
+
+def _probes(sums: Totals) -> Iterator[Metric]:
+    results = CounterMetricFamily(
+        "pulse_probe_results", "Results of probes.", labels=("target", "state")
+    )
+    for (state, target), amount in sorted(sums.probes.items()):
+        results.add_metric((target, state), amount)
+    yield results
+    for name, text, bits, sum_us in (
+        ("duration", "Time of whole answers to probes.", sums.probe_bits, sums.probe_us),
+        ("lateness", "How late probes of schedules were sent.", sums.late_bits, sums.late_us),
+    ):
+        family = HistogramMetricFamily(f"pulse_probe_{name}_seconds", text)
+        if bits:
+            family.add_metric((), _buckets(bits, PROBE_BITS), sum_us / 1_000_000)
+        yield family
+
+
+def _compatible(sums: Totals) -> Iterator[Metric]:
+    """Yield two names that dashboards of other limiters know."""
+    hits = CounterMetricFamily(
+        "api_rate_limit_hits", "Requests that a limit refused.", labels=("reason",)
+    )
+    reasons: Counter[str] = Counter()
+    for (reason, _rule), amount in sums.refused.items():
+        reasons[reason] += amount
+    for reason, amount in sorted(reasons.items()):
+        hits.add_metric((reason,), amount)
+    yield hits
+    # By status the time is not kept: each endpoint's is told beside the answers of each status.
+    durations = HistogramMetricFamily(
+        "api_request_duration_seconds",
+        "Time of answers that were not refused.",
+        labels=("method", "path", "status"),
+    )
+    for endpoint in sums.endpoints.values():
+        if endpoint.bits:
+            labels = (endpoint.method, endpoint.route, "all")
+            buckets = _buckets(endpoint.bits, REQUEST_BITS)
+            durations.add_metric(labels, buckets, endpoint.sum_us / 1_000_000)
+    yield durations
 
 
 def _itself(sums: Totals) -> Iterator[Metric]:

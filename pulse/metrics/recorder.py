@@ -173,11 +173,19 @@ class Recorder:
             self._add(*seen)
         self._tell()
 
-    def count(self, name: str, amount: int = 1) -> None:
-        """Count something else: what is apart, or what failed in pulse itself."""
+    def count(self, name: str, amount: int = 1, *, instead: str | None = None) -> None:
+        """Count something else: what is apart, or what failed in pulse itself.
+
+        Args:
+            name: Of what.
+            amount: How often.
+            instead: What it is counted as where there is no room for another name.
+        """
         with self.lock:
             if name in self._own or len(self._own) < MAX_NAMES:
                 self._own[name] += amount
+            elif instead is not None:
+                self._own[instead] += amount
 
     def fold(self) -> None:
         """Count what is queued, unless another thread is at it."""

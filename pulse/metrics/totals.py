@@ -30,6 +30,9 @@ from pulse.store.connection import current_backend
 #: What pulse counts of itself: the first words of the names of its fields.
 DECIDED, DECISION_BITS = "decided", "decision_bits"
 STORE_ERROR, SWALLOWED = "store_error", "swallowed"
+#: And of probes: results, their latencies, and how late they were sent.
+PROBE, PROBE_BITS, PROBE_US = "probe", "probe_bits", "probe_us"
+LATE_BITS, LATE_US = "probe_late_bits", "probe_late_us"
 
 
 @dataclass(slots=True)
@@ -70,6 +73,9 @@ class Totals:
         apart: Requests in none of the endpoints.
         evicted: Endpoints that processes let go.
         dropped: Answers whose measures were lost.
+        probes: Results by state and target.
+        probe_bits: Latencies of probes, as of an endpoint.
+        late_bits: Likewise, how late they were sent.
     """
 
     scope: str = "all"
@@ -86,6 +92,11 @@ class Totals:
     apart: Counter[str] = field(default_factory=Counter)
     evicted: int = 0
     dropped: int = 0
+    probes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    probe_bits: Counter[int] = field(default_factory=Counter)
+    probe_us: int = 0
+    late_bits: Counter[int] = field(default_factory=Counter)
+    late_us: int = 0
 
 
 class _Last:
@@ -157,8 +168,14 @@ def _read_own(totals: Totals, fields: Fields) -> None:
     totals.evicted = fields.get("evicted", 0)
     totals.dropped = fields.get("dropped", 0)
     totals.decision_us = fields.get("decision_us", 0)
+    totals.probe_us, totals.late_us = fields.get(PROBE_US, 0), fields.get(LATE_US, 0)
     totals.apart.update({name: fields[name] for name in APART if name in fields})
     named = {STORE_ERROR: totals.store_errors, SWALLOWED: totals.swallowed}
+    bits = {
+        DECISION_BITS: totals.decision_bits,
+        PROBE_BITS: totals.probe_bits,
+        LATE_BITS: totals.late_bits,
+    }
     for name, amount in fields.items():
         first, _, rest = name.partition(" ")
         if first in named:
@@ -166,8 +183,11 @@ def _read_own(totals: Totals, fields: Fields) -> None:
         elif first == DECIDED:
             result, _, store = rest.partition(" ")
             totals.decisions[result, store] = amount
-        elif first == DECISION_BITS:
-            totals.decision_bits[int(rest)] = amount
+        elif first in bits:
+            bits[first][int(rest)] = amount
+        elif first == PROBE:
+            state, _, target = rest.partition(" ")
+            totals.probes[state, target] = amount
         elif rest and name.startswith(REFUSED):
             totals.refused[first[1:], rest] = amount
         elif ":" in name and name.startswith(WOULD_REFUSE):

@@ -91,13 +91,14 @@ class _Registry:
     """What the library reads: families, made when they are asked for."""
 
     def collect(self) -> "Iterator[Metric]":
+        from pulse.alerts import exposition as alerts
         from pulse.metrics import exposition
         from pulse.probes import exposition as probes
 
         yield from exposition.families()
         # Without its database the site is measured all the same.
         with suppress(DatabaseError):
-            yield from list(probes.families())
+            yield from [*probes.families(), *alerts.families()]
 
 
 def _is_near(request: HttpRequest) -> bool:

@@ -37,14 +37,19 @@ class Recorded:
     """What became of what was to be recorded.
 
     Attributes:
-        ended: Results that were written.
+        results: Those that were written.
         retried: Probes that wait for another try.
         refused: Those that are not this worker's any more.
     """
 
-    ended: int = 0
+    results: Sequence[Finished] = ()
     retried: int = 0
     refused: int = 0
+
+    @property
+    def ended(self) -> int:
+        """How many results were written."""
+        return len(self.results)
 
 
 def record(finished: Sequence[Finished], plan: Plan, held: Engine) -> Recorded:
@@ -84,7 +89,7 @@ def record(finished: Sequence[Finished], plan: Plan, held: Engine) -> Recorded:
             if each.outcome.error == Failure.INTERNAL
         }
         jobs.end_finished({each.claimed.job for each in ended}, held, unsent)
-    return Recorded(len(ended), len(again), len(finished) - len(ours))
+    return Recorded(tuple(ended), len(again), len(finished) - len(ours))
 
 
 def still_ours(keys: Iterable[Key], held: Engine) -> set[Key]:

@@ -27,7 +27,7 @@ from django.db import Error as AnyDatabaseError
 
 from pulse.conf import conf
 from pulse.policies import current
-from pulse.probes import attempt, contracts, due, engine, leases, recorder, workers
+from pulse.probes import attempt, contracts, due, engine, leases, measures, recorder, workers
 from pulse.probes.attempt import Attempt, Clock, Finished, Key, Send
 from pulse.probes.engine import Engine
 from pulse.probes.loop import Loop
@@ -235,7 +235,7 @@ class Runner:
         else:
             if prepares:
                 self._prepare_at_s = began + PREPARED_EVERY_S
-            self._turn.ended += recorded.ended
+            self._count(recorded)
             self._turn.retried += recorded.retried
             self._refuse(recorded.refused)
             self._turn.given_back += len(self._unsent)
@@ -244,6 +244,11 @@ class Runner:
             self._loop.give_up(broken)
             self._submit(attempts)
         self._took_s = time.monotonic() - began
+
+    def _count(self, recorded: recorder.Recorded) -> None:
+        """Count what is certainly written."""
+        self._turn.ended += recorded.ended
+        measures.count(recorded.results)
 
     def _collect(self) -> None:
         finished, unsent = self._loop.take()
@@ -322,13 +327,14 @@ class Runner:
                 try:
                     with engine.locked(as_worker=True) as held:
                         plan = current_plan(held.now.timestamp())
-                        recorder.record([Finished(each.claimed, outcome)], plan, held)
+                        written = recorder.record([Finished(each.claimed, outcome)], plan, held)
                 except AWAY as error:
                     self._fail(error)
                     return
                 except POISON:
                     logger.exception("What a probe of %s found is not written", each.claimed.target)
                 else:
+                    self._count(written)
                     break
             # Where neither is, its lease ends, and others try it.
             self._finished.remove(each)
@@ -366,7 +372,7 @@ class Runner:
             logger.exception("What probes found cannot be written together")
             self._record_singly()
             return False
-        self._turn.ended += recorded.ended
+        self._count(recorded)
         self._turn.retried += recorded.retried
         self._refuse(recorded.refused)
         self._turn.given_back += given

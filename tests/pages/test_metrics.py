@@ -4,13 +4,17 @@ import time
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as openmetrics_families,
 )
 from prometheus_client.parser import text_string_to_metric_families
 
 from pulse.access import keys
+from pulse.alerts.incidents import Finding, open_incident
+from pulse.alerts.state import AlertTally
 from pulse.metrics import flush, totals, window
+from pulse.metrics.recorder import recorder
 from pulse.pages import metrics
 from tests import factories
 
@@ -144,3 +148,40 @@ def test_probes_are_told(apply, client: Client, redis_cache) -> None:
     found = samples(client.get("/pulse/metrics").content.decode())
     assert found["pulse_probe_jobs", (("status", "running"),)] == 0
     assert not [name for name, _ in found if name == "pulse_probe_up"]  # Nobody watches it yet.
+
+
+def test_probes_are_told_of_by_what_came_of_them(measured: None, client: Client) -> None:
+    recorder.count("probe ok shop", 3)
+    recorder.count("probe failed * (others)", 2)
+    recorder.count("probe_bits 12", 3)
+    recorder.count("probe_us", 9000)
+    recorder.count("probe_late_bits 20", 1)
+    recorder.count("probe_late_us", 600_000)
+    flush.flush()
+    found = samples(client.get("/pulse/metrics").content.decode())
+    ok = (("state", "ok"), ("target", "shop"))
+    assert found["pulse_probe_results_total", ok] == 3
+    assert found["pulse_probe_duration_seconds_count", ()] == 3
+    assert found["pulse_probe_duration_seconds_sum", ()] == 0.009
+    assert found["pulse_probe_duration_seconds_bucket", (("le", "0.004096"),)] == 3
+    assert found["pulse_probe_lateness_seconds_sum", ()] == 0.6
+
+
+def test_alerts_are_told_of(measured: None, client: Client) -> None:
+    open_incident(Finding(title="down", severity="critical"), timezone.now())
+    AlertTally.objects.create(channel="ops", outcome="delivered", count=7)
+    found = samples(client.get("/pulse/metrics").content.decode())
+    assert found["pulse_alerts_firing", (("severity", "critical"),)] == 1
+    assert found["pulse_alerts_firing", (("severity", "warning"),)] == 0
+    told = (("channel", "ops"), ("outcome", "delivered"))
+    assert found["pulse_alert_deliveries_total", told] == 7
+
+
+def test_other_names_are_told_on_request(measured: None, client: Client, settings) -> None:
+    assert "api_rate_limit_hits" not in client.get("/pulse/metrics").content.decode()
+    settings.PULSE = {"PROMETHEUS_COMPAT": True}
+    metrics.forget()
+    found = samples(client.get("/pulse/metrics").content.decode())
+    assert found["api_rate_limit_hits_total", (("reason", "rate"),)] == 1
+    search = (("method", "GET"), ("path", "/api/search/"), ("status", "all"))
+    assert found["api_request_duration_seconds_count", search] == 1
