@@ -16,6 +16,7 @@ from pulse.api.alerts import (
 from pulse.api.audit import Audit
 from pulse.api.docs import Docs, Schema
 from pulse.api.document import Policy, Publish
+from pulse.api.endpoints import Endpoints
 from pulse.api.explain import Explain
 from pulse.api.headroom import EndpointLimitDetail, EndpointLimitList
 from pulse.api.jobs import (
@@ -94,6 +95,7 @@ urlpatterns: list[URLPattern] = [
     path("api-keys/<str:ident>/", KeyDetail.as_view(), name="api-api-keys-detail"),
     path("api-keys/<str:ident>/rotate/", KeyRotation.as_view(), name="api-api-keys-rotate"),
     path("api-keys/<str:ident>/revoke/", KeyRevocation.as_view(), name="api-api-keys-revoke"),
+    path("endpoints/", Endpoints.as_view(), name="api-endpoints"),
     path("explain/", Explain.as_view(), name="api-explain"),
     path("jobs/", JobList.as_view(), name="api-jobs"),
     path("jobs/<str:ident>/", JobDetail.as_view(), name="api-jobs-detail"),

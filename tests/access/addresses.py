@@ -74,6 +74,7 @@ API: Final[dict[str, Asked]] = {
     "api-keys/<str:ident>/rotate/": {"POST": ADMINISTER},
     "audit/": {"GET": ADMINISTER},
     "docs/": {"GET": OPEN},
+    "endpoints/": READ,
     "explain/": {"POST": VIEW},
     "alert-channels/<str:ident>/deliveries/": READ,
     "alert-channels/<str:ident>/test/": {"POST": OPERATE},

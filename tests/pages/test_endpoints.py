@@ -1,12 +1,15 @@
 """Coverage: routes by policies and probes."""
 
+import csv
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from pulse.metrics import flush, record_request, window
 from pulse.probes.state import DiscoveredEndpoint
 from pulse.probes.summary.endpoints import name_of
 from tests import factories
@@ -141,7 +144,7 @@ def test_machines_get_the_same_as_the_contract_names_it(viewer):
     factories.target_state("search", "up")
     odd = viewer.get("/pulse/endpoints/?shown=new", headers={"accept": "application/json"})
     assert odd.status_code == 400
-    known = "Known are: format, page, q, show."
+    known = "Known are: format, page, q, show, sort."
     assert odd.json()["errors"] == {"shown": [f"Unknown parameter. {known}"]}
     body = viewer.get("/pulse/endpoints/?q=search", headers={"accept": "application/json"}).json()
     assert body["count"] == 1
@@ -182,3 +185,55 @@ def test_before_anybody_looked_the_page_looks(viewer):
     """A site without a worker has routes, too."""
     DiscoveredEndpoint.objects.all().delete()
     assert "GET /api/products/" in text_of(viewer.get("/pulse/endpoints/"))
+
+
+def test_each_route_tells_how_it_does(viewer, redis_cache, fresh_process):
+    window.forget()
+    for status in (200, 500, 500):
+        record_request("/api/search/", "GET", status, 50.0)
+    record_request("/api/products/", "GET", 200, 900.0)
+    flush.flush()
+    worst = text_of(viewer.get("/pulse/endpoints/", {"sort": "worst"}))
+    names = ("GET /api/search/", "GET /api/products/ ", "GET /api/orders/")
+    places = [worst.index(name) for name in names]
+    assert places == sorted(places)
+    slowest = text_of(viewer.get("/pulse/endpoints/", {"sort": "slowest"}))
+    assert slowest.index("GET /api/products/ ") < slowest.index("GET /api/search/")
+    rows = viewer.get("/pulse/endpoints/", {"format": "json"}).json()["results"]
+    told = {row["endpoint_id"]: row["metrics"] for row in rows}
+    assert (told["GET /api/search/"]["requests"], told["GET /api/search/"]["errors"]) == (3, 2)
+    assert told["GET /api/orders/"] is None
+
+
+def test_routes_are_there_as_csv(viewer, redis_cache, fresh_process):
+    window.forget()
+    record_request("/api/search/", "GET", 200, 50.0)
+    flush.flush()
+    response = viewer.get("/pulse/endpoints/", {"format": "csv"})
+    assert response["Content-Type"] == "text/csv; charset=utf-8"
+    rows = {
+        row["endpoint_id"]: row for row in csv.DictReader(response.content.decode().split("\r\n"))
+    }
+    assert rows["GET /api/search/"]["requests"] == "1"
+    assert rows["GET /api/search/"]["policies"].startswith("endpoint_limits:search")
+    assert rows["GET /api/orders/"]["requests"] == ""
+
+
+def test_the_api_tells_the_same(viewer):
+    get = partial(viewer.get, "/pulse/api/v1/endpoints/", headers={"accept": "application/json"})
+    told = get({"search": "search", "ordering": "worst"}).json()
+    assert [row["endpoint_id"] for row in told["results"]] == ["GET /api/search/"]
+    assert told["results"][0]["policies"][0] == {
+        "kind": "endpoint_limits",
+        "key": {"name": "search"},
+    }
+    assert get({"safe": "0"}).json()["count"] == 1
+    assert get({"page_size": "2", "page": "2"}).json()["previous"]
+    for wrong in ({"state": "gone"}, {"safe": "x"}, {"ordering": "-route"}, {"other": "1"}):
+        assert get(wrong).status_code == 400
+    first = get()
+    again = viewer.get(
+        "/pulse/api/v1/endpoints/",
+        headers={"accept": "application/json", "if-none-match": first["ETag"]},
+    )
+    assert again.status_code == 304

@@ -1,12 +1,16 @@
 """Coverage as pages and API show it: a page of routes, and all of them counted."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from pulse.core.health import Status
+from pulse.core.measures import Measures, keeps, told
+from pulse.exceptions import StoreUnavailable
+from pulse.metrics import window, wire
 from pulse.policies import current
+from pulse.policies.headroom import headroom_of_rules
 from pulse.policies.kinds import time_to_text
 from pulse.probes.coverage import Covered, CoveredBy, coverage
 from pulse.probes.summary.targets import RANK
@@ -22,11 +26,31 @@ NO_GUARDS: Final = frozenset({EXEMPTIONS, ACCESS})
 SHOWN: Final = ("unprobed", "unguarded", "new", "vanished", "trouble")
 
 
+#: In which order routes are shown.
+SORTS: Final = ("route", "worst", "busiest", "slowest", "fullest")
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An operation of the site, with what is told of it."""
+    """An operation of the site, with what is told of it.
+
+    Attributes:
+        measures: Of the last minutes; None where nobody asked for it.
+        seconds: How long that was recorded.
+        peak: The highest share of one of its limits that a client had used within a day, 0 to 1;
+            None where it has none, or that cannot be known.
+    """
 
     covered: Covered
+    measures: Measures | None = None
+    seconds: float = 0.0
+    peak: float | None = None
+
+    @property
+    def told(self) -> Mapping[str, Any] | None:
+        """What was measured, as the API tells it."""
+        found = self.measures
+        return None if found is None else told(found, self.seconds, wire.promised())
 
     @property
     def is_there(self) -> bool:
@@ -79,18 +103,48 @@ class Listing:
     default_tier: str
 
 
-def listing(now: datetime, *, show: str = "", q: str = "", page: int = 1) -> Listing:
-    """Read one page of routes; two queries.
+def everything(now: datetime) -> list[Endpoint]:
+    """Return every route with what is known of it; two queries, and some calls to Redis.
 
     Args:
         now: By which policies are in force, and results are too old.
+    """
+    reading, peaks = window.read(), _peaks()
+    return [
+        Endpoint(
+            covered,
+            reading.endpoints.get(covered.endpoint_id),
+            reading.covered_s,
+            max(
+                (peaks[name] for name in map(_rule, covered.policies) if name in peaks),
+                default=None,
+            ),
+        )
+        for covered in coverage(now)
+    ]
+
+
+def in_order(found: Sequence[Endpoint], sort: str) -> list[Endpoint]:
+    """Sort routes by one of ``SORTS``."""
+    order = _ORDERS.get(sort)
+    return list(found) if order is None else sorted(found, key=order)
+
+
+def listing(
+    now: datetime, *, show: str = "", q: str = "", sort: str = "route", page: int = 1
+) -> Listing:
+    """Read one page of routes, as ``everything`` reads them.
+
+    Args:
+        now: Likewise.
         show: One of ``SHOWN``; empty for all.
         q: Words that the route, the name or the view has.
+        sort: One of ``SORTS``.
         page: Which, from 1.
     """
-    everything = [Endpoint(covered) for covered in coverage(now)]
-    present = [each for each in everything if each.is_there]
-    chosen = [each for each in everything if _is_shown(each, show) and _has(each, q)]
+    all_ = everything(now)
+    present = [each for each in all_ if each.is_there]
+    chosen = in_order([each for each in all_ if _is_shown(each, show) and has(each, q)], sort)
     pages = max(1, -(-len(chosen) // SIZE))
     page = min(max(page, 1), pages)
     tier = current.current_snapshot().default_tier
@@ -100,7 +154,7 @@ def listing(now: datetime, *, show: str = "", q: str = "", page: int = 1) -> Lis
         probed=sum(each.is_probed for each in present),
         unguarded=sum(not each.is_guarded for each in present),
         new=sum(each.covered.state == "new" for each in present),
-        vanished=len(everything) - len(present),
+        vanished=len(all_) - len(present),
         found=len(chosen),
         page=page,
         pages=pages,
@@ -109,7 +163,7 @@ def listing(now: datetime, *, show: str = "", q: str = "", page: int = 1) -> Lis
 
 
 def endpoint_as_dict(endpoint: Endpoint) -> dict[str, Any]:
-    """Write a route as the API does, but for what users make of it."""
+    """Write a route as the API does."""
     row = endpoint.covered
     probe = row.probes[0] if row.probes else None
     return {
@@ -122,7 +176,7 @@ def endpoint_as_dict(endpoint: Endpoint) -> dict[str, Any]:
         "sample": row.sample,
         "state": row.state,
         "policies": [{"kind": by.kind, "key": dict(by.key)} for by in row.policies],
-        "metrics": None,
+        "metrics": endpoint.told,
         "probe": None
         if probe is None
         else {
@@ -151,7 +205,45 @@ def _is_shown(each: Endpoint, show: str) -> bool:
     return show != "trouble" or each.status in {Status.DOWN, Status.DEGRADED}
 
 
-def _has(each: Endpoint, q: str) -> bool:
+def has(each: Endpoint, q: str) -> bool:
+    """Whether a route, its name or its view has every word."""
     row = each.covered
     text = f"{row.endpoint_id} {row.url_name} {row.view}".lower()
     return all(word in text for word in q.lower().split())
+
+
+def _rule(by: CoveredBy) -> str:
+    return f"{by.kind}:{name_of(by)}"
+
+
+def _peaks() -> Mapping[str, float]:
+    """Return how close each limit came to refusing; of none where Redis cannot be asked."""
+    try:
+        found = headroom_of_rules()
+    except StoreUnavailable:
+        return {}
+    return {rule: each.peak for rule, each in found.items() if each.peak is not None}
+
+
+def _worst(each: Endpoint) -> tuple[float, ...]:
+    """Those in trouble first: down, failing, slower than promised; then the busiest."""
+    found = each.measures or Measures()
+    is_slow = keeps(found, wire.promised()) is False
+    return (
+        RANK[Status(each.status)] if each.is_probed else RANK[Status.UP],
+        -found.errors,
+        -is_slow,
+        -found.requests,
+    )
+
+
+def _p95_ms(each: Endpoint) -> float:
+    return (each.measures.latencies.quantile_ms(0.95) or 0.0) if each.measures else 0.0
+
+
+_ORDERS: Final[Mapping[str, Callable[[Endpoint], Any]]] = {
+    "worst": _worst,
+    "busiest": lambda each: -each.measures.requests if each.measures else 0,
+    "slowest": lambda each: -_p95_ms(each),
+    "fullest": lambda each: -(each.peak or 0.0),
+}
