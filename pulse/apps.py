@@ -23,7 +23,7 @@ class PulseConfig(AppConfig):
         from pulse.access import receivers as access_receivers
         from pulse.alerts import kinds as alert_kinds
         from pulse.audit import failures, receivers
-        from pulse.metrics import flush, queries, settling
+        from pulse.metrics import flush, queries, resources, settling
         from pulse.policies import current, kinds, names, publisher, seeds, watching
         from pulse.policies.bases import AnnouncedModel
         from pulse.policies.signals import policies_changed
@@ -53,6 +53,8 @@ class PulseConfig(AppConfig):
             )
         processes.say_by(current.standing)
         processes.say_also(flush.standing)
+        processes.say_also(resources.standing)
+        heartbeat.register("resources", resources.LOOK_S, resources.look)
         heartbeat.register("settling", settling.LOOK_S, settling.look)
         queries.connect()
         heartbeat.register("policy", 1.0, current.leaving_no_connection(current.look))

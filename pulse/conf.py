@@ -60,6 +60,7 @@ BUCKETS_S: Final = (5, 6, 10, 12, 15, 20, 30, 60)
 AUTH_FAILURES: Final = "20/m"
 PROBE_SECRET_ENV: Final = ("PULSE_PROBE_*",)
 SLA_ERROR_RATE: Final = 0.05
+USAGE_WARNING: Final = 0.8
 METRICS_NETWORKS: Final = ("127.0.0.0/8", "::1")
 #: A variable's name, or what several begin with; never all of them.
 VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?", re.ASCII)
@@ -281,6 +282,12 @@ class Conf:
         if isinstance(value, list | tuple) and all(isinstance(key, str) and key for key in value):
             return tuple(value)
         return ()
+
+    @cached_property
+    def USAGE_WARNING(self) -> float:
+        """From which share of its bound on a pool or a local cache is warned of, 0 to 1."""
+        value = self._entries().get("USAGE_WARNING", USAGE_WARNING)
+        return float(value) if is_share(value) else USAGE_WARNING
 
     @cached_property
     def PROMETHEUS_COMPAT(self) -> bool:

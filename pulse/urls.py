@@ -5,6 +5,7 @@ from django.urls import include, path, register_converter
 from pulse.pages import (
     csp_reports,
     dashboard,
+    doctor,
     endpoints,
     explain,
     incidents,
@@ -32,6 +33,7 @@ urlpatterns = [
     path("jobs/<int:pk>/", jobs.detail, name="job"),
     path("jobs/<int:pk>/cancel/", jobs.cancel, name="job-cancel"),
     path("jobs/<int:pk>/rerun/", jobs.rerun, name="job-rerun"),
+    path("doctor/", doctor.show, name="doctor"),
     path("endpoints/", endpoints.listing, name="endpoints"),
     path("incidents/", incidents.listing, name="incidents"),
     path("incidents/<int:pk>/", incidents.detail, name="incident"),

@@ -8,12 +8,42 @@ from rest_framework.response import Response
 
 from pulse.access.scopes import Scope
 from pulse.api import paging
-from pulse.api.operations import TEXT, TIME, WHOLE, Operation, Shape, nullable, page, record
+from pulse.api.operations import (
+    NUMBER,
+    TEXT,
+    TIME,
+    WHOLE,
+    Operation,
+    Schema,
+    Shape,
+    nullable,
+    page,
+    record,
+)
 from pulse.api.parameters import Parameter
 from pulse.api.views import ApiView
 from pulse.policies.processes import convergence
 from pulse.store.processes import WEB, WORKER
 
+USAGE: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": {
+        "type": "object",
+        "properties": {"size": WHOLE, "most": nullable(WHOLE)},
+    },
+}
+RESOURCES: Final[Schema] = {
+    "type": "object",
+    "description": "What it uses, as it told with its last beat.",
+    "properties": {
+        "memory_bytes": nullable(WHOLE),
+        "cpu_s": nullable(NUMBER),
+        "descriptors": nullable(WHOLE),
+        "threads": nullable(WHOLE),
+        "pools": USAGE,
+        "caches": USAGE,
+    },
+}
 PROCESS: Final = Shape(
     "Process",
     record(
@@ -23,6 +53,7 @@ PROCESS: Final = Shape(
             "revision": nullable(WHOLE),
             "since_at": nullable(TIME),
             "seen_at": TIME,
+            "resources": nullable(RESOURCES),
         }
     ),
 )

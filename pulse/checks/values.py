@@ -43,7 +43,7 @@ TEXTS: Final = {
 }
 OTHERS: Final = (
     *("AUTH_FAILURES", "CLIENT_IDENTITY", "METRICS_NETWORKS"),
-    *("PROBE_SECRET_ENV", "SECRET_KEYS", "SLA_ERROR_RATE"),
+    *("PROBE_SECRET_ENV", "SECRET_KEYS", "SLA_ERROR_RATE", "USAGE_WARNING"),
 )
 
 
@@ -60,6 +60,7 @@ def check_values() -> Iterator[CheckMessage]:
         "PROBE_SECRET_ENV": _check_variables,
         "SECRET_KEYS": _check_keys,
         "SLA_ERROR_RATE": _check_share,
+        "USAGE_WARNING": _check_share,
     }
     for key, value in entries.items():
         if key not in conf.names():

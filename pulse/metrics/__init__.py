@@ -1,5 +1,6 @@
 """What is measured of requests; what hosts may call."""
 
 from pulse.metrics.requests import record_request
+from pulse.metrics.resources import cache_metrics, pool_metrics
 
-__all__ = ["record_request"]
+__all__ = ["cache_metrics", "pool_metrics", "record_request"]

@@ -6,7 +6,7 @@ no directory is shared by processes, and no sum goes back when one of them ends.
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
@@ -212,6 +212,41 @@ def _running(newest: int | None) -> Iterator[Metric]:
         "Processes that run an older revision than the newest that any runs.",
         value=sum(revision < newest for revision in revisions),
     )
+    yield from _used(running)
+
+
+def _used(running: Sequence[processes.Running]) -> Iterator[Metric]:
+    """Yield what processes use, as each tells it."""
+    families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {
+        "memory_bytes": GaugeMetricFamily(
+            "pulse_process_resident_memory_bytes", "Memory of a process.", labels=("process",)
+        ),
+        "descriptors": GaugeMetricFamily(
+            "pulse_process_open_fds", "Descriptors that a process has open.", labels=("process",)
+        ),
+        "cpu_s": CounterMetricFamily(
+            "pulse_process_cpu_seconds", "Processor time of a process.", labels=("process",)
+        ),
+    }
+    ratios = {
+        kind: GaugeMetricFamily(
+            f"pulse_{kind}_usage_ratio", f"How full a {kind} is.", labels=("process", kind)
+        )
+        for kind in ("pool", "cache")
+    }
+    for one in running:
+        said = one.said.get("resources")
+        if not isinstance(said, dict):
+            continue
+        for name, family in families.items():
+            if isinstance(value := said.get(name), int | float):
+                family.add_metric((one.id,), value)
+        for kind, ratio in ratios.items():
+            for name, usage in (said.get(f"{kind}s") or {}).items():
+                if usage.get("most"):
+                    ratio.add_metric((one.id, name), usage["size"] / usage["most"])
+    yield from families.values()
+    yield from ratios.values()
 
 
 def _buckets(bits: Mapping[int, int], bounds: range) -> list[tuple[str, float]]:

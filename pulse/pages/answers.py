@@ -33,6 +33,7 @@ NAVIGATION: Final = (
     (_("Endpoints"), "pulse:endpoints"),
     (_("Incidents"), "pulse:incidents"),
     (_("Timeline"), "pulse:timeline"),
+    (_("Doctor"), "pulse:doctor"),
     (_("Status"), "pulse:status"),
 )
 #: Of the number of a page, in digits; no list is longer.

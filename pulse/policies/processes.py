@@ -1,6 +1,6 @@
 """Which process runs which revision, since when, and how long the slowest took."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +27,7 @@ class Process:
         since: Since when; None as above.
         seen: When it was heard of last.
         is_first: It came up with that revision, rather than changed to it.
+        resources: What it uses, as it tells it itself; None where it does not.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Process:
     since: datetime | None
     seen: datetime
     is_first: bool = False
+    resources: Mapping[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return what the API tells of it."""
@@ -44,6 +46,7 @@ class Process:
             "revision": self.revision,
             "since_at": time_to_text(self.since),
             "seen_at": time_to_text(self.seen),
+            "resources": self.resources,
         }
 
 
@@ -126,6 +129,7 @@ def convergence() -> Convergence:
 
 def _process(one: processes.Running) -> Process:
     revision, since = one.said.get("revision"), one.said.get("since")
+    used = one.said.get("resources")
     return Process(
         id=one.id,
         kind=one.kind,
@@ -133,6 +137,7 @@ def _process(one: processes.Running) -> Process:
         since=_moment(since) if isinstance(since, int | float) else None,
         seen=_moment(one.seen),
         is_first=bool(one.said.get("first")),
+        resources=used if isinstance(used, dict) else None,
     )
 
 

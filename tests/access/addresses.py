@@ -20,6 +20,7 @@ EVERYTHING: Final[Asked] = dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE
 PAGES: Final[dict[str, Asked]] = {
     "": {"GET": VIEW},
     "csp-reports/<slug:name>/": {"POST": OPEN},
+    "doctor/": {"GET": VIEW},
     "endpoints/": {"GET": VIEW},
     "explain/": {"GET": VIEW, "POST": VIEW},
     "explain/exception/": {"POST": ADMINISTER},

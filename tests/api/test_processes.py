@@ -29,7 +29,11 @@ def test_processes_are_told_with_what_they_run(redis_cache, viewer) -> None:
         "revision": 3,
         "since_at": "2025-10-04T10:50:00.500000Z",
         "seen_at": "",
+        "resources": None,
     }
+    used = by_id[member()]["resources"]
+    assert used["memory_bytes"] > 2**20
+    assert used["caches"]["endpoints"]["most"] == 1000
     second = viewer.get("processes/?page=2&page_size=1").json()
     assert len(second["results"]) == 1
     assert (second["next"], second["previous"][-19:]) == (None, "?page=1&page_size=1")

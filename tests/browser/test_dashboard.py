@@ -26,7 +26,7 @@ RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "be
 PAGES = (
     *("", "?window=7d", "policies/", "explain/?path=/api/echo/&method=GET", "endpoints/"),
     *("probes/", "probes/search/", "jobs/", "status/"),
-    *("incidents/", "incidents/{}/", "timeline/"),
+    *("incidents/", "incidents/{}/", "timeline/", "doctor/"),
 )
 TARGETS = [
     {"name": "products", "path": "/api/products/", "public_name": "Catalogue"},

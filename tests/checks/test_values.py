@@ -81,6 +81,7 @@ from tests.checks.messages import ids
         ({"SLA_P95_MS": 0, "SLA_ERROR_RATE": 1}, ["E004"]),
         ({"SLA_ERROR_RATE": 5}, ["E003"]),
         ({"SLA_ERROR_RATE": True}, ["E003"]),
+        ({"USAGE_WARNING": 80}, ["E003"]),
         ({"SECRET_KEYS": []}, []),
         ({"SECRET_KEYS": ("new", "old")}, []),
         ({"SECRET_KEYS": "one"}, ["E003"]),

@@ -1,6 +1,7 @@
 """``manage.py pulse_doctor``."""
 
 import sys
+from argparse import ArgumentTypeError
 from typing import Any, Final
 
 from django.core.management.base import CommandParser
@@ -18,6 +19,13 @@ MARKS: Final = {
     Severity.WARNING: "!",
     Severity.ERROR: "✗",
 }
+
+
+def _topic(text: str) -> str:
+    """Read a topic; argparse's own choices would be asked about none, too."""
+    if text not in TOPICS:
+        raise ArgumentTypeError(f"{text!r} is no topic. There are: {', '.join(TOPICS)}.")
+    return text
 
 
 class Command(PolicyCommand):
@@ -38,7 +46,7 @@ class Command(PolicyCommand):
             "topics",
             nargs="*",
             metavar="TOPIC",
-            choices=[*TOPICS, []],
+            type=_topic,
             help=f"of {', '.join(TOPICS)}; without any, all",
         )
         parser.add_argument(
