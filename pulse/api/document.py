@@ -18,7 +18,7 @@ from pulse.api.views import ApiView
 from pulse.api.writing import WRITING, Written, carry_out, is_dry_run
 from pulse.core.document import Document
 from pulse.policies import document, publisher
-from pulse.policies.models import PolicyRevision, PolicyState
+from pulse.policies.models import PolicyRevision
 
 READING: Sequence[Parameter] = (
     whole("revision", "As this revision has it.", 1),
@@ -79,7 +79,7 @@ class Policy(ForDocuments, ApiView):
 
     def _apply(self, request: Request) -> document.Applied:
         assert self.principal is not None  # noqa: S101 - no write is open to all
-        require_match(request, _current(), None)
+        require_match(request, publisher.newest_number(), None)
         return document.apply(self.fields(request), self.principal.actor, prune=self.query["prune"])
 
     def _revision(self) -> tuple[int, Document]:
@@ -128,16 +128,11 @@ class Publish(ApiView):
         self.fields(request, exact=True)
 
         def act() -> None:
-            require_match(request, _current(), None)
+            require_match(request, publisher.newest_number(), None)
             publisher.publish(actor)
 
         written = carry_out(self, act)
         return written.tell(Response(written.as_dict()))
-
-
-def _current() -> int:
-    states = PolicyState.objects.using(publisher.database())
-    return states.values_list("revision", flat=True).first() or 0
 
 
 def told_of(written: Written[document.Applied]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from rest_framework.response import Response
 
 from pulse.access.scopes import Scope
 from pulse.api import conditional
+from pulse.api.conditional import require_match
 from pulse.api.document import told_of
 from pulse.api.errors import not_found
 from pulse.api.filters import Filters, filters_of
@@ -17,7 +18,7 @@ from pulse.api.parameters import Parameter, whole
 from pulse.api.shapes import CHANGE, CHANGES, document_shape
 from pulse.api.views import MAX_DIGITS, ApiView, DetailView, ListView
 from pulse.api.writing import WRITING, carry_out, is_dry_run
-from pulse.policies import history, publisher
+from pulse.policies import document, history, publisher
 from pulse.policies.guarded import as_dict as guard_as_dict
 from pulse.policies.guarded import guard_of
 from pulse.policies.kinds import time_to_text
@@ -138,9 +139,13 @@ class RevisionRollback(ApiView):
         "POST": Operation(
             "Roll back to a revision",
             CHANGES,
+            etag=True,
             revision=True,
             errors=(404, 409),
-            text="The policy becomes what the revision's document says, as a new revision.",
+            text=(
+                "The policy becomes what the revision's document says, as a new revision. "
+                "`If-Match` names the newest one, as for `policy/`."
+            ),
         )
     }
 
@@ -150,14 +155,18 @@ class RevisionRollback(ApiView):
 
     def post(self, request: Request, number: str) -> Response:
         """Go back."""
-        del request
         found = _find(number)
         assert self.principal is not None  # noqa: S101 - no write is open to all
         actor = self.principal.actor
         reason = f"Roll back to revision {found.number}"
+
+        def act() -> document.Applied:
+            require_match(request, publisher.newest_number(), None)
+            return history.rollback(found.number, actor)
+
         written = carry_out(
             self,
-            lambda: history.rollback(found.number, actor),
+            act,
             source="rollback",
             default_reason=reason,
         )

@@ -19,6 +19,7 @@ from pulse.api.document import Policy, Publish
 from pulse.api.endpoints import Endpoints
 from pulse.api.explain import Explain
 from pulse.api.headroom import EndpointLimitDetail, EndpointLimitList
+from pulse.api.index import Index
 from pulse.api.jobs import (
     ItemList,
     JobCancellation,
@@ -108,6 +109,6 @@ urlpatterns: list[URLPattern] = [
     path("metrics/history/", History.as_view(), name="api-metrics-history"),
     path("quota/", Quota.as_view(), name="api-quota"),
     path("simulate/", Simulate.as_view(), name="api-simulate"),
-    path("", Nowhere.as_view()),
+    path("", Index.as_view(), name="api-index"),
     path("<path:address>", Nowhere.as_view()),
 ]

@@ -69,9 +69,10 @@ class PolicyCommand(BaseCommand):
         else:
             self.stdout.write(self.style.SUCCESS(f"{changes}, revision {applied.revision}."))
             if guard is not None:
+                minutes = "1 minute" if guard.minutes == 1 else f"{guard.minutes} minutes"
                 self.stdout.write(
-                    f"Guarded: more than {guard.refusals} refusals within {guard.minutes} minutes "
-                    "and it is taken back."
+                    f"Guarded: more than {guard.refusals} refusals within {minutes} and it is "
+                    "taken back."
                 )
 
 

@@ -109,6 +109,21 @@ def refusal(
     return private(response, retry_after_s)
 
 
+def unavailable(request: HttpRequest) -> HttpResponse:
+    """Answer while there is no database: nobody is asked who they are, nothing is looked up."""
+    status, retry_after_s = HTTPStatus.SERVICE_UNAVAILABLE, 5.0
+    detail = __("The database cannot be asked now. What this site serves goes on by what it holds.")
+    body = {"detail": detail, "request_id": request_id_of(request), "retry_after": 5}
+    response: HttpResponse
+    if wants_json(request):
+        told = problem(status, "unavailable", body)
+        response = JsonResponse(told, status=status, content_type=PROBLEM)
+    else:
+        context = {**body, "title": status.phrase, "poll_ms": 0}
+        response = HttpResponse(render_to_string("pulse/problem.html", context), status=status)
+    return private(response, retry_after_s)
+
+
 def refuse_unknown(request: HttpRequest, *known: str) -> HttpResponse | None:
     """Refuse a query with other names than a machine's door knows; None where it has none.
 

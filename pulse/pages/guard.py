@@ -1,5 +1,6 @@
 """Who may open a page: who holds its scope, by a session of the staff or by a key."""
 
+import logging
 from collections.abc import Callable
 from functools import wraps
 from http import HTTPStatus
@@ -8,6 +9,7 @@ from typing import Concatenate, ParamSpec
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
+from django.db import Error as DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import resolve_url
 from django.utils.translation import gettext as _
@@ -17,7 +19,10 @@ from pulse.access.principals import principal_of
 from pulse.access.scopes import Scope
 from pulse.core.keys import START, bearer_of
 from pulse.exceptions import KeyRefused, TooManyFailures
-from pulse.pages.answers import private, refusal, wants_json
+from pulse.logging import say
+from pulse.pages.answers import private, refusal, unavailable, wants_json
+
+logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
@@ -42,6 +47,13 @@ def guarded(
         @csrf_exempt
         @wraps(view)
         def guard(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+            try:
+                return let_in(request, *args, **kwargs)
+            except DatabaseError as error:
+                say(logger, logging.WARNING, "A page waits for the database: %s", error)
+                return unavailable(request)
+
+        def let_in(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             try:
                 principal = principal_of(request)
             except KeyRefused:

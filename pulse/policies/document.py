@@ -126,6 +126,10 @@ def apply(
             if source == "document":
                 edit.deed = edit.deed or APPLIED
             written = document() if callable(document) else document
+            if prune and not written:
+                # A file that was cut off, or a body that got lost, means nothing of the kind.
+                text = _("An empty document would remove everything. Write version: 1 to mean it.")
+                raise InvalidDocument({"document": [text]})
             applied = _apply(written, prune=prune, dry_run=dry_run)
     except _DryRun as done:
         return done.applied

@@ -197,6 +197,12 @@ def finish_leftovers() -> None:
         return
 
 
+def newest_number() -> int:
+    """Return the number of the newest revision; 0 before the first."""
+    rows = PolicyState.objects.using(database()).filter(pk=1)
+    return rows.values_list("revision", flat=True).first() or 0
+
+
 def has_unpublished() -> bool:
     """Whether rows were saved that no revision has."""
     return PolicyState.objects.using(database()).filter(dirty=True).exists()

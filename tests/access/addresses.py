@@ -67,7 +67,7 @@ API: Final[dict[str, Asked]] = {
     **{f"{name}/": MANY for name in POLICIES},
     **{f"{name}/<str:ident>/": ONE for name in POLICIES},
     # Nothing is there: a problem says so, to anybody.
-    "": EVERYTHING,
+    "": {"GET": OPEN},
     "<path:address>": EVERYTHING,
     "api-keys/": {"GET": ADMINISTER, "POST": ADMINISTER},
     "api-keys/<str:ident>/": {**ONE, "GET": ADMINISTER},

@@ -83,6 +83,8 @@ ITEMS = {
     "probe-targets": {"name": "home", "path": "/", "expect": {"status": [200]}},
     "payloads": {"target": "home", "query": {"a": "1"}},
     "probe-schedules": {"name": "core", "every": "60s", "targets": ["home"]},
+    "alert-channels": {"name": "mail", "type": "email", "to": ["ops@example.com"]},
+    "alert-rules": {"name": "down", "metric": "probe_down"},
     "maintenance-windows": {
         "name": "night",
         "cron": "0 3 * * SUN",

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from django.db import OperationalError, connection
 from django.test import Client
 from django.urls import reverse
 
@@ -204,3 +205,18 @@ def test_too_many_wrong_keys_have_to_wait(address, settings):
 
 def test_a_wrong_key_keeps_nobody_from_what_is_open_to_all():
     assert bearer("view", "pulse_nobody00_" + "s" * 43).get("/pulse/status/").status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/json"])
+def test_without_a_database_pages_say_so(viewer, address, kind):
+    """Nobody can be asked who they are: nothing is shown but that."""
+    with connection.execute_wrapper(_gone):
+        response = viewer.get(address, headers={"accept": kind})
+    assert response.status_code == 503
+    assert response["Retry-After"] == "5"
+    assert "The database cannot be asked now." in response.content.decode()
+    assert "password" not in response.content.decode()
+
+
+def _gone(*_):
+    raise OperationalError("could not connect to server: password=hunter2")
