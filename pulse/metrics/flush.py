@@ -6,6 +6,7 @@ is kept in this process, in the same form.
 
 import atexit
 import itertools
+import json
 import logging
 import os
 import threading
@@ -311,11 +312,9 @@ def _send(backend: Backend, batch: Batch) -> Any:
     arguments: list[Argument] = [
         *(batch.number, KEPT_S + batch.size_s, SUMS_KEPT_S, conf.MAX_ENDPOINTS, OTHERS),
         *(first, last, int((unsent.taken or 0.0) * SECOND_US)),
+        # What is no character would end the script, each time that the batch is sent again.
+        json.dumps(batch.groups, ensure_ascii=False).encode(errors="replace"),
     ]
-    for endpoint, fields in batch.groups.items():
-        arguments += (endpoint, len(fields))
-        for name, amount in fields.items():
-            arguments += (name, amount)
     keys = (
         bucket_key(backend, batch.size_s, batch.bucket),
         sums_key(backend),

@@ -9,8 +9,9 @@
 -- ARGV[6]  the first of the epoch's seconds in which the process recorded, ARGV[7] the last; -1 for
 --          none
 -- ARGV[8]  when it did last, in microseconds
--- then, again and again, an endpoint, how many fields it has, and field and amount of each. Fields
--- are those of pulse/metrics/recorder.py; an endpoint without a name is pulse itself.
+-- ARGV[9]  JSON: by endpoint, amounts by field. Fields are those of pulse/metrics/recorder.py; an
+--          endpoint without a name is pulse itself. One text, as thousands of arguments cost their
+--          sender, the server and the script several times what is done with them.
 --
 -- Returns the time in seconds and microseconds.
 
@@ -36,7 +37,6 @@ end
 
 local function compare(field, amount, is_least)
   local before = tonumber(call('HGET', bucket, field))
-  amount = tonumber(amount)
   if not before or (is_least and amount < before) or (not is_least and amount > before) then
     call('HSET', bucket, field, amount)
   end
@@ -45,15 +45,12 @@ end
 local KEPT = {c = true, u = true}
 local first, last = tonumber(ARGV[6]), tonumber(ARGV[7])
 local endpoints = tonumber(call('HGET', bucket, 'endpoints') or 0)
-local place = 9
-while place < #ARGV do
-  local endpoint, many = ARGV[place], tonumber(ARGV[place + 1])
-  local begins, ends = place + 2, place + 1 + 2 * many
-  place = ends + 1
+local requests, errors, refused = 0, 0, 0
+for endpoint, fields in pairs(cjson.decode(ARGV[9])) do
   if endpoint == '' then
-    for at = begins, ends, 2 do
-      call('HINCRBY', bucket, '\n' .. ARGV[at], ARGV[at + 1])
-      call('HINCRBY', sums, '\n' .. ARGV[at], ARGV[at + 1])
+    for field, amount in pairs(fields) do
+      call('HINCRBY', bucket, '\n' .. field, amount)
+      call('HINCRBY', sums, '\n' .. field, amount)
     end
   else
     if endpoint ~= others and call('HEXISTS', bucket, endpoint) == 0 then
@@ -65,8 +62,7 @@ while place < #ARGV do
       end
     end
     call('ZADD', used, time[1], endpoint)
-    for at = begins, ends, 2 do
-      local field, amount = ARGV[at], ARGV[at + 1]
+    for field, amount in pairs(fields) do
       local letter = sub(field, 1, 1)
       if letter == 'n' or letter == 'm' then
         compare(endpoint .. '\n' .. field, amount, letter == 'n')
@@ -75,18 +71,21 @@ while place < #ARGV do
         if KEPT[letter] then
           call('HINCRBY', sums, endpoint .. '\n' .. field, amount)
           if letter == 'c' then
-            call('HINCRBY', sums, '\nrequests', amount)
-            if tonumber(sub(field, 2)) >= 500 then call('HINCRBY', sums, '\nerrors', amount) end
+            requests = requests + amount
+            if tonumber(sub(field, 2)) >= 500 then errors = errors + amount end
           end
         elseif letter == 'h' then
           call('HINCRBY', sums, endpoint .. '\nd' .. doubling(tonumber(sub(field, 2))), amount)
         elseif letter == 'r' or letter == 'w' then
           call('HINCRBY', sums, '\n' .. field, amount)
-          if letter == 'r' then call('HINCRBY', sums, '\nrefused', amount) end
+          if letter == 'r' then refused = refused + amount end
         end
       end
     end
   end
+end
+for field, amount in pairs({requests = requests, errors = errors, refused = refused}) do
+  if amount > 0 then call('HINCRBY', sums, '\n' .. field, amount) end
 end
 call('HSET', bucket, 'endpoints', endpoints)
 if first >= 0 then
