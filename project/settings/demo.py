@@ -24,3 +24,6 @@ PULSE = {
 if os.environ.get("PULSE_STUB_NETWORK"):
     # Other sites are what that file says: for who tries hostile ones.
     PULSE["OUTBOUND_NETWORK"] = "pulse.testing.StubNetwork"
+
+# Mail goes to the log of whoever sends it: alerts to the worker's.
+EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"

@@ -52,7 +52,10 @@ class AlertRuleForm(ProbeForm):
     MODE = _("In shadow it is looked at and shown, and nobody is told. Off: nobody looks.")
 
     window_s = TimeField(
-        label=_("Window"), required=True, help_text=_("What is looked at: the last 5m, 1h, 1d.")
+        label=_("Window"),
+        required=True,
+        initial=300,
+        help_text=_("What is looked at: the last 5m, 1h, 1d."),
     )
     baseline_s = TimeField(
         label=_("Compared with the time before"),
@@ -62,10 +65,16 @@ class AlertRuleForm(ProbeForm):
         ),
     )
     for_s = TimeField(
-        label=_("For"), required=True, help_text=_("How long it must be so: 0s, 1m, 10m.")
+        label=_("For"),
+        required=True,
+        initial=0,
+        help_text=_("How long it must be so: 0s, 1m, 10m."),
     )
     resolve_for_s = TimeField(
-        label=_("Over after"), required=True, help_text=_("How long it must be well before.")
+        label=_("Over after"),
+        required=True,
+        initial=60,
+        help_text=_("How long it must be well before."),
     )
     channels = forms.MultipleChoiceField(
         label=_("Who is told"), required=False, widget=forms.CheckboxSelectMultiple
