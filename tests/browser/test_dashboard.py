@@ -82,6 +82,18 @@ def test_it_stays_current_under_the_strictest_policy(browser, live_server, sessi
     assert [url for url in opened.asked if not url.startswith(opened.base)] == []
 
 
+@pytest.mark.parametrize(("name", "kept"), [("theme", "dark"), ("_x_adminTheme", '"dark"')])
+def test_it_is_dark_where_the_admin_was_switched_to_dark(browser, live_server, session, name, kept):
+    opened = Opened(browser, live_server, session, color_scheme="light")
+    opened.go("")
+    colour = "getComputedStyle(document.body).backgroundColor"
+    light = opened.page.evaluate(colour)
+    opened.page.evaluate("([name, kept]) => localStorage.setItem(name, kept)", [name, kept])
+    opened.go("")
+    assert opened.page.evaluate(colour) == "rgb(13, 17, 23)" != light
+    assert opened.problems == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_works_without_script_on_a_small_screen(browser, live_server, session, scheme):
     measured()

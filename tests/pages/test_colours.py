@@ -24,7 +24,9 @@ TEXTS = [
 
 
 def themes() -> dict[str, dict[str, str]]:
-    light, dark = re.findall(r":root \{(.*?)\}", CSS, re.DOTALL)[:2]
+    light, dark, chosen, _ = re.findall(r":root[^{]*\{(.*?)\}", CSS, re.DOTALL)
+    # By the system or by the admin's switch, it is the same dark.
+    assert dark.split() == chosen.replace("color-scheme: dark;", "").split()
     found = {}
     for name, block in (("light", light), ("dark", dark)):
         found[name] = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", block))
