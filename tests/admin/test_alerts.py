@@ -6,6 +6,7 @@ from django.contrib.messages import get_messages
 from pulse.alerts.models import AlertChannel, AlertRule, ChannelSecret
 from pulse.alerts.state import AlertDelivery, AlertState
 from pulse.probes import secrets
+from pulse.probes.models import MaintenanceWindow
 from tests.alerts.conftest import SECRET
 
 pytestmark = pytest.mark.django_db
@@ -124,3 +125,20 @@ def test_a_rule_that_cannot_be_is_refused_by_its_field(kim, fields, text) -> Non
     response = kim.post("alertrule_add", **{**RULE, **fields})
     assert response.status_code == 200
     assert text in response.content.decode()
+
+
+def test_a_maintenance_window_names_the_rules_that_it_silences(kim) -> None:
+    kim.post("alertrule_add", **RULE)
+    window = {
+        "name": "night",
+        "cron": "0 3 * * *",
+        "time_zone": "UTC",
+        "duration_s": "1h",
+        "mode": "enforce",
+        "percent": 100,
+    }
+    refused = kim.post("maintenancewindow_add", **{**window, "rules": "nothing"})
+    assert "There is no alert rule nothing." in refused.content.decode()
+    assert kim.post("maintenancewindow_add", **{**window, "rules": "errors"}).status_code == 302
+    assert MaintenanceWindow.objects.get().rules == ["errors"]
+    assert "There are: errors." in kim.get("maintenancewindow_add").content.decode()

@@ -20,6 +20,7 @@ from pulse.admin.probes.base import SWITCH, ProbeForm, ProbePolicyAdmin
 from pulse.admin.probes.fields import NamesField, TimeField, ZoneInput
 from pulse.admin.probes.naming import TargetsForm, without_ticks
 from pulse.admin.tiers import NOTES
+from pulse.alerts.models import AlertRule
 from pulse.core.windows import Window, make_window, next_openings, opening_at
 from pulse.exceptions import InvalidSchedule, InvalidWindow
 from pulse.policies.bases import ModeChoices
@@ -33,6 +34,9 @@ class MaintenanceWindowForm(TargetsForm, ProbeForm):
     HAS_SHADOW = False
 
     groups = NamesField(label=_("Public groups"), help_text=_("One to a line."))
+    rules = NamesField(
+        label=_("Alert rules"), help_text=_("Nobody is told by these meanwhile. One to a line.")
+    )
     duration_s = TimeField(label=_("For how long"), help_text=_("Such as 90m, 2h or 1d."))
 
     class Meta:
@@ -53,6 +57,11 @@ class MaintenanceWindowForm(TargetsForm, ProbeForm):
                 # The admin writes help as it is, and a group's name is anybody's words.
                 told = __("One to a line. There are: %s.") % ", ".join(known)
                 self.fields["groups"].help_text = str(escape(told))
+        if "rules" in self.fields:
+            names = AlertRule.objects.order_by("name").values_list("name", flat=True)[:20]
+            if names:
+                told = __("Nobody is told by these meanwhile. One to a line. There are: %s.")
+                self.fields["rules"].help_text = told % ", ".join(names)
         upcoming.watch(self.fields, "name", "cron", "time_zone", "duration_s")
 
     def clean(self) -> dict[str, Any] | None:
@@ -64,6 +73,15 @@ class MaintenanceWindowForm(TargetsForm, ProbeForm):
                     text = __("It opens either once or by the cron expression. Empty one of them.")
                     self.add_error(name, text)
         return cleaned
+
+    def clean_rules(self) -> list[str]:
+        """Refuse names of rules that there are not: a slip would silence nothing."""
+        names: list[str] = self.cleaned_data["rules"]
+        known = set(AlertRule.objects.filter(name__in=names).values_list("name", flat=True))
+        missing = [name for name in names if name not in known | set(self.instance.rules)]
+        if missing:
+            raise ValidationError(__("There is no alert rule %s.") % ", ".join(missing))
+        return names
 
 
 @admin.register(MaintenanceWindow)
@@ -95,7 +113,7 @@ class MaintenanceWindowAdmin(ProbePolicyAdmin):
             _("Of what"),
             {
                 "description": _("Nothing named: everything."),
-                "fields": ("ticked", "targets", "groups"),
+                "fields": ("ticked", "targets", "groups", "rules"),
             },
         ),
         SWITCH,
