@@ -4,12 +4,12 @@ import logging
 from collections.abc import Callable
 from functools import wraps
 from http import HTTPStatus
-from typing import Concatenate, ParamSpec
+from typing import Concatenate, Final, ParamSpec
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
-from django.db import Error as DatabaseError
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import resolve_url
 from django.utils.translation import gettext as _
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
+#: There is no database now, or none in time; what else goes wrong with one is a fault.
+AWAY: Final = (OperationalError, InterfaceError)
 SAFE: tuple[str, ...] = ("GET", "HEAD")
 
 
@@ -49,7 +51,7 @@ def guarded(
         def guard(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             try:
                 return let_in(request, *args, **kwargs)
-            except DatabaseError as error:
+            except AWAY as error:
                 say(logger, logging.WARNING, "A page waits for the database: %s", error)
                 return unavailable(request)
 

@@ -123,10 +123,11 @@ def _with_rollbacks(entries: list[Entry], places: Places) -> list[tuple[Entry, s
 def _chosen(request: HttpRequest) -> dict[str, str]:
     given = request.GET
     state, severity = given.get("state", ""), given.get("severity", "")
+    rule = given.get("rule", "")[:64]
     return {
         "state": state if state in IncidentState.values else "",
         "severity": severity if severity in Severity.values else "",
-        "rule": given.get("rule", "")[:64],
+        "rule": rule if is_storable(rule) else "",
     }
 
 

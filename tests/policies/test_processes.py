@@ -64,7 +64,7 @@ def test_an_edit_is_seen_in_every_process_that_is_alive(redis_cache) -> None:
     assert own.since is not None and own.seen is not None
     told = next(one for one in found.processes if one.id == "other:1").as_dict()
     assert told["since_at"] == "1970-01-01T00:00:01.500000Z"
-    assert set(told) == {"id", "kind", "revision", "since_at", "seen_at"}
+    assert set(told) == {"id", "kind", "revision", "since_at", "seen_at", "resources"}
 
 
 def test_the_time_is_that_of_the_change_not_of_a_load_of_the_same(redis_cache) -> None:
