@@ -148,7 +148,8 @@ def test_a_page_has_no_script_or_style_of_its_own(administrator, address):
     content = administrator.get(address).content.decode()
     assert "<style" not in content
     assert " style=" not in content
-    assert content.count("<script") == 1
+    assert content.count("<script") == 2
+    assert '<script src="/static/pulse/theme.js"></script>' in content
     assert '<script type="module" src="/static/pulse/live.js"></script>' in content
     assert "http://" not in content.replace("http://127.0.0.1:8000", "")
 
