@@ -165,6 +165,8 @@ def guards() -> None:
 @shared_task(name="pulse.alerts", ignore_result=True)  # type: ignore[untyped-decorator]  # celery has no types
 def alerts() -> None:
     """Look at the alert rules, and have sent what there is to tell."""
+    if not conf.ENABLED:
+        return
     try:
         look = evaluation.evaluate()
     except DatabaseError as error:
@@ -177,6 +179,8 @@ def alerts() -> None:
 @shared_task(name="pulse.deliver", ignore_result=True)  # type: ignore[untyped-decorator]  # celery has no types
 def deliver() -> None:
     """Send the words of alerts that are due."""
+    if not conf.ENABLED:
+        return
     try:
         courier.deliver()
     except DatabaseError as error:

@@ -113,7 +113,6 @@ class Reading:
         rows = ProbeJob.objects.using(publisher.database()).filter(
             status__in=(JobStatus.FAILED, JobStatus.TIMEOUT),
             finished_at__gt=self.now - timedelta(seconds=window_s),
-            finished_at__lte=self.now,
         )
         return float(rows.aggregate(number=Count("pk"))["number"])
 

@@ -6,9 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.core import mail
+from django.db import OperationalError, connection, connections
 from django.utils import timezone
 
+from pulse import tasks
 from pulse.alerts import evaluation
 from pulse.alerts.evaluation import evaluate
 from pulse.alerts.state import (
@@ -323,6 +325,40 @@ def test_a_thousand_rules_take_as_many_queries_as_one(apply, django_assert_max_n
     evaluate()
     with django_assert_max_num_queries(20):
         evaluate()
+
+
+def test_switched_off_nobody_looks_and_nothing_is_sent(apply, settings) -> None:
+    apply(alert_channels=[MAIL], alert_rules=[ERRORS])
+    answered(500)
+    settings.PULSE = {"ENABLED": False}
+    tasks.alerts()
+    assert not Incident.objects.exists()
+    settings.PULSE = {}
+    tasks.alerts()
+    assert words() == ["alert.firing"]
+    settings.PULSE = {"ENABLED": False}
+    tasks.deliver()
+    assert mail.outbox == []
+    settings.PULSE = {}
+    tasks.deliver()
+    assert len(mail.outbox) == 1
+
+
+def test_a_database_that_is_away_is_waited_for(apply, caplog) -> None:
+    apply(alert_channels=[MAIL], alert_rules=[ERRORS])
+
+    def gone(*_: Any) -> None:
+        raise OperationalError("gone")
+
+    with connection.execute_wrapper(gone):
+        tasks.alerts()
+        tasks.deliver()
+        tasks.keep_measures()
+    assert [message.partition(":")[0] for message in caplog.messages if "wait" in message] == [
+        "Alerts wait for the database",
+        "Words of alerts wait for the database",
+        "Measures wait to be kept",
+    ]
 
 
 @pytest.mark.django_db(transaction=True)
