@@ -86,7 +86,11 @@ class Bucket:
     def add(self, groups: Groups) -> None:
         """Add fields by endpoint."""
         for endpoint, fields in groups.items():
-            add_fields(self.groups.setdefault(endpoint, {}), fields)
+            before = self.groups.get(endpoint)
+            if before is None:
+                self.groups[endpoint] = dict(fields)
+            else:
+                add_fields(before, fields)
 
     def fold(self, endpoints: set[str] | None = None) -> None:
         """Keep endpoints in sum alone; all of them if none are named."""

@@ -50,6 +50,9 @@ DOUBLING: Final = "d"
 SHIFT: Final = 10
 UNTIMED: Final = (1 << SHIFT) - 1
 MAX_STATUS: Final = 999
+#: Their fields, ready made.
+STATUSES: Final = tuple(f"{STATUS}{status}" for status in range(MAX_STATUS + 1))
+BUCKETS: Final = tuple(f"{BUCKET}{bucket}" for bucket in range(UNTIMED))
 #: So many answers are queued before one of those who answer counts them; the heartbeat does sooner.
 FOLD: Final = 128
 
@@ -78,21 +81,31 @@ class _Tally:
         if field in self.by_rule or len(self.by_rule) < MAX_NAMES:
             self.by_rule[field] = self.by_rule.get(field, 0) + 1
 
-    def fields(self) -> Fields:
+    def fields(self) -> Fields:  # noqa: C901 - a list of branches, see below
         """Return what was counted as it is sent."""
         found: Fields = {}
+        # A thousand times a second, where so many endpoints are in use: tables and branches cost a
+        # third of what texts and generators do.
         for key, count in self.counts.items():
-            status, bucket = f"{STATUS}{key >> SHIFT}", key & UNTIMED
+            status, bucket = STATUSES[key >> SHIFT], key & UNTIMED
             found[status] = found.get(status, 0) + count
             if bucket != UNTIMED:
-                name = f"{BUCKET}{bucket}"
+                name = BUCKETS[bucket]
                 found[name] = found.get(name, 0) + count
-        sums = (
-            *((SUM, self.sum_us), (SATISFIED, self.satisfied), (TOLERATED, self.tolerated)),
-            *((SLOW, self.slow), (BYTES_IN, self.bytes_in), (BYTES_OUT, self.bytes_out)),
-            *((QUERIES, self.queries), (QUERY_US, self.query_us)),
-        )
-        found.update((letter, amount) for letter, amount in sums if amount)
+        if self.sum_us:
+            found[SUM] = self.sum_us
+        if self.satisfied:
+            found[SATISFIED] = self.satisfied
+        if self.tolerated:
+            found[TOLERATED] = self.tolerated
+        if self.slow:
+            found[SLOW] = self.slow
+        if self.bytes_in:
+            found[BYTES_IN] = self.bytes_in
+        if self.bytes_out:
+            found[BYTES_OUT] = self.bytes_out
+        if self.queries:
+            found[QUERIES], found[QUERY_US] = self.queries, self.query_us
         if self.least_us <= self.most_us:
             found[LEAST], found[MOST] = self.least_us, self.most_us
         if self.by_rule:
