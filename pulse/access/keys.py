@@ -99,10 +99,14 @@ def rotate(key: ApiKey, *, actor: Actor, overlap_s: float = OVERLAP_S) -> NewKey
         now = timezone.now()
         if not is_live(row, now):
             raise KeyEnded(row.prefix)
-        end = None if row.expires_at is None else now + (row.expires_at - row.created_at)
+        life = row.lifetime
+        if not row.is_rotated:
+            life = None if row.expires_at is None else row.expires_at - row.created_at
+        end = None if life is None else now + life
         new = _insert(row.name, actor, using, scopes=row.scopes, tier=row.tier, expires_at=end)
         last = now + timedelta(seconds=overlap_s)
-        _set(row, using, expires_at=last if row.expires_at is None else min(last, row.expires_at))
+        ends = last if row.expires_at is None else min(last, row.expires_at)
+        _set(row, using, expires_at=ends, lifetime=life, is_rotated=True)
         key_rotated.send(sender=ApiKey, key=row, successor=new.row, actor=actor, using=using)
     _refresh(key, row)
     return new

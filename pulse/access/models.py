@@ -40,6 +40,9 @@ class ApiKey(models.Model):
     )
     expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
     revoked_at = models.DateTimeField(_("revoked at"), null=True, editable=False)
+    #: How long it was to live before a rotation shortened that; None for no end.
+    lifetime = models.DurationField(null=True, editable=False)
+    is_rotated = models.BooleanField(default=False, editable=False)
     last_used_at = models.DateTimeField(_("last used at"), null=True, editable=False)
     created_by = models.CharField(_("created by"), max_length=150, blank=True, editable=False)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)

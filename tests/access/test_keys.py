@@ -132,6 +132,21 @@ def test_a_rotated_key_goes_on_beside_its_successor_for_the_overlap():
         assert keys.authenticate(new.text).pk == new.row.pk
 
 
+def test_every_successor_lives_as_long_as_the_key_was_to():
+    """Also the second one, whose key has but its overlap left."""
+    for expires_at in (timezone.now() + timedelta(days=30), None):
+        old = keys.make("ci", actor=KIM, expires_at=expires_at)
+        first = keys.rotate(old.row, actor=KIM, overlap_s=600).row
+        second = keys.rotate(old.row, actor=KIM, overlap_s=600).row
+        if expires_at is None:
+            assert first.expires_at is second.expires_at is None
+        else:
+            assert abs(second.expires_at - first.expires_at) < timedelta(minutes=1)
+            assert second.expires_at > timezone.now() + timedelta(days=29)
+        old.row.refresh_from_db()
+        assert old.row.expires_at < timezone.now() + timedelta(seconds=601)
+
+
 def test_rotation_never_lengthens_a_life():
     end = timezone.now() + timedelta(seconds=60)
     old = keys.make("ci", actor=KIM, expires_at=end)
