@@ -7,8 +7,9 @@ import itertools
 import logging
 import os
 import threading
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from heapq import heappop, heappush, heapreplace
 from typing import Any, Final, NamedTuple
 
 from pulse.conf import conf
@@ -62,11 +63,12 @@ class _Tally:
 
     __slots__ = (
         *("name", "counts", "sum_us", "least_us", "most_us", "satisfied", "tolerated", "slow"),
-        *("bytes_in", "bytes_out", "queries", "query_us", "by_rule"),
+        *("bytes_in", "bytes_out", "queries", "query_us", "by_rule", "used"),
     )
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, used: int) -> None:
         self.name = name
+        self.used = used
         self.counts: dict[int, int] = {}
         self.sum_us = self.most_us = 0
         self.least_us = MAX_US
@@ -155,7 +157,7 @@ class Recorder:
         queue: Answers to be counted: what ``Seen`` has, and no more than texts and numbers, as what
             is kept beyond its request costs the collector of garbage.
         decisions: Of limits: by which counters, whether allowed, and microseconds.
-        tracked: By method and route, the longest unused first.
+        tracked: By method and route.
     """
 
     def __init__(self) -> None:
@@ -164,7 +166,11 @@ class Recorder:
     def reset(self) -> None:
         """Begin anew, as a forked child must: counts and lock are the parent's."""
         self.lock = threading.Lock()
-        self.tracked: OrderedDict[tuple[str, str], _Tally] = OrderedDict()
+        self.tracked: dict[tuple[str, str], _Tally] = {}
+        # One entry for each that is tracked: when it was used, or some time before that. To keep
+        # them in order at each request costs more than to look when one must go.
+        self._by_use: list[tuple[int, tuple[str, str]]] = []
+        self._uses = 0
         self.began = itertools.count()
         self.left = itertools.count()
         self.queue: deque[tuple[Any, ...]] = deque()
@@ -225,7 +231,7 @@ class Recorder:
             for key, tally in self.tracked.items():
                 if tally.counts:
                     groups[tally.name] = tally.fields()
-                    self.tracked[key] = _Tally(tally.name)
+                    self.tracked[key] = _Tally(tally.name, tally.used)
             if self._others:
                 add_fields(groups.setdefault(OTHERS, {}), self._others)
             own = {**self._own, **self._take_decisions()}
@@ -279,11 +285,11 @@ class Recorder:
         if us > MAX_US:  # noqa: PLR1730 - as below
             us = MAX_US
         key = (method, route)
+        self._uses = used = self._uses + 1
         tally = self.tracked.get(key)
         if tally is None:
             tally = self._track(key)
-        else:
-            self.tracked.move_to_end(key)
+        tally.used = used
         if refused is None:
             place = status << SHIFT | bucket_of(us)
             tally.sum_us += us
@@ -314,7 +320,7 @@ class Recorder:
     def _track(self, key: tuple[str, str]) -> _Tally:
         """Make room for an endpoint."""
         while len(self.tracked) >= conf.MAX_ENDPOINTS:
-            _, oldest = self.tracked.popitem(last=False)
+            oldest = self._pop_oldest()
             if oldest.counts:
                 # What was answered stays in the sum of all.
                 add_fields(self._others, oldest.fields())
@@ -324,8 +330,19 @@ class Recorder:
             if self._may_tell:
                 self._may_tell -= 1
                 self._told.append(oldest.name)
-        tally = self.tracked[key] = _Tally(name_of(*key))
+        tally = self.tracked[key] = _Tally(name_of(*key), self._uses)
+        heappush(self._by_use, (self._uses, key))
         return tally
+
+    def _pop_oldest(self) -> _Tally:
+        """Let go of the endpoint that was unused for longest."""
+        while True:
+            used, key = self._by_use[0]
+            tally = self.tracked[key]
+            if tally.used == used:
+                heappop(self._by_use)
+                return self.tracked.pop(key)
+            heapreplace(self._by_use, (tally.used, key))
 
     def _tell(self) -> None:
         """Log evictions, with no lock held."""

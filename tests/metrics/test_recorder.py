@@ -140,3 +140,20 @@ def test_a_forked_child_begins_anew_and_counts_with_the_others(redis_cache) -> N
         told = found["GET /child/"].latencies.quantile_ms(share)
         assert told is not None
         assert abs(told - true) <= RELATIVE_ERROR * true
+
+
+def test_the_endpoint_unused_for_longest_goes_first(settings) -> None:
+    """However uses, evictions and flushes follow one another."""
+    settings.PULSE = {"MAX_ENDPOINTS": 10}
+    chance = random.Random(7)
+    expected: dict[str, None] = {}
+    for turn in range(3000):
+        route = f"{min(int(chance.expovariate(0.15)), 40)}/"
+        recorder.add(Seen("GET", route, 200, 50))
+        expected.pop(route, None)
+        if len(expected) == 10:
+            del expected[next(iter(expected))]
+        expected[route] = None
+        assert {route for _, route in recorder.tracked} == set(expected)
+        if not turn % 100:
+            recorder.take()
