@@ -119,6 +119,7 @@ def test_the_page_needs_nothing_from_elsewhere(nobody, schema) -> None:
     assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:", text)
     assert not re.search(r'(?:src|href)="(?:https?:)?//', text)
     assert re.findall(r"<script[^>]*>", text) == [
-        '<script type="module" src="/static/pulse/live.js">'
+        '<script src="/static/pulse/theme.js">',
+        '<script type="module" src="/static/pulse/live.js">',
     ]
     assert Client().get(f"{API}/docs/", headers={"Accept": "*/*"}).status_code == 200
