@@ -22,6 +22,9 @@ from pulse.testing import override_policies
 from tests.factories import default_tier
 from tests.factories import document as doc
 
+# What is refused goes by the policy in force, which whoever asks first loads.
+pytestmark = pytest.mark.django_db
+
 
 def refusal() -> JsonResponse:
     return JsonResponse({"detail": "no"}, status=429, headers={"Retry-After": "9"})
