@@ -161,11 +161,15 @@ def url_of(incident: Incident) -> str | None:
 
 
 def claim(most: int) -> list[Claimed]:
-    """Take words that are due and nobody's, for as long as ``LEASE``; by the database's clock."""
+    """Take words that are due and nobody's, for as long as ``LEASE``; by the database's clock.
+
+    What was never tried is due whatever that clock says: it may have been set back since.
+    """
     using = publisher.database()
     rows = AlertDelivery.objects.using(using)
     free = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
-    due = rows.filter(free, state=DeliveryState.PENDING, next_attempt_at__lte=Now())
+    is_due = Q(next_attempt_at__lte=Now()) | Q(attempt=0)
+    due = rows.filter(free, is_due, state=DeliveryState.PENDING)
     channels = {item["name"]: item for item in items(CHANNELS)}
     until, claimed = engine.clock(using) + LEASE, []
     found = list(due.order_by("next_attempt_at", "pk")[:most])

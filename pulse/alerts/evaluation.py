@@ -77,7 +77,8 @@ def evaluate() -> Look:
     values = {name: reading.values(rule) for name, rule in rules.items()}
     plan = current_plan(began.timestamp())
     with _locked(using) as (row, now):
-        if row.looked_at is not None and row.looked_at >= began:
+        # A look that lies ahead was made before the clock was set back.
+        if row.looked_at is not None and began <= row.looked_at <= now:
             return Look(was_late=True)
         states = {(one.rule, one.subject): one for one in AlertState.objects.using(using)}
         course = _Course(now, plan, states, _returns(now, using))

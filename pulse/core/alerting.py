@@ -52,12 +52,12 @@ def step(
 
     Args:
         state: Before; None for the first look.
-        now_s: When; a clock that was set back changes nothing, until it has caught up.
+        now_s: When; where the clock was set back, what has lasted is counted from now on.
         is_wrong: What the look found; None where it could find nothing out, which changes nothing.
         for_s: How long it must be wrong before it fires.
         calm_s: How long it must be well before that is over.
     """
-    state = State(Standing.OK, now_s) if state is None else state
+    state = State(Standing.OK, now_s) if state is None else _cut(state, now_s)
     if is_wrong is None:
         return state
     return _wrong(state, now_s, for_s) if is_wrong else _well(state, now_s, calm_s)
@@ -70,6 +70,16 @@ def calm_after(resolve_for_s: float, returns: int) -> float:
     """
     doubled: float = max(resolve_for_s, 1.0 if returns else 0.0) * 2.0 ** min(returns, 12)
     return min(doubled, max(resolve_for_s, LONGEST_CALM_S))
+
+
+def _cut(state: State, now_s: float) -> State:
+    """Bring times that lie ahead to now."""
+    clear_s = state.clear_since_s
+    return State(
+        state.standing,
+        min(state.since_s, now_s),
+        None if clear_s is None else min(clear_s, now_s),
+    )
 
 
 def _wrong(state: State, now_s: float, for_s: float) -> State:

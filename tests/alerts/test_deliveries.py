@@ -85,6 +85,15 @@ def test_what_was_not_taken_is_sent_again_under_the_same_id(apply, hook, receive
     assert deliveries.totals() == [("hook", "delivered", 1)]
 
 
+def test_a_clock_that_is_set_back_holds_no_first_word_up(apply, hook, receiver) -> None:
+    apply(alert_channels=[hook])
+    open_now()
+    ahead = timezone.now() + timedelta(hours=1)
+    AlertDelivery.objects.update(created_at=ahead, next_attempt_at=ahead)
+    assert courier.deliver() == 1
+    assert receiver.types == ["alert.firing"]
+
+
 def test_who_never_takes_it_is_given_up_in_the_end(apply, hook, receiver) -> None:
     receiver.answers = [(500, {})]
     apply(alert_channels=[hook])

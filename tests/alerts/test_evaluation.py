@@ -117,14 +117,49 @@ def test_it_must_be_so_for_a_while(apply, clock) -> None:
     assert (standing(), words()) == ("firing", ["alert.firing"])
 
 
-def test_who_comes_too_late_changes_nothing(apply) -> None:
-    """Another has looked since this one read what is measured."""
+def test_who_comes_too_late_changes_nothing(apply, clock, monkeypatch) -> None:
+    """Another looks while this one reads what is measured."""
     apply(alert_channels=[MAIL], alert_rules=[ERRORS])
     answered(500)
-    evaluate()
-    AlertEngine.objects.update(looked_at=timezone.now() + timedelta(seconds=5))
+    looks = []
+
+    class Slow(evaluation.Reading):
+        def values(self, rule: Any) -> Any:
+            found = super().values(rule)
+            if not looks:
+                looks.append("another")
+                clock.pass_(seconds=1)
+                assert evaluate().opened == 1
+                clock.pass_(seconds=1)
+            return found
+
+    monkeypatch.setattr(evaluation, "Reading", Slow)
     assert evaluate().was_late
     assert words() == ["alert.firing"]
+
+
+def test_a_clock_that_is_set_back_stops_no_alert(apply, clock) -> None:
+    """What stands goes on standing, what comes is told, and what is over ends."""
+    slow = {**ERRORS, "name": "lasting", "for_s": 60, "channels": []}
+    apply(alert_channels=[MAIL], alert_rules=[{**ERRORS, "resolve_for_s": 20}, slow])
+    answered(500)
+    evaluate()
+    assert (standing(), standing("lasting")) == ("firing", "pending")
+    clock.pass_(hours=-1)
+    assert not evaluate().was_late
+    assert (standing(), standing("lasting")) == ("firing", "pending")
+    clock.pass_(seconds=61)
+    evaluate()
+    assert standing("lasting") == "firing"
+    answered(*[200] * 20)
+    evaluate()
+    clock.pass_(hours=-1)
+    evaluate()
+    assert standing() == "firing"
+    clock.pass_(seconds=21)
+    evaluate()
+    assert standing() == "ok"
+    assert words() == ["alert.firing", "alert.resolved"]
 
 
 def test_in_shadow_it_stands_so_and_nobody_is_told(apply, clock) -> None:

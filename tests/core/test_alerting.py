@@ -33,6 +33,19 @@ def test_it_is_over_once_it_was_well_for_long_enough() -> None:
     assert walk(True, False, for_s=0, calm_s=0) == [FIRING, OK]
 
 
+def test_a_clock_that_is_set_back_holds_nothing_up() -> None:
+    def at(state: State | None, now_s: float, *, is_wrong: bool) -> State:
+        return step(state, now_s, is_wrong=is_wrong, for_s=30, calm_s=20)
+
+    pending = at(at(None, 3600, is_wrong=True), 0, is_wrong=True)
+    assert pending == State(PENDING, 0)
+    firing = at(pending, 30, is_wrong=True)
+    assert firing == State(FIRING, 30)
+    clearing = at(at(firing, 3600, is_wrong=False), 100, is_wrong=False)
+    assert clearing == State(FIRING, 30, 100)
+    assert at(clearing, 120, is_wrong=False).standing == OK
+
+
 def test_what_cannot_be_known_changes_nothing() -> None:
     assert walk(None) == [OK]
     assert walk(True, None, None, True, for_s=30) == [PENDING, PENDING, PENDING, FIRING]
