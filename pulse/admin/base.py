@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Final
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ActionForm
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.forms import Script
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
@@ -19,7 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from pulse.admin import guards, tryouts
 from pulse.admin.columns import PolicyColumns, StateFilter, add_refusals, sentence
 from pulse.admin.errands import MAX_REASON, carry_out, errand_of
-from pulse.admin.forms import GUARD, SEEN, PolicyForm
+from pulse.admin.forms import GUARD, SEEN, SEEN_VERSION, PolicyForm, overtaken
 from pulse.admin.permissions import ByScope, may
 from pulse.admin.stock import IS_UNFOLD, ModelAdmin
 from pulse.conf import conf
@@ -110,10 +112,26 @@ class PolicyAdmin(PolicyColumns, RecordedAdmin):
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> Any:
-        """Delete as one revision."""
-        delete = partial(super().delete_view, request, object_id, extra_context)
+        """Delete as one revision; not what another changed since it was shown.
+
+        The page's address names the version that it shows, as its form has no field for it.
+        """
+        show = partial(super().delete_view, request, object_id, extra_context)
+        seen = request.GET.get(SEEN_VERSION)
         if request.method != "POST":
-            return delete()
+            row = self.get_object(request, unquote(object_id))
+            if row is None or seen == str(row.version) or not self.has_delete_permission(request):
+                return show()
+            query = request.GET.copy()
+            query[SEEN_VERSION] = str(row.version)
+            return HttpResponseRedirect(f"{request.path}?{query.urlencode()}")
+
+        def delete() -> HttpResponseBase:
+            row = self.get_object(request, unquote(object_id))
+            if row is not None and seen not in {None, str(row.version)}:
+                raise ValidationError(overtaken(row))
+            return show()
+
         return self._carry_out(request, delete) or self._not_done(request)
 
     def changelist_view(

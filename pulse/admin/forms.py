@@ -35,7 +35,8 @@ from pulse.policies.validators import validate_key
 #: The fields of a guard, as every door names them.
 GUARD: Final = (REFUSALS, MINUTES)
 #: Of which state of the row a form was shown.
-SEEN: Final = ("seen_version", "seen_revision")
+SEEN_VERSION: Final = "seen_version"
+SEEN: Final = (SEEN_VERSION, "seen_revision")
 #: How far back the author of a lost update is looked for.
 LOOK_BACK = 50
 #: The largest number that the database keeps of a revision.
@@ -173,6 +174,16 @@ class PolicyForm(ModelForm, GuardFields):
             _last_editor() or __("Someone"),
             _say_time(self.instance.updated_at),
         )
+
+
+def overtaken(row: Any) -> str:
+    """Tell who wanted to delete a row that somebody else has changed it."""
+    revision = _last_change(row)
+    author = revision and (revision.actor_name or revision.actor_type)
+    return __("%(author)s changed it at %(time)s, after the page was opened: look at it again.") % {
+        "author": author or _last_editor() or __("Someone"),
+        "time": _say_time(row.updated_at),
+    }
 
 
 class MethodsField(forms.MultipleChoiceField):

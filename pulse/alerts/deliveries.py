@@ -4,12 +4,12 @@ import random
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Max, Q
 from django.db.models.functions import Now
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
@@ -35,6 +35,10 @@ WAITS_S: Final = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 JITTER: Final = 0.1
 #: Attempts that a row remembers.
 MAX_LOG: Final = 20
+#: What was tried so often and has not arrived will hardly arrive by itself.
+STRUGGLING: Final = 3
+#: What failed so long ago needs nobody any more.
+LATELY: Final = timedelta(days=1)
 #: How much of an error is kept.
 MAX_ERROR: Final = 500
 
@@ -242,6 +246,29 @@ def totals() -> list[tuple[str, str, int]]:
     """Return how many words were delivered to each channel, or failed, since counting began."""
     rows = AlertTally.objects.using(publisher.database()).order_by("channel", "outcome")
     return list(rows.values_list("channel", "outcome", "count"))
+
+
+def failing(now: datetime) -> dict[str, str]:
+    """Return what is wrong with each channel that took nothing since a word to it failed of late.
+
+    Two queries. A word that was tried three times counts as failed, also while it is tried again.
+    """
+    rows = AlertDelivery.objects.using(publisher.database())
+    is_given_up = Q(state=DeliveryState.FAILED, finished_at__gte=now - LATELY)
+    is_struggling = Q(state=DeliveryState.PENDING, attempt__gte=STRUGGLING)
+    failed = {
+        channel: (finished_at or created_at, error)
+        for channel, finished_at, created_at, error in rows.filter(is_given_up | is_struggling)
+        .order_by("pk")
+        .values_list("channel", "finished_at", "created_at", "error")
+    }
+    taken = rows.filter(state=DeliveryState.DELIVERED, channel__in=failed).order_by()
+    newest = dict(taken.values_list("channel").annotate(last=Max("finished_at")))
+    return {
+        channel: error
+        for channel, (at, error) in sorted(failed.items())
+        if channel not in newest or newest[channel] < at
+    }
 
 
 def _write(

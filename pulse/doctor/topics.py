@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from pulse.doctor import audit, convergence, history, publishing, resources
+from pulse.doctor import alerts, audit, convergence, history, publishing, resources
 from pulse.doctor.findings import Examination, Finding, Progress
 
 TOPICS: Final[dict[str, Examination]] = {
@@ -12,6 +12,7 @@ TOPICS: Final[dict[str, Examination]] = {
     history.TOPIC: history.examine,
     audit.TOPIC: audit.examine,
     resources.TOPIC: resources.examine,
+    alerts.TOPIC: alerts.examine,
 }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -14,13 +14,8 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from pulse.alerts.state import (
-    AlertDelivery,
-    DeliveryState,
-    Incident,
-    IncidentState,
-    Severity,
-)
+from pulse.alerts.deliveries import failing
+from pulse.alerts.state import Incident, IncidentState, Severity
 from pulse.conf import conf
 from pulse.core.health import Status
 from pulse.core.measures import Targets, Window
@@ -43,8 +38,6 @@ LATE_S: Final = 5.0
 
 #: Of one sort so many are listed.
 MOST: Final = 3
-#: What failed so long ago needs nobody any more.
-LATELY: Final = timedelta(days=1)
 
 
 class Level(StrEnum):
@@ -93,7 +86,7 @@ class Situation:
 
 
 def needs(found: Situation, places: Places) -> list[Need]:
-    """List what needs attention, the worst first; five queries."""
+    """List what needs attention, the worst first; six queries at most."""
     listed = [
         *_switches(),
         *_store(found),
@@ -136,11 +129,8 @@ def _incidents() -> Iterator[Need]:
         level = Level.BAD if row.severity == Severity.CRITICAL else Level.SLOW
         address = reverse("pulse:incident", args=[row.pk])
         yield Need(level, f"{row.title}.", address, _("Incident"))
-    failed = AlertDelivery.objects.using(using).filter(
-        state=DeliveryState.FAILED, finished_at__gte=timezone.now() - LATELY
-    )
-    for channel in failed.order_by("channel").values_list("channel", flat=True).distinct()[:MOST]:
-        text = _("Word to the channel %s was given up within the last day.") % channel
+    for channel in list(failing(timezone.now()))[:MOST]:
+        text = _("Word of alerts does not arrive by the channel %s.") % channel
         yield Need(Level.BAD, text, reverse("pulse:incidents"), _("Incidents"))
 
 

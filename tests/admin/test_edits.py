@@ -74,6 +74,23 @@ def test_adding_and_deleting_are_one_revision_each(kim):
     assert not EndpointLimit.objects.filter(name="flaky").exists()
 
 
+def test_what_another_changed_since_it_was_shown_is_not_deleted(kim, search):
+    """A page says which state it shows, and is opened anew to show another."""
+    asked = kim.get("endpointlimit_delete", search.pk, _popup="1")
+    shown = kim.client.get(asked.url)
+    assert shown.status_code == 200
+    kim.save("endpointlimit_change", search.pk, **{"limits-0-rate": "1/h"})
+    before = revision()
+    page = kim.client.post(asked.url, {"post": "yes"}, follow=True)
+    assert (revision(), EndpointLimit.objects.filter(pk=search.pk).exists()) == (before, True)
+    assert "Nothing was changed. kim changed it at" in told(page)
+    anew = kim.client.get(asked.url)
+    assert anew.url != asked.url
+    assert "_popup=1" in anew.url
+    assert kim.client.post(anew.url, {"post": "yes"}).status_code in {200, 302}
+    assert not EndpointLimit.objects.filter(pk=search.pk).exists()
+
+
 @pytest.mark.parametrize(
     ("changed", "place", "text"),
     [

@@ -1,16 +1,19 @@
 """What the doctor finds, its evidence, and its exit code."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import models
 from django.utils import timezone
 
+from pulse.alerts.evaluation import evaluate
+from pulse.alerts.state import AlertDelivery, AlertEngine
 from pulse.audit.models import AuditEntry
-from pulse.doctor.findings import Severity
+from pulse.doctor.findings import Finding, Severity
 from pulse.doctor.topics import TOPICS, examine
-from pulse.policies import publisher
+from pulse.policies import current, document, publisher
 from pulse.policies.models import Exemption, PolicyRevision, RateTier, TierLimit
 from pulse.store import processes
 from pulse.store.connection import current_backend
@@ -120,6 +123,79 @@ def test_an_audit_that_nobody_prunes_is_a_warning() -> None:
     old = timezone.now() - timedelta(days=400)
     AuditEntry.objects.create(action="auth.login", created_at=old)
     assert found("audit").severity is Severity.WARNING
+
+
+def ruled(**rule: Any) -> None:
+    channel = {"name": "mail", "type": "email", "to": ["ops@example.com"]}
+    errors = {"name": "errors", "metric": "error_rate", "threshold": 0.1, "channels": ["mail"]}
+    document.apply({"version": 1, "alert_channels": [channel], "alert_rules": [errors | rule]}, KIM)
+    current.forget()
+
+
+def test_rules_that_nobody_looks_at_are_an_error() -> None:
+    assert found("alerts").severity is Severity.OK  # There are none.
+    ruled()
+    finding = found("alerts")
+    assert (finding.severity, finding.title) == (
+        Severity.ERROR,
+        "Nobody looks at the alert rules.",
+    )
+    assert "never" in finding.evidence
+    evaluate()
+    assert found("alerts").severity is Severity.OK
+    AlertEngine.objects.update(looked_at=timezone.now() - timedelta(minutes=5))
+    assert found("alerts").severity is Severity.ERROR
+
+
+@pytest.mark.parametrize(
+    ("rule", "title", "evidence"),
+    [
+        ({"channels": []}, "Alert rules that open incidents and tell nobody: 1.", "errors."),
+        (
+            {"metric": "probe_down", "threshold": None, "endpoint": "nowhere"},
+            "Alert rules about targets that there are not: 1.",
+            "errors (nowhere).",
+        ),
+    ],
+)
+def test_rules_that_lead_nowhere_are_named(rule, title, evidence) -> None:
+    ruled(**rule)
+    evaluate()
+    finding = found("alerts")
+    assert finding == Finding("alerts", Severity.WARNING, title, evidence, finding.fix)
+    ruled(**rule, mode="shadow")
+    assert found("alerts").severity is (Severity.WARNING if rule.get("endpoint") else Severity.OK)
+
+
+def test_a_channel_that_takes_nothing_is_an_error_until_it_does() -> None:
+    ruled()
+    evaluate()
+    now = timezone.now()
+
+    def word(state: str, attempt: int, at: datetime, error: str = "") -> None:
+        AlertDelivery.objects.create(
+            channel="mail",
+            webhook_id=f"msg_{state}_{attempt}",
+            event="alert.firing",
+            body={},
+            state=state,
+            attempt=attempt,
+            error=error,
+            created_at=at,
+            finished_at=None if state == "pending" else at,
+        )
+
+    word("delivered", 1, now - timedelta(hours=3))
+    word("pending", 2, now - timedelta(hours=2), "Refused.")
+    assert found("alerts").severity is Severity.OK  # It may still arrive.
+    word("failed", 10, now - timedelta(hours=2), "The receiver answered 500.")
+    finding = found("alerts")
+    assert finding.severity is Severity.ERROR
+    assert finding.evidence == "mail (The receiver answered 500.)."
+    word("delivered", 2, now - timedelta(hours=1))
+    assert found("alerts").severity is Severity.OK
+    word("pending", 3, now - timedelta(minutes=9), "Refused.")
+    assert found("alerts").evidence == "mail (Refused.)."
 
 
 def test_a_topic_that_nobody_knows_is_refused() -> None:

@@ -139,7 +139,7 @@ def test_incidents_come_first(viewer: Client, ruled: None) -> None:
     response = viewer.get(PAGE)
     text = text_of(response)
     assert text.index("search is down. And 1 more.") < text.index("search is down. Incident")
-    assert "Word to the channel ops was given up within the last day." in text
+    assert "Word of alerts does not arrive by the channel ops." in text
     assert "<title>Trouble" in response.content.decode()
 
 
