@@ -42,7 +42,7 @@ def review(own: Any, request: HttpRequest) -> HttpResponseBase:
         may_be_guarded=True,
         asks_why=True,
         template="admin/pulse/review.html",
-        context={"edits": _edits(), "discard": discard_address, "read": drafts.digest()},
+        context={"edits": edits(), "discard": discard_address, "read": drafts.digest()},
     )
 
 
@@ -78,15 +78,32 @@ def may_write_all(request: HttpRequest) -> bool:
     )
 
 
+def check_read(request: HttpRequest) -> None:
+    """Let nobody do with the policy what they decided of another one.
+
+    Raises:
+        ValidationError: Someone has edited it since the page was shown.
+    """
+    read = request.POST.get("read")
+    if read and read != drafts.digest():
+        text = _("Someone edited the policy since you read this page. It is below as it is now.")
+        raise ValidationError(text)
+
+
+def edits() -> list[dict[str, Any]]:
+    """Return who edited the draft, newest first."""
+    return [{**edit, "at": datetime.fromisoformat(edit["at"])} for edit in reversed(drafts.edits())]
+
+
 def _publish(request: HttpRequest, site: str) -> HttpResponseBase:
-    _check_read(request)
+    check_read(request)
     publisher.publish(actor_of(request))
     errand_of(request).saved = True
     return HttpResponseRedirect(_address("changelist", site))
 
 
 def _discard(request: HttpRequest, site: str) -> HttpResponseBase:
-    _check_read(request)
+    check_read(request)
     drafts.discard(
         actor_of(request),
         source="admin",
@@ -97,19 +114,6 @@ def _discard(request: HttpRequest, site: str) -> HttpResponseBase:
     return HttpResponseRedirect(_address("changelist", site))
 
 
-def _check_read(request: HttpRequest) -> None:
-    """Let nobody do with the draft what they decided of another one.
-
-    Raises:
-        ValidationError: Someone has edited it since the page was shown.
-    """
-    read = request.POST.get("read")
-    if read and read != drafts.digest():
-        raise ValidationError(
-            _("The draft was edited since you read it. It is below as it is now.")
-        )
-
-
 def _show_threats(request: HttpRequest, site: str) -> None:
     """Warn before it is published, too, not only where it is tried."""
     try:
@@ -118,10 +122,6 @@ def _show_threats(request: HttpRequest, site: str) -> None:
         errand_of(request).threats = refusal.threats
     except InvalidDocument:
         return  # Told as a problem of the draft.
-
-
-def _edits() -> list[dict[str, Any]]:
-    return [{**edit, "at": datetime.fromisoformat(edit["at"])} for edit in reversed(drafts.edits())]
 
 
 def _address(name: str, site: str) -> str:

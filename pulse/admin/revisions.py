@@ -24,6 +24,7 @@ from pulse.admin.errands import actor_of, carry_out, errand_of, problems_of
 from pulse.admin.switches import everything_to_shadow
 from pulse.conf import conf
 from pulse.exceptions import InvalidDocument
+from pulse.policies import drafts as policy_drafts
 from pulse.policies import history
 from pulse.policies.document import to_yaml
 from pulse.policies.guarded import guard_of
@@ -152,7 +153,14 @@ class PolicyRevisionAdmin(RecordedAdmin):
         revision = self.get_queryset(request).filter(pk=pk).first()
         if revision is None:
             raise Http404
-        changes, problems = [], []
+        changes, problems, drafted = [], [], drafts.edits() if conf.PUBLISH == "manual" else []
+        lead = __("The policy becomes what it was on %(time)s, as a new revision.")
+        if conf.PUBLISH == "manual":
+            lead = __(
+                "The draft becomes what the policy was on %(time)s, and waits to be published."
+            )
+        if drafted:
+            lead += " " + __("What others edited, and nobody has published yet, is replaced by it.")
         try:
             changes = history.rollback(revision.number, actor_of(request), dry_run=True).changes
         except InvalidDocument as error:
@@ -168,13 +176,14 @@ class PolicyRevisionAdmin(RecordedAdmin):
                 default_reason=f"Roll back to revision {revision.number}",
             ),
             title=__("Roll back to revision %d") % revision.number,
-            lead=__("The policy becomes what it was on %(time)s, as a new revision.")
-            % {"time": date_format(localtime(revision.created_at), "DATETIME_FORMAT")},
+            lead=lead % {"time": date_format(localtime(revision.created_at), "DATETIME_FORMAT")},
             button=__("Yes, roll back"),
             back=self._address("change", revision.pk),
             changes=changes,
             problems=problems,
             may_be_guarded=conf.PUBLISH == "auto",
+            template="admin/pulse/review.html",
+            context={"edits": drafted, "read": policy_drafts.digest()},
         )
 
     @admin.display(description=_("revision"), ordering="number")
@@ -213,6 +222,7 @@ class PolicyRevisionAdmin(RecordedAdmin):
         return format_html_join(" ", line, told) or format_html("{}", len(revision.changes))
 
     def _roll_back(self, request: HttpRequest, revision: PolicyRevision) -> HttpResponseBase:
+        drafts.check_read(request)
         applied = history.rollback(revision.number, actor_of(request))
         errand_of(request).saved = True
         if applied.changed:

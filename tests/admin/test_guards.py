@@ -213,7 +213,7 @@ def test_what_was_edited_after_the_draft_was_read_is_not_done_with_it(
     read = kim.get(name).context["read"]
     save(kim, search, **{RATE: "1/h"})
     response = kim.post(name, reason="agreed", read=read)
-    assert "The draft was edited since you read it." in page(response)
+    assert "Someone edited the policy since you read this page." in page(response)
     assert "1/h" in page(response)
     assert (revision(), publisher.has_unpublished()) == (before, True)
     response = kim.post(name, reason="agreed", read=response.context["read"])

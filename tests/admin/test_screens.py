@@ -189,6 +189,40 @@ def test_a_revision_shows_its_difference_and_leads_back(kim, search):
     assert search.percent == 100
 
 
+def test_a_rollback_is_of_what_was_read(kim, search):
+    """What somebody else edits meanwhile is not undone by who has not seen it."""
+    first = PolicyRevision.objects.first()
+    kim.save("endpointlimit_change", search.pk, percent="50")
+    page = kim.get("policyrevision_rollback", first.pk)
+    read = page.context_data["read"]
+    assert read in page.content.decode()
+    kim.save("endpointlimit_change", search.pk, cost="2")
+    before = revision()
+    page = kim.post("policyrevision_rollback", first.pk, read=read).content.decode()
+    assert "Someone edited the policy since you read this page." in page
+    assert revision() == before
+    again = kim.get("policyrevision_rollback", first.pk).context_data["read"]
+    assert kim.post("policyrevision_rollback", first.pk, read=again).status_code == 302
+    assert revision() == before + 1
+
+
+def test_a_rollback_tells_of_the_draft_that_it_replaces(kim, search, settings):
+    first = PolicyRevision.objects.first()
+    kim.save("endpointlimit_change", search.pk, percent="50")
+    settings.PULSE = {"PUBLISH": "manual"}
+    page = kim.get("policyrevision_rollback", first.pk).content.decode()
+    assert "waits to be published" in page
+    assert "Who edited it" not in page
+    kim.save("endpointlimit_change", search.pk, cost="2", reason="dearer")
+    page = kim.get("policyrevision_rollback", first.pk).content.decode()
+    assert "What others edited, and nobody has published yet, is replaced by it." in page
+    assert "Who edited it" in page
+    assert "dearer" in page
+    kim.post("policyrevision_rollback", first.pk)
+    search.refresh_from_db()
+    assert (search.percent, search.cost, revision()) == (100, 1, first.number + 1)
+
+
 def test_a_rollback_that_cannot_be_says_why(kim):
     document.apply(
         {"version": 1, "tier_assignments": [{"user": "kim", "tier": "paid"}]}, publisher.SYSTEM
