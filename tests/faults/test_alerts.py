@@ -9,10 +9,22 @@ import standardwebhooks
 
 from tests.alerts.conftest import SECRET, Receiver
 from tests.alerts.conftest import receiver as receiver  # noqa: PLC0414 - a fixture of this module's
-from tests.engines import Engine
+from tests.engines import Engine, Postgres
 from tests.faults.test_probe_celery import start_workers
 
 pytestmark = pytest.mark.postgres
+
+#: Holds whoever opens or ends an incident, or records what was sent, for a while.
+SLOW = """
+CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
+'BEGIN PERFORM pg_sleep(1); RETURN NEW; END';
+CREATE TRIGGER slow BEFORE INSERT OR UPDATE ON pulse_incident
+FOR EACH ROW EXECUTE FUNCTION dawdle();
+CREATE TRIGGER slow BEFORE UPDATE OF log ON pulse_alertdelivery
+FOR EACH ROW EXECUTE FUNCTION dawdle()
+"""
+HELD = """SELECT count(*) FROM pg_stat_activity
+WHERE wait_event = 'PgSleep' AND query LIKE '%{table}%'"""
 
 #: What a serving process would have measured, told at once as its heartbeat does.
 MEASURE = """
@@ -106,4 +118,26 @@ def test_a_courier_that_is_killed_on_its_way_loses_no_word(
     alerted.wait(
         lambda: alerted.rows("SELECT state, attempt FROM pulse_alertdelivery") == [("delivered", 2)]
     )
+    assert len({headers["webhook-id"] for headers, _body in receiver.got}) == 1
+
+
+def test_a_database_that_is_killed_in_the_middle_tells_nothing_twice(
+    alerted: Engine, receiver: Receiver, postgres: Postgres
+) -> None:
+    """A look that is lost is made again; what was sent and not recorded keeps its id."""
+    alerted.write(SLOW)
+    alerted.python(MEASURE.format(statuses="[500] * 10"))
+    start_workers(alerted, beats=1)
+    for table in ("pulse_incident", "pulse_alertdelivery"):
+        alerted.wait(lambda table=table: alerted.value(HELD.format(table=table)) > 0)
+        postgres.restart()
+    alerted.write("UPDATE pulse_alertdelivery SET lease_until = created_at")
+    outcome = "SELECT event, state FROM pulse_alertdelivery"
+    alerted.wait(lambda: alerted.rows(outcome) == [("alert.firing", "delivered")])
+    assert alerted.rows("SELECT rule FROM pulse_incident ORDER BY rule") == [
+        ("errors",),
+        ("silenced",),
+    ]
+    assert all(worker.is_alive for worker in alerted.workers), alerted.told()
+    assert told(receiver).keys() == {"errors alert.firing"}
     assert len({headers["webhook-id"] for headers, _body in receiver.got}) == 1
