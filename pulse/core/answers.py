@@ -42,9 +42,9 @@ def rate_limit_headers(found: Sequence[Charge], decision: Decision, form: str) -
         headers["X-RateLimit-Remaining"] = remaining
         headers["X-RateLimit-Reset"] = str(ceil_s(decision.now_us + after_us))
     if form != "legacy":
-        headers["RateLimit-Policy"] = ", ".join(
-            [_policies(charge.rule, charge.ceiling) for charge in found if charge.claim.enforced]
-        )
+        told = [_policies(charge.rule, charge.ceiling) for charge in found if charge.claim.enforced]
+        # A rule that only takes requests once has no limits to tell of.
+        headers["RateLimit-Policy"] = ", ".join(filter(None, told))
         headers["RateLimit"] = f'"{name}";r={remaining};t={ceil_s(after_us)}'
     return headers
 

@@ -88,23 +88,42 @@ def once(snapshot: Snapshot, facts: Facts, now: float) -> list[Charge]:
     ]
 
 
-def judge(charged: Sequence[Charge], decision: Decision) -> tuple[list[Replay], Decision]:
+def judge(
+    found: Sequence[Charge], nonces: Sequence[Charge], decision: Decision
+) -> tuple[list[Replay], Sequence[Charge], Decision]:
     """Part what a decision says of nonces, its last outcomes, from what it says of limits.
 
     Args:
-        charged: As ``once`` returned them.
-        decision: On the limits' claims, and then on theirs.
+        found: What the limits charge.
+        nonces: As ``once`` returned them.
+        decision: On the claims of both, in that order.
+
+    Returns:
+        What is wrong with the request, and what it is charged to with the decision on that. Where
+        it is refused for want of counters, a rule that only counts nonces is among those too.
     """
-    if not charged:
-        return [], decision
-    first = len(decision.outcomes) - len(charged)
-    found = [
+    own = decision.outcomes[: len(found)]
+    said = list(zip(nonces, decision.outcomes[len(found) :], strict=True))
+    replays = [
         Replay(charge.rule, charge.claim.enforced, _problem(charge, outcome))
-        for charge, outcome in zip(charged, decision.outcomes[first:], strict=True)
+        for charge, outcome in said
     ]
-    own = decision.outcomes[:first]
     allowed = all(outcome.passed for outcome in own if outcome.claim.enforced)
-    return found, decision._replace(outcomes=own, allowed=allowed and not decision.unavailable)
+    if not decision.unavailable or any(each.problem for each in replays):
+        unavailable = decision.unavailable and not allowed
+        parted = decision._replace(allowed=allowed, outcomes=own, unavailable=unavailable)
+        return replays, found, parted
+    refusing = {
+        charge.rule for charge, outcome in zip(found, own, strict=True) if not outcome.passed
+    }
+    alone = [
+        (charge, outcome)
+        for charge, outcome in said
+        if not outcome.passed and charge.rule not in refusing
+    ]
+    charges = [*found, *(charge for charge, _outcome in alone)]
+    outcomes = (*own, *(outcome for _charge, outcome in alone))
+    return replays, charges, decision._replace(outcomes=outcomes)
 
 
 def refusing(replays: Iterable[Replay]) -> Replay | None:

@@ -61,8 +61,9 @@ def decide(
     if context.charges or nonces:
         claims = [charge.claim for charge in (*context.charges, *nonces)]
         context.decision = _decide(claims, announcement)
-    if nonces:
-        _part(context, nonces)
+        if nonces:
+            parted = replay.judge(context.charges, nonces, context.decision)
+            context.replays, context.charges, context.decision = parted
     context.settled = True
 
 
@@ -139,17 +140,6 @@ def _decide(claims: Sequence[Claim], announcement: str | None) -> Decision:
 
 def _user(snapshot: Snapshot, request: HttpRequest) -> User | None:
     return user_of(snapshot, request) if may_have_user(snapshot, request) else None
-
-
-def _part(context: Context, nonces: list[Charge]) -> None:
-    """Part what the decision says of nonces from what it says of limits."""
-    assert context.decision is not None  # noqa: S101 - nonces were asked about
-    context.replays, decision = replay.judge(nonces, context.decision)
-    if decision.unavailable and not any(each.problem for each in context.replays):
-        # Refused for want of counters, and maybe by none but who counts nonces.
-        context.charges = [*context.charges, *nonces]
-    else:
-        context.decision = decision
 
 
 def _count_replays(context: Context) -> Replay | None:

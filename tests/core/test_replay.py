@@ -91,7 +91,7 @@ def decide(request, *rules, states=None):
     claims = [charge.claim for charge in charged]
     outcomes, kept = settle(claims, states or [None] * len(claims), int(NOW * 1_000_000))
     allowed = all(outcome.passed for outcome in outcomes if outcome.claim.enforced)
-    return judge(charged, Decision(allowed, outcomes, 0, Store.LOCAL))[0], kept
+    return judge([], charged, Decision(allowed, outcomes, 0, Store.LOCAL))[0], kept
 
 
 def test_a_nonce_is_taken_and_then_seen():
@@ -138,9 +138,13 @@ def test_without_counters_each_rule_does_as_it_says_and_no_nonce_is_missing_stil
     assert outcome_without_store(sent(), closed).unavailable
     assert outcome_without_store(sent(), opened).allowed
     charged = once(policy(opened), sent(None), NOW)
-    [found], _ = judge(charged, outcome_without_store(sent(None), opened))
-    assert found.problem == "missing"
+    [found], asked, decision = judge([], charged, outcome_without_store(sent(None), opened))
+    assert (found.problem, asked, decision.outcomes) == ("missing", [], ())
+    # The limits have nothing against it: who sends a nonce is let through.
+    assert (decision.allowed, decision.unavailable) == (True, False)
     charged = once(policy(closed), sent(), NOW)
-    [found], decision = judge(charged, outcome_without_store(sent(), closed))
+    [found], asked, decision = judge([], charged, outcome_without_store(sent(), closed))
     assert found.problem is None
-    assert not decision.allowed
+    assert (decision.allowed, decision.unavailable) == (False, True)
+    assert [charge.rule.name for charge in asked] == ["pay"]
+    assert len(decision.outcomes) == 1

@@ -13,9 +13,12 @@ from pulse.policies import current
 from pulse.policies.document import apply
 from pulse.policies.explain.explanations import explain
 from pulse.policies.explain.questions import Question
+from pulse.policies.explain.refusals import explain_refusal
 from pulse.store import announcement, buckets
 from tests.factories import KIM, another_process, default_tier
 from tests.factories import document as doc
+from tests.servers import free_port
+from tests.store.conftest import cache_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -147,7 +150,7 @@ def test_it_is_one_command(redis_cache):
 
 
 def test_without_redis_a_closed_rule_refuses_and_others_take_once_in_the_process(
-    settings, mortal_redis
+    settings, mortal_redis, caplog
 ):
     settings.CACHES = {
         "default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": mortal_redis.url}
@@ -159,6 +162,7 @@ def test_without_redis_a_closed_rule_refuses_and_others_take_once_in_the_process
     assert response.status_code == 503
     assert response["Retry-After"]
     assert ask(**{"X-Nonce": ""}).status_code == 400
+    assert not [message for message in caplog.messages if "non-fatal" in message]
     policy()
     text = nonce()
     assert [ask(text).status_code, ask(text).status_code] == [200, 409]
@@ -205,3 +209,17 @@ def test_an_explanation_says_the_same(store, own):
     policy(limits=own, mode="shadow")
     status, refused, row = told(headers={})
     assert (status, refused, row["outcome"]) == (200, 0, "would_refuse")
+
+
+@pytest.mark.parametrize("own", [[], [{"rate": "50/h"}]])
+def test_an_explanation_says_who_refuses_for_want_of_counters(settings, own):
+    settings.CACHES = cache_of(f"redis://127.0.0.1:{free_port()}/0")
+    policy(limits=own, on_store_error="closed")
+    status, refused, row = told()
+    assert (status, refused, row["outcome"]) == (503, 1, "refused")
+    assert row["why"] == ("matches the request" if own else "it takes each request once")
+    assert told(headers={})[0] == ask(**{"X-Nonce": ""}).status_code == 400
+    response = ask()
+    assert response.status_code == 503
+    past = explain_refusal(response.json()["decision"])["rules"]
+    assert [(each["kind"], each["key"]) for each in past] == [("endpoint_limits", KEY)]

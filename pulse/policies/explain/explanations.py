@@ -56,12 +56,13 @@ def _judge(snapshot: Snapshot, facts: Facts, question: Question) -> dict[str, An
         turns = _in_turns(snapshot, facts, found)
         asked, decision, replays, refused = _decide(turns, nonces, question)
         status, headers, body = _response(asked, decision, replays)
-        left = [charge for charge in found if charge not in asked]
+        told_of = {charge.rule for charge in asked if charge not in found}
+        left = [charge for charge in found if charge not in asked and charge.rule not in told_of]
         told = [*rows.charged(asked, decision), *rows.left(left)]
     else:
         refused = question.count if edge.early.refused else 0
-        status, body, told, found = edge.early.status, edge.early.body, [], []
-        replays = []
+        status, body, told = edge.early.status, edge.early.body, []
+        asked, found, replays = [], [], []
     return {
         "verdict": "refused" if status >= 400 else "allowed",
         "status": status,
@@ -81,7 +82,7 @@ def _judge(snapshot: Snapshot, facts: Facts, question: Question) -> dict[str, An
                         snapshot,
                         facts,
                         edge,
-                        {charge.rule for charge in found},
+                        {charge.rule for charge in (*found, *asked)},
                         exempt=bool(exemption),
                     ),
                 ],
@@ -180,11 +181,11 @@ def _decide(
         for reading, (claims, turn) in zip(readings, asking, strict=True):
             if not claims or not decision.allowed or replay.refusing(replays):
                 continue
-            made = reading.decide(claims)
+            made, charged = reading.decide(claims), turn
             if nonces and turn is asking[0][1]:
-                replays, made = replay.judge(nonces, made)
+                replays, charged, made = replay.judge(turn, nonces, made)
             decision = decision.followed_by(made)
-            asked += turn
+            asked += charged
         refused += not decision.allowed or replay.refusing(replays) is not None
     return asked, decision, replays, refused
 

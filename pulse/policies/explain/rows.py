@@ -29,9 +29,10 @@ MAX_SILENT: Final = 100
 
 def charged(found: Sequence[Charge], decision: Decision) -> list[Row]:
     """Tell of every rule that counts the request."""
+    once = _("it takes each request once")
     return [
         {
-            **_row(charge.rule, matched=True, why=charge.why, outcome=_outcome(outcome)),
+            **_row(charge.rule, matched=True, why=charge.why or once, outcome=_outcome(outcome)),
             "counted_by": charge.counted_by,
             "limits": limits_of(outcome),
         }
@@ -117,7 +118,7 @@ def not_charged(
     bare = [
         rule
         for rule in (snapshot.endpoints.find(match, facts.path, facts.method) if match else ())
-        if not rule.allowance.quotas
+        if not rule.allowance.quotas and rule not in asked
     ]
     silent = (rule for rule in others if rule not in bare)
     why = _("has no limits of its own")
