@@ -109,9 +109,16 @@ def is_same(kind: Kind, row: Policy, limits: list[Limit] | None, was: Item) -> b
 
 def save(row: Policy, limits: list[Limit] | None, using: str) -> None:
     """Save a row that was read, with its limits."""
+    had_limits = not row._state.adding
     row.save(using=using)
-    if limits is not None:
-        _replace_limits(row, limits, using)
+    if limits is None:
+        return
+    related: Any = row.limits  # type: ignore[attr-defined]  # of those kinds that have limits
+    if had_limits:
+        related.all().using(using).delete()
+    for limit in limits:
+        setattr(limit, related.field.name, row)
+    related.model.objects.using(using).bulk_create(limits)
 
 
 def too_costly(using: str) -> Iterator[tuple[EndpointLimit, str]]:
@@ -121,11 +128,3 @@ def too_costly(using: str) -> Iterator[tuple[EndpointLimit, str]]:
         if rule.tier is not None:
             for _place, _field, text in check_limits(rule.tier.limits.all(), rule.cost):
                 yield rule, text
-
-
-def _replace_limits(row: Any, limits: list[Limit], using: str) -> None:
-    related = row.limits
-    related.all().using(using).delete()
-    for limit in limits:
-        setattr(limit, related.field.name, row)
-    related.model.objects.using(using).bulk_create(limits)
