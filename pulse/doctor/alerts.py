@@ -30,9 +30,11 @@ def examine(_progress: Progress) -> Iterator[Finding]:
     if found:
         yield from found
         return
-    told = len(deliveries.in_force())
-    evidence = f"Rules in force: {len(rules)}. Channels in force: {told}."
-    yield Finding(TOPIC, Severity.OK, "Alerts are looked for, and word of them arrives.", evidence)
+    title = "Alerts are looked for, and word of them arrives."
+    if not rules:
+        title = "No alert rule is in force."
+    evidence = f"Rules in force: {len(rules)}. Channels in force: {len(deliveries.in_force())}."
+    yield Finding(TOPIC, Severity.OK, title, evidence)
 
 
 def _unwatched(rules: Sequence[Rule], now: datetime, using: str) -> Iterator[Finding]:
