@@ -7,9 +7,11 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ERROR_FLAG
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -62,7 +64,7 @@ class _Choice(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Leave the rows that have the value."""
         value = self.value()
-        if value is None:
+        if value is None or value not in {str(choice) for choice, _text in self.choices_of()}:
             return queryset
         return queryset.filter(**{str(self.parameter_name): value})
 
@@ -132,10 +134,10 @@ class WhenFilter(admin.SimpleListFilter):
             return queryset.between(timezone.now() - self.RECENT[value][1], None)
         try:
             naive = datetime.strptime(value, "%Y-%m")  # noqa: DTZ007 - of the site's time zone
-        except ValueError:
+            begin = timezone.make_aware(naive)
+            return queryset.between(begin, _begin_of_month(begin + timedelta(days=32)))
+        except (ValueError, OverflowError):
             return queryset
-        begin = timezone.make_aware(naive)
-        return queryset.between(begin, _begin_of_month(begin + timedelta(days=32)))
 
 
 @admin.register(AuditEntry)
@@ -237,7 +239,11 @@ class AuditEntryAdmin(RecordsAdmin):
         asked = request.GET.copy()
         asked.pop("form", None)
         request.GET = asked  # type: ignore[assignment]  # as the list reads it
-        rows = self.get_changelist_instance(request).get_queryset(request)
+        try:
+            rows = self.get_changelist_instance(request).get_queryset(request)
+        except IncorrectLookupParameters:
+            # As the list itself answers it.
+            return HttpResponseRedirect(f"../?{ERROR_FLAG}=1")
         told = {"format": form, **asked.dict()}
         record(
             Action.AUDIT_EXPORT,

@@ -178,7 +178,9 @@ class ApiKeyAdmin(RecordedAdmin):
         """Make or change a key by the one road that keys are changed on."""
         values = {name: form.cleaned_data[name] for name in keys.FIELDS}
         if change:
-            keys.change(ApiKey(pk=obj.pk), actor=actor_of(request), **values)
+            # What was not touched stays what another has made of it meanwhile.
+            changed = {name: values[name] for name in keys.FIELDS if name in form.changed_data}
+            keys.change(ApiKey(pk=obj.pk), actor=actor_of(request), **changed)
             return
         new = keys.make(actor=actor_of(request), **values)
         vars(obj).update(vars(new.row))

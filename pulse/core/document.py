@@ -95,15 +95,18 @@ def take_back(
             elif key not in new:
                 now.setdefault(key, was[key])
             elif key in now:
-                now[key] = {
-                    name: was[key].get(name)
-                    if value == new[key].get(name) != was[key].get(name)
-                    else value
-                    for name, value in now[key].items()
-                }
+                now[key] = _taken_back(now[key], was[key], new[key])
         if touched:
             kept[kind] = [now[key] for key in sorted(now)]
     return kept
+
+
+def _taken_back(now: Item, was: Item, new: Item) -> Item:
+    """Give each field that an edit changed, added or cleared what it was, unless it was since."""
+    names = dict.fromkeys([*now, *was])  # An item leaves out what is empty.
+    untouched = {name for name in names if now.get(name) == new.get(name)}
+    found = {name: (was if name in untouched else now).get(name) for name in names}
+    return {name: value for name, value in found.items() if value is not None or name in was}
 
 
 def _but_for_words(item: Item) -> Item:

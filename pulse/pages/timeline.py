@@ -6,7 +6,6 @@ from typing import Any, Final
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
 from pulse.access.scopes import Scope
@@ -15,7 +14,7 @@ from pulse.alerts.timeline import Entry, Happened
 from pulse.pages.answers import admin_url, data, page, wants_json
 from pulse.pages.guard import guarded
 from pulse.pages.places import Places
-from pulse.policies.kinds import time_to_text
+from pulse.policies.kinds import Errors, read_time, time_to_text
 
 POLL_MS: Final = 10_000
 PER_PAGE: Final = 50
@@ -46,11 +45,9 @@ def show(request: HttpRequest) -> HttpResponse:
 
 
 def _before(request: HttpRequest) -> datetime | None:
-    try:
-        found = parse_datetime(request.GET.get("before", "").replace(" ", "+"))
-    except ValueError:
-        found = None
-    return found if found is not None and found.tzinfo is not None else None
+    errors: Errors = {}
+    text = request.GET.get("before", "").replace(" ", "+")
+    return read_time(text, errors, "before") if text else None
 
 
 def _kinds(request: HttpRequest) -> tuple[Happened, ...]:

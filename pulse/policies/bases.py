@@ -1,7 +1,7 @@
 """What policy rows have in common: announced changes, the shared fields, and limits."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator
@@ -14,6 +14,10 @@ from pulse.core.snapshot import Mode
 from pulse.exceptions import InvalidQuota
 from pulse.policies.querysets import PolicyManager
 from pulse.policies.validators import validate_rate
+
+#: A time outside of these years cannot be shown in every time zone.
+FIRST_YEAR: Final = 1970
+LAST_YEAR: Final = 9998
 
 
 class ModeChoices(models.TextChoices):
@@ -102,7 +106,13 @@ class Policy(AnnouncedModel):
         super().save(*args, **kwargs)
 
     def clean(self) -> None:
-        """Refuse a time that ends before it starts."""
+        """Refuse a time that ends before it starts, or that no time zone can show."""
+        for name in ("starts_at", "ends_at"):
+            moment = getattr(self, name)
+            if moment and not FIRST_YEAR <= moment.year <= LAST_YEAR:
+                text = _("Write a year from %(first)d to %(last)d.")
+                told = {"first": FIRST_YEAR, "last": LAST_YEAR}
+                raise ValidationError({name: text % told})
         if self.starts_at and self.ends_at and self.ends_at <= self.starts_at:
             raise ValidationError({"ends_at": _("It ends before it starts.")})
 

@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from pulse.core.document import Document, Item, canonical, key_of
 from pulse.core.quotas import Algorithm
 from pulse.exceptions import InvalidQuota
-from pulse.policies.bases import Limit, Policy
+from pulse.policies.bases import FIRST_YEAR, LAST_YEAR, Limit, Policy
 from pulse.policies.consistency import MAX_LIMITS, check_limits
 from pulse.policies.edge import AccessRule, CorsOrigin, HeaderPolicy
 from pulse.policies.models import (
@@ -300,11 +300,11 @@ def read_time(value: Any, errors: Errors, place: str) -> datetime | None:
     if moment.tzinfo is None:
         add_error(errors, place, _("Name the time zone: end it with Z or an offset."))
         return None
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        add_error(errors, place, _("Write a time between the years 1 and 9999."))
+    if not FIRST_YEAR <= moment.year <= LAST_YEAR:
+        told = {"first": FIRST_YEAR, "last": LAST_YEAR}
+        add_error(errors, place, _("Write a year from %(first)d to %(last)d.") % told)
         return None
+    return moment.astimezone(UTC)
 
 
 def collect_errors(row: Model, exclude: Iterable[str], errors: Errors, place: str) -> None:

@@ -191,7 +191,10 @@ def finish_leftovers() -> None:
     """Publish what a process saved and did not live to publish; the heartbeat calls this."""
     using = database()
     try:
-        if conf.PUBLISH == "auto" and PolicyState.objects.using(using).filter(dirty=True).exists():
+        states = PolicyState.objects.using(using).filter(pk=1, dirty=True)
+        edits = states.values_list("draft_edits", flat=True).first()
+        # What somebody saved as a draft is published by who has read it, whatever holds now.
+        if conf.PUBLISH == "auto" and edits == []:
             publish_pending(using)
     except DatabaseError:
         return
@@ -308,21 +311,16 @@ def _finish(state: PolicyState, here: Edit, using: str) -> None:
     if changes and here.check is not None:
         here.check(before, document)
     if not here.publish:
-        if here.guard is not None:
-            text = _("A draft refuses nobody: give the guard when it is published.")
-            raise InvalidDocument({guarded.REFUSALS: [text]})
-        state.dirty = bool(changes)
-        state.draft_edits = _noted(state.draft_edits, here, rows) if changes else []
-        _save(state, using)
         mine = difference(here.rows or before, rows, kinds.keys())
-        if mine:
-            draft_saved.send(sender=PolicyState, edit=here, changes=mine, using=using)
+        _keep_draft(state, here, rows, mine, is_one=bool(changes), using=using)
         return
-    state.dirty = rows != document
+    is_new = bool(changes) or previous is None
+    state.dirty, state.revision = rows != document, state.revision + is_new
     if not state.dirty:
         state.draft_edits = []
-    if changes or previous is None:
-        state.revision += 1
+    # Before anybody is told: who saves a policy then leaves a mark of its own.
+    _save(state, using)
+    if is_new:
         made = here.revision = _insert(
             state.revision, document, changes, previous, here=here, using=using
         )
@@ -332,7 +330,26 @@ def _finish(state: PolicyState, here: Edit, using: str) -> None:
         transaction.on_commit(
             lambda: _announce(made, snapshot, announcement), using=using, robust=True
         )
+
+
+def _keep_draft(
+    state: PolicyState,
+    here: Edit,
+    rows: Document,
+    mine: list[dict[str, Any]],
+    *,
+    is_one: bool,
+    using: str,
+) -> None:
+    """Note who edited the draft, if there is one still, and tell what they changed."""
+    if here.guard is not None:
+        text = _("A draft refuses nobody: give the guard when it is published.")
+        raise InvalidDocument({guarded.REFUSALS: [text]})
+    state.dirty = is_one
+    state.draft_edits = _noted(state.draft_edits, here, rows) if is_one else []
     _save(state, using)
+    if mine:
+        draft_saved.send(sender=PolicyState, edit=here, changes=mine, using=using)
 
 
 def _save(state: PolicyState, using: str) -> None:

@@ -1,11 +1,9 @@
 """Changing the mode of many rules in one edit."""
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from pulse.core.document import Document
 from pulse.core.snapshot import Mode
-from pulse.exceptions import InvalidDocument
 from pulse.policies import kinds, publisher
 from pulse.policies.bases import ModeChoices, Policy
 from pulse.policies.edge import AccessRule
@@ -37,23 +35,13 @@ def everything_to_shadow(
     Returns:
         How many rules were changed, and the edit.
     """
-    door = {"source": source, "reason": reason, "request_id": request_id}
-    try:
-        return _to_shadow(actor, door)
-    except InvalidDocument:
-        return _to_shadow(actor, door, published_alone=True)
-
-
-def _to_shadow(
-    actor: Actor, door: Mapping[str, Any], *, published_alone: bool = False
-) -> tuple[int, Edit]:
-    with publisher.edit(actor, **door) as edit:
+    with publisher.edit(actor, source=source, reason=reason, request_id=request_id) as edit:
         edit.deed = DEED
         changed = sum(
             set_mode(model.objects.filter(mode=ModeChoices.ENFORCE), ModeChoices.SHADOW)
             for model in RULES
         )
-        if published_alone or not edit.publish:
+        if not edit.publish or publisher.problems_of_rows():
             edit.document, edit.publish = _in_shadow(publisher.newest_document()), True
     return changed, edit
 

@@ -100,7 +100,7 @@ def _undo(
                 raise _Ended
             guard.counts.using(using).delete()
             if is_left:
-                _change_rows(way, rows, is_draft=rows != newest)
+                _change_rows(rows, newest, target)
                 edit.publish = True
                 if rows != newest:
                     edit.document = target
@@ -113,10 +113,15 @@ def _undo(
     return undone_by
 
 
-def _change_rows(way: Way, rows: Document, *, is_draft: bool) -> None:
-    """Make the rows what a way makes of them; a draft that makes no policy is left as it is."""
+def _change_rows(rows: Document, newest: Document, target: Document) -> None:
+    """Do to the rows what leads from the newest policy to another; a draft keeps the rest of it.
+
+    A draft that makes no policy then is left as it is.
+    """
+    is_draft = rows != newest
+    wanted = take_back(rows, newest, target, kinds.keys()) if is_draft else target
     try:
-        documents.apply(way(rows), publisher.SYSTEM, source=SOURCE, prune=True)
+        documents.apply(wanted, publisher.SYSTEM, source=SOURCE, prune=True)
     except InvalidDocument:
         if not (is_draft and conf.PUBLISH == "manual"):
             raise

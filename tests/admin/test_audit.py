@@ -105,6 +105,9 @@ def test_it_is_for_who_administers(django_user_model, permissions, status: int) 
         ("when=2001-01", 0),
         ("when=nonsense&q=ann", 1),
         ("when=2026-13&q=ann", 1),
+        ("when=9999-12&q=ann", 1),
+        ("actor_type=%00&q=ann", 1),
+        ("kind=nonsense&q=ann", 1),
     ],
 )
 def test_entries_are_narrowed(boss: Client, query: str, expected: int) -> None:
@@ -112,6 +115,14 @@ def test_entries_are_narrowed(boss: Client, query: str, expected: int) -> None:
     record("key.failed", KIM, outcome="failure")
     record("job.start", Actor("command"), kind="jobs", key={"id": "1"}, revision=70000)
     assert rows(boss.get(f"{LIST}?{query}")) == expected
+
+
+def test_what_cannot_be_looked_for_is_not_exported(boss: Client) -> None:
+    """As on the list, which is shown whole then."""
+    for query in ("id__lt=abc", "created_at__gte=x", "revision=abc"):
+        answer = boss.get(f"{LIST}export/?form=csv&{query}")
+        assert (answer.status_code, answer.url) == (302, "../?e=1")
+    assert not AuditEntry.objects.filter(action="audit.export").exists()
 
 
 def test_a_month_is_a_range_of_days(boss: Client) -> None:

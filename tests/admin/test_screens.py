@@ -280,6 +280,23 @@ def test_everything_to_shadow_is_one_revision_that_can_be_undone(kim):
     assert set(RateTier.objects.values_list("mode", flat=True)) == {"enforce"}
 
 
+def test_everything_to_shadow_is_so_also_where_a_row_makes_no_policy(kim, search):
+    """The policy in force changes alone; the broken row is left for somebody to mend."""
+    search.limits.update(rate="nonsense")
+    kim.post("everything_to_shadow", reason="shop is down")
+    newest = PolicyRevision.objects.first()
+    assert newest.reason == "shop is down"
+    assert {tier["mode"] for tier in newest.document["rate_tiers"]} == {"shadow"}
+    assert search.limits.get().rate == "nonsense"
+
+
+def test_a_time_that_no_zone_can_show_is_refused(kim, search, settings):
+    settings.TIME_ZONE = "Asia/Tokyo"
+    for day in ("0001-01-01", "9999-12-31"):
+        page = kim.save("endpointlimit_change", search.pk, starts_at_0=day, starts_at_1="00:00:00")
+        assert "Write a year from 1970 to 9998." in page.content.decode()
+
+
 def test_a_preset_makes_its_rules_as_one_revision(kim):
     before = revision()
     page = kim.get("endpointlimit_presets").content.decode()

@@ -86,6 +86,17 @@ def test_a_field_that_is_as_the_edit_made_it_goes_back_alone() -> None:
     }
 
 
+def test_a_field_that_was_cleared_comes_back_and_one_that_was_added_goes() -> None:
+    """An item leaves out what is empty."""
+    before = {"rate_tiers": [{"name": "a", "bytes": 1, "burst": "1"}]}
+    made = {"rate_tiers": [{"name": "a", "rate": "2", "burst": "1"}]}
+    assert take_back(made, made, before, KEYS) == before
+    later = {"rate_tiers": [{"name": "a", "rate": "3", "burst": "4"}]}
+    assert take_back(later, made, before, KEYS) == {
+        "rate_tiers": [{"name": "a", "rate": "3", "burst": "4", "bytes": 1}]
+    }
+
+
 def test_words_do_not_keep_what_was_added() -> None:
     """A description is not what a row does."""
     made = {"rate_tiers": [{"name": "a", "rate": "1", "description": ""}]}

@@ -389,8 +389,10 @@ def test_impossible_limits_are_told_at_their_place(limits, place: str, text: str
         ({"starts_at": 1700000000}, ".starts_at", "Write a time such as"),
         ({"starts_at": "2027-02-30T00:00:00Z"}, ".starts_at", "Write a time such as"),
         ({"starts_at": "2027-01-01T00:00:00"}, ".starts_at", "Name the time zone"),
+        ({"ends_at": "9999-12-31T23:59:59Z"}, ".ends_at", "Write a year from 1970 to 9998."),
+        ({"starts_at": "0001-01-01T00:00:00Z"}, ".starts_at", "Write a year from 1970"),
         ({"ends_at": "2027-01-01"}, ".ends_at", "Name the time zone"),
-        ({"ends_at": "9999-12-31T23:59:59-12:00"}, ".ends_at", "between the years"),
+        ({"ends_at": "9999-12-31T23:59:59-12:00"}, ".ends_at", "Write a year from"),
         (
             {"starts_at": "2027-01-02T00:00:00Z", "ends_at": "2027-01-01T00:00:00Z"},
             ".ends_at",

@@ -26,7 +26,6 @@ from rest_framework.views import APIView
 from project import urls as site
 from pulse.access import keys
 from pulse.access.scopes import Scope
-from pulse.core.replay import COUNTED_BY
 from pulse.core.snapshot import ENDPOINTS, TIERS
 from pulse.policies import current
 from pulse.policies.completion import complete
@@ -482,7 +481,6 @@ def counted_by(context: Any) -> list[Any]:
             ],
         )
         for charge, outcome in zip(context.charges, context.decision.outcomes, strict=True)
-        if charge.counted_by != COUNTED_BY
     ]
 
 

@@ -47,7 +47,7 @@ def test_every_field_is_read() -> None:
         ("https", "yes"), ("https", 1), ("headers", ["X: y"]), ("headers", {"a b": "c"}),
         ("headers", {"": "c"}), ("headers", {"X": 1}), ("headers", {"X": "a\r\nY: b"}),
         ("headers", {"X": "\ud800"}), ("headers", {f"x{n}": "" for n in range(MAX_HEADERS + 1)}),
-        ("colour", "red"),
+        ("colour", "red"), ("user", "a\0b"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_by_its_field(field: str, value: Any) -> None:

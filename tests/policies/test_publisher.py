@@ -22,6 +22,7 @@ from pulse.policies.models import (
     TierLimit,
     TrustedProxy,
 )
+from pulse.policies.signals import revision_made
 from tests.factories import KIM
 from tests.factories import document as doc
 
@@ -374,6 +375,20 @@ def test_a_database_that_fails_after_commit_does_not_fail_the_host(policy, monke
     assert numbers()[-1] == policy + 1
 
 
+@pytest.mark.django_db(transaction=True)
+def test_who_saves_a_policy_as_a_revision_is_told_has_it_published(policy) -> None:
+    def save(**_: object) -> None:
+        revision_made.disconnect(save)
+        make("/by-a-receiver")
+
+    revision_made.connect(save)
+    try:
+        apply(doc(exemptions=["/applied"]), KIM)
+    finally:
+        revision_made.disconnect(save)
+    assert {"/applied", "/by-a-receiver"} <= exempt()
+
+
 # Publishing by hand
 
 
@@ -394,6 +409,10 @@ def test_manual_publishing_keeps_a_draft_until_someone_publishes(policy, setting
         "/applied",
     }
     publisher.finish_leftovers()
+    # Another process may be told to publish at once; nobody has read the draft for that.
+    settings.PULSE = {"PUBLISH": "auto"}
+    publisher.finish_leftovers()
+    settings.PULSE = {"PUBLISH": "manual"}
     assert numbers()[-1] == policy
     made = publisher.publish(KIM, reason="Friday")
     assert (made.number, made.reason, made.actor_name) == (policy + 1, "Friday", "kim")

@@ -217,7 +217,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_text(value: Any) -> bool:
-    """Whether it is a text that can be written again: JSON can escape half a character."""
-    if not isinstance(value, str) or len(value) > MAX_TEXT:
+    """Whether it is a text that can be written and looked up: JSON can escape half a character."""
+    if not isinstance(value, str) or len(value) > MAX_TEXT or "\0" in value:
         return False
     return not any("\ud800" <= character <= "\udfff" for character in value)
