@@ -17,7 +17,13 @@ from django.utils.translation import gettext as _
 
 from pulse.alerts.models import ChannelSecret
 from pulse.alerts.rules import is_in_time, items
-from pulse.alerts.state import AlertDelivery, AlertTally, DeliveryState, Incident
+from pulse.alerts.state import (
+    AlertDelivery,
+    AlertTally,
+    DeliveryState,
+    Incident,
+    IncidentState,
+)
 from pulse.conf import conf
 from pulse.core.document import Item
 from pulse.core.snapshot import Mode
@@ -176,9 +182,18 @@ def claim(most: int) -> list[Claimed]:
     due = rows.filter(free, is_due, state=DeliveryState.PENDING)
     channels = {item["name"]: item for item in items(CHANNELS)}
     until, claimed = engine.clock(using) + LEASE, []
-    found = list(due.order_by("next_attempt_at", "pk")[:most])
+    found = list(due.select_related("incident").order_by("next_attempt_at", "pk")[:most])
     kept = _kept({row.channel for row in found}, using)
     for row in found:
+        if _is_superseded(row):
+            # Who hears of it last would take it for the newest.
+            rows.filter(pk=row.pk, fence=row.fence).update(
+                state=DeliveryState.FAILED,
+                error=_("It was over before word of its beginning arrived."),
+                finished_at=Now(),
+                next_attempt_at=None,
+            )
+            continue
         # Another may have it meanwhile: then its fence is another one.
         mine = due.filter(pk=row.pk, fence=row.fence).update(
             fence=F("fence") + 1, attempt=F("attempt") + 1, lease_until=until
@@ -192,7 +207,7 @@ def claim(most: int) -> list[Claimed]:
                     webhook_id=row.webhook_id,
                     event=row.event,
                     name=row.channel,
-                    channel=channels.get(row.channel),
+                    channel=_open(channels.get(row.channel), row),
                     body=row.body,
                     kept=kept.get(row.channel, ""),
                 )
@@ -269,6 +284,18 @@ def failing(now: datetime) -> dict[str, str]:
         for channel, (at, error) in sorted(failed.items())
         if channel not in newest or newest[channel] < at
     }
+
+
+def _is_superseded(row: AlertDelivery) -> bool:
+    """Whether word of a beginning was tried in vain until it was over."""
+    is_over = row.incident is not None and row.incident.state == IncidentState.RESOLVED
+    return is_over and row.event == Event.FIRING and row.attempt > 0
+
+
+def _open(channel: Item | None, row: AlertDelivery) -> Item | None:
+    """Return a channel that takes a word: a test is for any, an incident's for none that is off."""
+    is_off = channel is not None and channel["mode"] == Mode.OFF and row.incident_id is not None
+    return None if is_off else channel
 
 
 def _write(

@@ -20,8 +20,8 @@ from django.utils.translation import gettext as _
 from pulse.alerts import incidents
 from pulse.alerts.incidents import Finding
 from pulse.alerts.measured import PROBE_DOWN
-from pulse.alerts.measures import Reading, say
-from pulse.alerts.rules import RULES, Rule, in_force
+from pulse.alerts.measures import MANY_TIMES, Reading, say
+from pulse.alerts.rules import ABSENT, RULES, Rule, in_force
 from pulse.alerts.state import AlertEngine, AlertStanding, AlertState, Incident, IncidentState
 from pulse.core.alerting import Standing, State, calm_after, compare, step
 from pulse.core.windows import Scope, find_open
@@ -80,7 +80,8 @@ def evaluate() -> Look:
         # A look that lies ahead was made before the clock was set back.
         if row.looked_at is not None and began <= row.looked_at <= now:
             return Look(was_late=True)
-        states = {(one.rule, one.subject): one for one in AlertState.objects.using(using)}
+        rows = AlertState.objects.using(using).select_related("incident")
+        states = {(one.rule, one.subject): one for one in rows}
         course = _Course(now, plan, states, _returns(now, using))
         for name, rule in rules.items():
             _judge(course, rule, values[name])
@@ -104,8 +105,10 @@ def title_of(rule: Rule, subject: str, value: float | None) -> str:
         return _("%s is down") % (subject or rule.name)
     where = _(" of %s") % subject if subject else ""
     told = {"metric": rule.metric, "where": where, "value": say(rule.metric, value)}
-    if rule.op == "absent":
+    if rule.op == ABSENT:
         return _("%(metric)s%(where)s: nothing was measured") % told
+    if rule.baseline_s is not None and value is not None and value >= MANY_TIMES:
+        return _("%(metric)s%(where)s is not nothing any more, as it was before") % told
     if rule.baseline_s is not None:
         told["value"] = f"{value:.3g}" if value is not None else "-"
         told["threshold"] = f"{rule.threshold:g}"
@@ -148,7 +151,7 @@ def _act(course: _Course, rule: Rule, row: AlertState) -> None:
     if not is_firing:
         if row.incident is not None:
             why = _("In shadow now") if rule.shadow else _("It is well again")
-            _resolve(course, row, why, rule.channels)
+            _resolve(course, row, why)
         return
     if row.incident is None or row.incident.state == IncidentState.RESOLVED:
         finding = Finding(
@@ -180,7 +183,8 @@ def _end(
     """End what no rule looks at any more: it is gone, off, or about another subject."""
     for (name, subject), row in course.states.items():
         rule, found = rules.get(name), values.get(name)
-        if rule is not None and (found is None or subject in found):
+        is_other = rule is not None and row.incident and row.incident.metric != rule.metric
+        if rule is not None and not is_other and (found is None or subject in found):
             continue
         if rule is not None and rule.metric == PROBE_DOWN and not rule.endpoint:
             why = _("Nobody watches it any more")
@@ -189,25 +193,18 @@ def _end(
         if row.state == AlertStanding.OK and row.incident is None:
             continue
         if row.incident is not None:
-            _resolve(course, row, why, rule.channels if rule else _channels_of(row.incident))
+            _resolve(course, row, why)
         row.state, row.since, row.clear_since = AlertStanding.OK, course.now, None
         row.looked_at, row.silenced = course.now, False
         course.changed.append(row)
 
 
-def _resolve(course: _Course, row: AlertState, why: str, channels: Sequence[str]) -> None:
-    if row.incident is not None and incidents.resolve_incident(
-        row.incident, course.now, why, channels
-    ):
+def _resolve(course: _Course, row: AlertState, why: str) -> None:
+    if row.incident is not None and incidents.resolve_incident(row.incident, course.now, why):
         course.look.resolved += 1
         course.look.told += row.incident.told
         logger.info("Alert %s is over: %s", row.rule, why)
     row.incident = None
-
-
-def _channels_of(incident: Incident) -> list[str]:
-    """Name those who were told of its beginning: a rule that is gone names nobody."""
-    return list(incident.deliveries.values_list("channel", flat=True).distinct())
 
 
 def _subjects(
@@ -255,9 +252,14 @@ def _moment(seconds: float) -> datetime:
 
 @contextmanager
 def _locked(using: str) -> Iterator[tuple[AlertEngine, datetime]]:
-    """Hold the engine's row for one transaction; begins with a write, as ``engine.locked``."""
+    """Hold the engine's row for one transaction; begins with a write, as ``engine.locked``.
+
+    On PostgreSQL who cannot have it in time gives up (OperationalError), and who is stopped while
+    holding it loses it.
+    """
     rows = AlertEngine.objects.using(using)
     with transaction.atomic(using=using):
+        engine.be_patient(using)
         while not rows.filter(pk=1).update(looked_at=F("looked_at")):
             rows.bulk_create([AlertEngine(pk=1)], ignore_conflicts=True)
         row = rows.annotate(clock=Now()).get(pk=1)

@@ -89,14 +89,13 @@ def tell(incident: Incident, channels: Sequence[str]) -> None:
     deliveries.enqueue(incident, Event.FIRING, channels)
 
 
-def resolve_incident(incident: Incident, at: datetime, why: str, channels: Sequence[str]) -> bool:
-    """End an incident, and tell those who were told of it; False where it has ended.
+def resolve_incident(incident: Incident, at: datetime, why: str) -> bool:
+    """End an incident, and tell those who were told of its beginning; False where it has ended.
 
     Args:
         incident: The row.
         at: When, by the database's clock.
         why: In words.
-        channels: Names of those to be told; others were told of its beginning.
     """
     using = publisher.database()
     with transaction.atomic(using=using):
@@ -106,6 +105,8 @@ def resolve_incident(incident: Incident, at: datetime, why: str, channels: Seque
         incident.state, incident.resolved_at = IncidentState.RESOLVED, at
         _update(incident, at, UpdateKind.RESOLVED, why)
         if incident.told:
+            told = incident.deliveries.filter(event=Event.FIRING)
+            channels = told.order_by("pk").values_list("channel", flat=True)
             deliveries.enqueue(incident, Event.RESOLVED, channels)
     return True
 

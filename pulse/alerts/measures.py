@@ -9,11 +9,11 @@ from django.db.models import Count
 from django.utils.translation import gettext as _
 
 from pulse.alerts.measured import IN_FLIGHT, JOBS_FAILED, PROBE_DOWN
-from pulse.alerts.rules import Rule
+from pulse.alerts.rules import ABSENT, Rule
 from pulse.core.health import Status
 from pulse.core.measures import Measures, told
 from pulse.core.snapshot import Mode
-from pulse.metrics import flush, series, window, wire
+from pulse.metrics import flush, history, series, window, wire
 from pulse.metrics.series import HOUR, MINUTE
 from pulse.policies import publisher
 from pulse.probes.plan import current_plan
@@ -22,6 +22,17 @@ from pulse.probes.summary import targets
 
 #: Of targets that stand so nothing is known.
 UNSEEN: Final = frozenset({Status.NOT_WATCHED, Status.MAINTENANCE})
+#: What is counted over a time, and so is more over a longer one.
+SUMS: Final = frozenset(
+    {
+        *("requests", "errors", "refused", "would_refuse", "slow"),
+        *("bytes_in", "bytes_out", "queries", "query_ms"),
+    }
+)
+#: Stands for any multiple of nothing.
+MANY_TIMES: Final = 1e9
+#: From here on nobody reads parts of a millisecond.
+WHOLE_MS: Final = 100
 #: Beyond so much the minutes of a day are too many to add up.
 LONG: Final = timedelta(days=1)
 
@@ -52,7 +63,11 @@ class Reading:
             return {subject: down.get(subject)} if subject else down
         if metric == JOBS_FAILED:
             return {"": self._failed_jobs(rule.window_s)}
-        value = self._measured(metric, subject, rule.window_s)
+        # How many there are now is not a matter of long.
+        window_s = min(rule.window_s, flush.KEPT_S) if metric == IN_FLIGHT else rule.window_s
+        value = self._measured(metric, subject, window_s)
+        if rule.op == ABSENT and not self._measured("requests", subject, window_s):
+            value = None  # A count of nothing is no measure.
         if value is _UNKNOWN or rule.baseline_s is None:
             return None if value is _UNKNOWN else {subject: value}
         return self._ratio(rule, rule.baseline_s, value)
@@ -67,8 +82,15 @@ class Reading:
         if not seconds:
             return None
         normal = _pick(rule.metric, before, seconds)
-        # Of nothing there is no multiple.
-        return {rule.endpoint: value / normal if value is not None and normal else None}
+        if value is None or normal is None:
+            return {rule.endpoint: None}
+        if rule.metric in SUMS:
+            # What adds up is compared for as long as the window.
+            normal *= rule.window_s / seconds
+        if not normal:
+            # Of nothing, nothing is as much as ever; and anything is more than any multiple.
+            return {rule.endpoint: MANY_TIMES if value else None}
+        return {rule.endpoint: value / normal}
 
     def _measured(self, metric: str, endpoint: str, window_s: int) -> Any:
         if window_s > flush.KEPT_S:
@@ -92,7 +114,8 @@ class Reading:
     def _kept(self, endpoint: str, since: datetime, until: datetime) -> tuple[float, Measures]:
         place = (endpoint, since, until)
         if place not in self._past:
-            step = MINUTE if until - since <= LONG else HOUR
+            is_kept = since >= self.now - history.MINUTES
+            step = MINUTE if is_kept and until - since <= LONG else HOUR
             total = series.Span(since)
             for span in series.between(since, until - step, step, endpoint):
                 total.add(span.seconds, span.measures)
@@ -124,7 +147,7 @@ def say(metric: str, value: float | None) -> str:
     if metric in {"error_rate", "success_rate"}:
         return f"{value * 100:.3g} %"
     if metric.startswith("latency_ms."):
-        return f"{value:.3g} ms"
+        return f"{value:,.0f} ms" if value >= WHOLE_MS else f"{value:.3g} ms"
     return f"{value:.6g}"
 
 

@@ -10,6 +10,8 @@ from pulse.core.snapshot import Mode
 from pulse.policies import current
 
 RULES: Final = "alert_rules"
+#: The comparison that finds nothing measured.
+ABSENT: Final = "absent"
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,8 @@ def send(claimed: Claimed) -> Sent:
     """Send a word to its channel once, within ``TIMEOUT_S``."""
     channel = claimed.channel
     if channel is None:
-        return Sent(error=_("The policy has no channel of this name any more."), again=False)
+        text = _("The policy has no channel of this name any more, or it is off.")
+        return Sent(error=text, again=False)
     try:
         if channel["type"] == ChannelType.EMAIL:
             return _mail(claimed, channel)

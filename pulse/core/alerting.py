@@ -31,9 +31,12 @@ class State:
 
 
 def compare(op: str, value: float | None, threshold: float | None) -> bool:
-    """Whether a value is as it should not be; where nothing was measured, only ``absent`` is."""
+    """Whether a value is as it should not be; where nothing was measured, only ``absent`` is.
+
+    A zero that was measured is not absent: whoever counts requests says None for none of them.
+    """
     if op == "absent":
-        return not value
+        return value is None
     if value is None or threshold is None:
         return False
     compared = {

@@ -79,10 +79,11 @@ def keep(now: datetime) -> Keeping:
             for minute in window.minutes(number, number):
                 _write(MetricMinute, minute.at, minute.seconds, minute.endpoints, using)
                 wrote.append(minute.at)
+        hours = _hours(wrote, now, using)
+        for hour in hours:
+            _roll(hour, using)
+        # Only now: where the database fails before, the same is done again.
         _kept.versions = versions
-    hours = _hours(wrote, now, using)
-    for hour in hours:
-        _roll(hour, using)
     return Keeping(len(wrote), len(hours))
 
 

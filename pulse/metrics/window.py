@@ -5,6 +5,7 @@ needs. So it is up to a bucket longer than asked for; ``from_at`` and ``to_at`` 
 have not changed are kept in this process, so that another reading costs a call and little more.
 """
 
+import logging
 import os
 import threading
 import time
@@ -16,11 +17,14 @@ from typing import Any, Final
 from pulse.conf import conf
 from pulse.core.measures import OTHERS, Lifetime, Measures, Window, merged
 from pulse.exceptions import StoreUnavailable
+from pulse.logging import say
 from pulse.metrics import backends, buckets, flush
 from pulse.metrics.buckets import Measured
 from pulse.metrics.recorder import APART, OWN, recorder
 from pulse.store import processes
 from pulse.store.connection import Backend, Script, current_backend
+
+logger = logging.getLogger(__name__)
 
 MEASURED: Final = Script("measured")
 MINUTE_S: Final = 60
@@ -97,7 +101,11 @@ def read(seconds: int | None = None) -> Window:
     wanted = min(max(conf.METRICS_WINDOW_S if seconds is None else seconds, 1), flush.KEPT_S)
     instead = backends.current()
     if instead is not None:
-        return instead.read(wanted)
+        try:
+            return instead.read(wanted)
+        except Exception as error:  # noqa: BLE001 - a host's own code
+            say(logger, logging.ERROR, "METRICS_BACKEND cannot be read: %s", error)
+            return replace(_alone(wanted), is_stale=True)
     backend = current_backend()
     if backend is None:
         flush.flush()

@@ -37,6 +37,8 @@ from pulse.probes.summary import machine, targets
 from pulse.store import blocked
 
 POLL_MS: Final = 5000
+#: Answers by which pulse refuses, but for those that are errors.
+REFUSING: Final = (400, 401, 403, 408, 409, 411, 413, 429)
 #: Rows of each list; pages of their own have the rest.
 ROWS: Final = 8
 #: Stands for what was not measured.
@@ -218,8 +220,10 @@ def _spark(spans: Iterable[Span], count: Callable[[Measures], int]) -> charts.Sp
 
 def _volume(span: Span) -> charts.Volume:
     found = span.measures
-    passed = max(0, found.requests - found.refused - found.errors)
-    return charts.Volume(span.at, span.seconds, passed, found.refused, found.errors)
+    # What was refused by 503 is an error, too, and drawn as one alone.
+    refused = min(found.refused, sum(found.statuses[status] for status in REFUSING))
+    passed = max(0, found.requests - refused - found.errors)
+    return charts.Volume(span.at, span.seconds, passed, refused, found.errors)
 
 
 def _point(span: Span) -> charts.Point:

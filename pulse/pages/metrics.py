@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: However many ask, it is written once in so many seconds by a process.
 FRESH_S: Final = 1.0
+#: There are three; a client may write others.
+MAX_FORMS: Final = 4
 #: What a proxy says that it stands between.
 FORWARDED: Final = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_VIA")
 
@@ -68,7 +70,11 @@ def _answer(request: HttpRequest) -> HttpResponse:
     if choose_encoder is None:
         detail = _("Install prometheus-client: pip install 'django-pulse-policy[prometheus]'.")
         return refusal(request, HTTPStatus.NOT_IMPLEMENTED, "not_implemented", detail)
-    encode, content_type = choose_encoder(request.META.get("HTTP_ACCEPT", ""))
+    accepted = request.META.get("HTTP_ACCEPT", "")
+    try:
+        encode, content_type = choose_encoder(accepted)
+    except Exception:  # noqa: BLE001 - the library reads a version that is none
+        encode, content_type = choose_encoder("")
     response = HttpResponse(_text(encode, content_type), content_type=content_type)
     response.headers["Cache-Control"] = "no-store"
     response.headers["Vary"] = "Accept"
@@ -83,6 +89,8 @@ def _text(encode: Callable[[Any], bytes], form: str) -> bytes:
         until, text = _written.texts.get(form, (0.0, b""))
         if time.monotonic() >= until:
             text = encode(_Registry())
+            if len(_written.texts) >= MAX_FORMS:  # A form has words of the client's in its name.
+                _written.texts.clear()
             _written.texts[form] = (time.monotonic() + FRESH_S, text)
         return text
 

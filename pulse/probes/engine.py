@@ -76,11 +76,10 @@ def locked(*, as_worker: bool = False) -> Iterator[Engine]:
     connection, rows = connections[using], ProbeEngine.objects.using(using)
     is_outermost = not connection.in_atomic_block
     with transaction.atomic(using=using):
-        if connection.vendor == "postgresql":
-            if is_outermost and connection.settings_dict["OPTIONS"].get("isolation_level"):
-                _read_committed(using)
-            if as_worker:
-                _bound(using)
+        if as_worker:
+            be_patient(using, is_outermost=is_outermost)
+        elif is_outermost:
+            _read_committed(using)
         while not rows.filter(pk=1).update(locked_at=Now()):
             # Somebody else may make it first: it is theirs, or ours, to lock either way.
             rows.bulk_create([ProbeEngine(pk=1)], ignore_conflicts=True)
@@ -89,16 +88,27 @@ def locked(*, as_worker: bool = False) -> Iterator[Engine]:
         yield Engine(row, row.clock, monotonic_s, using)
 
 
-def _read_committed(using: str) -> None:
-    """Take back a stricter level of the host's: by it, who waited for the lock would fail."""
-    with connections[using].cursor() as cursor:
-        cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+def be_patient(using: str, *, is_outermost: bool = True) -> None:
+    """Wait for locks no longer than ``PATIENCE``, and hold them idle no longer, this transaction.
 
-
-def _bound(using: str) -> None:
+    PostgreSQL alone: SQLite has one lock for all, with a time of its own.
+    """
+    if connections[using].vendor != "postgresql":
+        return
+    if is_outermost:
+        _read_committed(using)
     with connections[using].cursor() as cursor:
         cursor.execute(
             "SELECT set_config('lock_timeout', %s, true),"
             " set_config('idle_in_transaction_session_timeout', %s, true)",
             [PATIENCE, PATIENCE],
         )
+
+
+def _read_committed(using: str) -> None:
+    """Take back a stricter level of the host's: by it, who waited for the lock would fail."""
+    connection = connections[using]
+    is_strict = connection.settings_dict["OPTIONS"].get("isolation_level")
+    if connection.vendor == "postgresql" and is_strict:
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")

@@ -157,7 +157,7 @@ def test_email_is_sent_as_text(apply, settings) -> None:
     assert sent.to == ["ops@example.com"]
     assert "Measured when it began: 900; threshold: 200." in sent.body
     assert f"https://shop.example.com/pulse/incidents/{incident.pk}/" in sent.body
-    resolve_incident(incident, timezone.now(), "It is well again", ["mail"])
+    resolve_incident(incident, timezone.now(), "It is well again")
     courier.deliver()
     assert mail.outbox[1].subject == "[pulse] Resolved: a b: <b>"
 
@@ -178,9 +178,38 @@ def test_each_channel_is_told_once_of_each_end(apply, hook) -> None:
     assert open_now(channels=["hook", "mail"]).pk == incident.pk
     assert deliveries.enqueue(incident, Event.FIRING, ["hook"]) == 1
     assert AlertDelivery.objects.count() == 2
-    assert resolve_incident(incident, timezone.now(), "over", ["hook"])
-    assert not resolve_incident(incident, timezone.now(), "over", ["hook"])
-    assert AlertDelivery.objects.count() == 3
+    assert resolve_incident(incident, timezone.now(), "over")
+    assert not resolve_incident(incident, timezone.now(), "over")
+    ends = AlertDelivery.objects.filter(event=Event.RESOLVED)
+    assert sorted(ends.values_list("channel", flat=True)) == ["hook", "mail"]
+
+
+def test_word_of_a_beginning_does_not_come_after_that_of_the_end(apply, hook, receiver) -> None:
+    """Whoever is told last of an incident knows that it is over."""
+    receiver.answers = [(503, {}), (204, {})]
+    apply(alert_channels=[hook])
+    incident = open_now()
+    courier.deliver()
+    resolve_incident(incident, timezone.now(), "over")
+    due_now()
+    courier.deliver()
+    assert receiver.types == ["alert.firing", "alert.resolved"]
+    states = dict(AlertDelivery.objects.values_list("event", "state"))
+    assert states == {"alert.firing": "failed", "alert.resolved": "delivered"}
+
+
+def test_a_channel_that_was_switched_off_takes_no_more_of_an_incident(
+    apply, hook, receiver
+) -> None:
+    receiver.answers = [(503, {}), (204, {})]
+    apply(alert_channels=[hook])
+    open_now()
+    courier.deliver()
+    apply(alert_channels=[{**hook, "mode": "off"}])
+    due_now()
+    courier.deliver()
+    assert len(receiver.got) == 1
+    assert AlertDelivery.objects.get().state == "failed"
 
 
 @pytest.mark.parametrize("mode", ["shadow", "off"])
@@ -200,7 +229,7 @@ def test_a_channel_that_is_gone_fails_what_waits(apply, hook) -> None:
     row = AlertDelivery.objects.get()
     assert (row.state, row.error) == (
         "failed",
-        "The policy has no channel of this name any more.",
+        "The policy has no channel of this name any more, or it is off.",
     )
 
 
@@ -308,12 +337,12 @@ def test_what_is_old_goes_and_what_is_open_stays(apply, hook) -> None:
     now = timezone.now()
     opened, over = open_now(), open_now(subject="other")
     courier.deliver()
-    resolve_incident(over, now, "over", [])
-    deliveries.totals()
+    resolve_incident(over, now, "over")
+    courier.deliver()
     later = now + timedelta(days=401)
     assert not retention.prune(now, also=old).total
     pruned = retention.prune(later, also=old)
-    assert (pruned.rows["deliveries"], pruned.rows["incidents"]) == (2, 1)
+    assert (pruned.rows["deliveries"], pruned.rows["incidents"]) == (3, 1)
     assert pruned.rows["incident updates"] == 2
     assert list(Incident.objects.all()) == [opened]
-    assert deliveries.totals() == [("hook", "delivered", 2)]
+    assert deliveries.totals() == [("hook", "delivered", 3)]

@@ -310,6 +310,65 @@ def test_a_window_is_compared_with_the_time_before_it(apply) -> None:
     assert Incident.objects.get().value > 100
 
 
+def minutes_of(seconds_ago: range, *statuses: int) -> None:
+    """Minutes that were kept: of each so many answers."""
+    now = floored(timezone.now(), MINUTE)
+    for ago in seconds_ago:
+        MetricMinute.objects.create(
+            at=now - timedelta(seconds=ago),
+            endpoint="",
+            seconds=60,
+            statuses={str(status): statuses.count(status) for status in set(statuses)},
+        )
+
+
+def test_counts_are_compared_for_the_same_length_of_time(apply) -> None:
+    """As many as ever are one time as many, however long the time before was."""
+    fewer = {"name": "fewer", "metric": "requests", "op": "<", "threshold": 0.5}
+    apply(alert_rules=[{**fewer, "window_s": 60, "baseline_s": 3600}])
+    minutes_of(range(120, 3600, 60), *[200] * 60)
+    answered(*[200] * 60)
+    assert evaluate().opened == 0
+    assert standing("fewer") == "ok"
+
+
+def test_anything_is_more_than_any_multiple_of_nothing(apply) -> None:
+    more = {"name": "more", "metric": "error_rate", "threshold": 3, "window_s": 60}
+    apply(alert_rules=[{**more, "baseline_s": 3600}])
+    minutes_of(range(120, 3600, 60), *[200] * 10)
+    answered(500)
+    assert evaluate().opened == 1
+    title = "error_rate is not nothing any more, as it was before"
+    assert Incident.objects.get().title == title
+
+
+def test_a_zero_that_was_measured_is_not_absent(apply) -> None:
+    apply(alert_rules=[{"name": "gone", "metric": "error_rate", "op": "absent"}])
+    answered(*[200] * 5)
+    evaluate()
+    assert standing("gone") == "ok"
+
+
+def test_a_rule_that_is_turned_to_something_else_begins_anew(apply, clock) -> None:
+    """The end is told to those who heard of the beginning."""
+    other = {"name": "other", "type": "email", "to": ["two@example.com"]}
+    apply(alert_channels=[MAIL, other], alert_rules=[ERRORS])
+    answered(500, taken_ms=900.0)
+    evaluate()
+    slow = {**ERRORS, "metric": "latency_ms.p95", "threshold": 100, "channels": ["other"]}
+    apply(alert_channels=[MAIL, other], alert_rules=[slow])
+    clock.pass_(seconds=10)
+    assert evaluate().resolved == 1
+    clock.pass_(seconds=10)
+    assert evaluate().opened == 1
+    told = AlertDelivery.objects.order_by("pk").values_list("channel", "event")
+    assert list(told) == [
+        ("mail", "alert.firing"),
+        ("mail", "alert.resolved"),
+        ("other", "alert.firing"),
+    ]
+
+
 def test_long_windows_are_read_from_what_is_kept(apply) -> None:
     apply(alert_channels=[MAIL], alert_rules=[{**ERRORS, "window_s": 7201}])
     kept = {"requests": 9, "errors": 9, "statuses": {"500": 9}, "seconds": 60.0}

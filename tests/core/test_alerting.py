@@ -64,7 +64,7 @@ def test_what_cannot_be_known_changes_nothing() -> None:
         (">", None, False),
         ("<", None, False),
         ("absent", None, True),
-        ("absent", 0.0, True),
+        ("absent", 0.0, False),
         ("absent", 3.0, False),
     ],
 )

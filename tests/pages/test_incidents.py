@@ -105,7 +105,7 @@ def test_what_happened_is_on_one_page_newest_first(viewer: Client, incident: Any
     ProbeTransition.objects.create(
         target="shop", before="up", after="down", at=timezone.now() - timedelta(minutes=1)
     )
-    resolve_incident(incident, timezone.now() + timedelta(seconds=2), "well again", [])
+    resolve_incident(incident, timezone.now() + timedelta(seconds=2), "well again")
     text = text_of(viewer.get(TIMELINE))
     places = [
         text.index(words)
