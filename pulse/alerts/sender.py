@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from django.core.mail import EmailMessage, get_connection
+from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 
 from pulse.alerts import messages
@@ -72,9 +73,11 @@ def _mail(claimed: Claimed, channel: Item) -> Sent:
 
 
 def _takes_timeout() -> bool:
+    """Whether the host's backend is Django's for SMTP, or one made of it."""
     from django.conf import settings
+    from django.core.mail.backends.smtp import EmailBackend
 
-    return settings.EMAIL_BACKEND == "django.core.mail.backends.smtp.EmailBackend"
+    return issubclass(import_string(settings.EMAIL_BACKEND), EmailBackend)
 
 
 def _post(claimed: Claimed, channel: Item) -> Sent:
