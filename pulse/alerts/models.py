@@ -16,7 +16,7 @@ from pulse.core.targets import MAX_ENDPOINT_ID
 from pulse.policies.bases import Policy
 from pulse.policies.validators import validate_name
 from pulse.probes.models import KEPT
-from pulse.probes.validators import validate_allow_networks, validate_texts, validate_url
+from pulse.probes.validators import validate_allow_networks, validate_texts
 
 DAY_S: Final = 86_400
 
@@ -152,8 +152,11 @@ class AlertChannel(Policy):
         max_length=2000,
         blank=True,
         default="",
-        validators=[validate_url],
-        help_text=_("Of a webhook or of Slack."),
+        validators=[validators.validate_url],
+        help_text=_(
+            "Of a webhook or of Slack. Slack's is a secret of its own: env:NAME is read from the "
+            "worker's environment, and shown to nobody."
+        ),
     )
     secret = models.CharField(
         _("secret"),

@@ -92,7 +92,7 @@ def _post(claimed: Claimed, channel: Item) -> Sent:
         call(
             Call(
                 "POST",
-                channel["url"],
+                _url(channel),
                 headers=headers,
                 body=body,
                 timeout_s=TIMEOUT_S,
@@ -120,6 +120,21 @@ def _retry_after(answer: Answer) -> float | None:
     return float(text) if is_number else None
 
 
+def _url(channel: Item) -> str:
+    """Return where word is sent.
+
+    Raises:
+        SecretUnreadable: It may not be read, or would be sent for anybody on the way to read.
+    """
+    written = str(channel["url"])
+    if not written.startswith(secrets.REFERENCE):
+        return written
+    url = _of_environment(written)
+    if url.lower().startswith("http:") and not channel["allow_networks"]:
+        raise SecretUnreadable(_("The URL is of http, and no private network is named."))
+    return url
+
+
 def _secret(channel: Item, kept: str) -> str:
     """Return what a webhook is signed with.
 
@@ -131,6 +146,15 @@ def _secret(channel: Item, kept: str) -> str:
         if not kept:
             raise SecretUnreadable(_("No secret is stored for this channel."))
         return secrets.decrypt(kept)
+    return _of_environment(written)
+
+
+def _of_environment(written: str) -> str:
+    """Return what a variable holds.
+
+    Raises:
+        SecretUnreadable: It may not be read, or there is none.
+    """
     variable = written.removeprefix(secrets.REFERENCE)
     if not secrets.is_open(variable):
         raise SecretUnreadable(secrets.closed(variable))

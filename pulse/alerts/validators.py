@@ -11,6 +11,7 @@ from pulse.alerts.measured import METRICS
 from pulse.core.webhooks import read_secret
 from pulse.exceptions import ForbiddenAddress, ForbiddenUrl, InvalidSecret
 from pulse.probes import secrets
+from pulse.probes import validators as probes
 from pulse.probes.client.dial import check_target
 from pulse.probes.models import KEPT
 
@@ -43,12 +44,24 @@ def validate_emails(value: Any) -> None:
             ) from error
 
 
+def validate_url(value: str) -> None:
+    """Refuse what is neither a URL that may be called nor the name of one."""
+    if not value.startswith(secrets.REFERENCE):
+        probes.validate_url(value)
+        return
+    variable = value.removeprefix(secrets.REFERENCE)
+    if not secrets.is_open(variable):
+        raise ValidationError(secrets.closed(variable), code="closed")
+
+
 def validate_reach(url: str, allow_networks: Iterable[str]) -> None:
     """Refuse a URL that word may not be sent to, by what its host is now.
 
     Without encryption anybody on the way may read it, so ``http`` leads only to what
-    ``allow_networks`` opens.
+    ``allow_networks`` opens. What is named by ``env:`` is judged as it is sent.
     """
+    if url.startswith(secrets.REFERENCE):
+        return
     try:
         check_target(url, allow_networks)
     except ForbiddenUrl:

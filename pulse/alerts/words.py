@@ -54,7 +54,8 @@ def _channel(item: Item) -> str:
     if item["type"] == "email":
         told = _("Sends email to %s") % join(list(item["to"]))
     else:
-        host = str(item.get("url", "")).partition("://")[2].partition("/")[0].rpartition("@")[2]
+        url = str(item.get("url", ""))
+        host = url.partition("://")[2].partition("/")[0].rpartition("@")[2] or url
         told = (_("Posts to Slack at %s") if item["type"] == "slack" else _("Posts to %s")) % host
     return sentences(told, _say_off(item))
 

@@ -260,6 +260,23 @@ def test_a_secret_may_stay_in_the_environment(apply, hook, receiver, settings, m
     assert "HOOK_SECRET" in AlertDelivery.objects.order_by("-pk")[0].error
 
 
+def test_a_url_may_stay_in_the_environment(apply, hook, receiver, settings, monkeypatch) -> None:
+    """Slack's is all that one needs to write there; whoever may view reads the name alone."""
+    settings.PULSE = {"PROBE_SECRET_ENV": ["HOOK_*"]}
+    monkeypatch.setenv("HOOK_URL", receiver.url)
+    slack = {key: value for key, value in hook.items() if key != "secret"}
+    apply(alert_channels=[{**slack, "type": "slack", "url": "env:HOOK_URL"}])
+    open_now()
+    courier.deliver()
+    assert len(receiver.got) == 1
+    monkeypatch.setenv("HOOK_URL", "http://169.254.169.254/")
+    deliveries.send_test("hook", KIM)
+    courier.deliver()
+    row = AlertDelivery.objects.order_by("-pk")[0]
+    assert row.state == "failed"
+    assert "not allowed" in row.error
+
+
 @pytest.mark.django_db(transaction=True)
 def test_of_many_couriers_one_sends_each_word(apply, hook, receiver) -> None:
     apply(alert_channels=[hook])
