@@ -28,13 +28,16 @@ def answer(request: Request, data: Any, etag: str, status: int = 200) -> Respons
     return Response(data, status=status, headers=headers)
 
 
-def require_match(request: Request, version: int, sent: object = None) -> None:
+def require_match(
+    request: Request, version: int, sent: object = None, *, draft: str | None = None
+) -> None:
     """Let nobody write over what they have not read.
 
     Args:
         request: Its ``If-Match`` names the version that was read, if it has one.
         version: The current one, locked until the write is done.
         sent: The ``version`` of the body, if it has one.
+        draft: What names the draft, where that may have been read in its place.
 
     Raises:
         VersionMismatch: Either names another version.
@@ -45,7 +48,8 @@ def require_match(request: Request, version: int, sent: object = None) -> None:
         return
     known = _tags(request, "If-Match")
     # Compressed on its way, an answer's tag becomes weak; it names the same version all the same.
-    if ANY not in known and tag(version) not in map(_strong, known):
+    current = {tag(version)} if draft is None else {tag(version), tag(draft)}
+    if ANY not in known and current.isdisjoint(map(_strong, known)):
         raise VersionMismatch(version)
 
 

@@ -17,7 +17,7 @@ from pulse.api.shapes import CHANGES, document_shape
 from pulse.api.views import ApiView
 from pulse.api.writing import WRITING, Written, carry_out, is_dry_run
 from pulse.core.document import Document
-from pulse.policies import document, publisher
+from pulse.policies import document, drafts, publisher
 from pulse.policies.models import PolicyRevision
 
 READING: Sequence[Parameter] = (
@@ -44,7 +44,10 @@ class Policy(ForDocuments, ApiView):
                 document_shape(),
                 etag=True,
                 errors=(404,),
-                text="The ETag is the revision's number. Put it back with `prune` to restore it.",
+                text=(
+                    "The ETag is the revision's number; that of a draft names what it says. Put it "
+                    "back with `prune` to restore it."
+                ),
             )
         return Operation(
             "Apply a document",
@@ -66,7 +69,9 @@ class Policy(ForDocuments, ApiView):
         if len(asked) > 1:
             raise invalid({asked[1]: [f"Name one only: {asked[0]} is there already."]})
         if self.query["draft"]:
-            return Response(publisher.document_of_rows())
+            return conditional.answer(
+                request, publisher.document_of_rows(), conditional.tag(drafts.digest())
+            )
         number, found = self._revision()
         return conditional.answer(request, found, conditional.tag(number))
 
@@ -110,7 +115,10 @@ class Publish(ApiView):
             CHANGES,
             etag=True,
             revision=True,
-            text="For `PUBLISH` set to manual; elsewhere nothing is left to publish.",
+            text=(
+                "For `PUBLISH` set to manual; elsewhere nothing is left to publish. `If-Match` "
+                "with the ETag of `policy/?draft=1` publishes no other draft than the one read."
+            ),
         )
     }
 
@@ -128,7 +136,7 @@ class Publish(ApiView):
         self.fields(request, exact=True)
 
         def act() -> None:
-            require_match(request, publisher.newest_number(), None)
+            require_match(request, publisher.newest_number(), draft=drafts.digest())
             publisher.publish(actor)
 
         written = carry_out(self, act)

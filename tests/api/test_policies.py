@@ -280,3 +280,17 @@ def test_a_draft_names_no_revision(administrator, settings) -> None:
     assert PolicyRevision.objects.get(number=before + 1).reason == "now"
     again = administrator.post("policy/publish/", {}).json()
     assert (again["changed"], again["revision"]) == (False, before + 1)
+
+
+def test_only_the_draft_that_was_read_is_published(administrator, settings) -> None:
+    settings.PULSE = {**settings.PULSE, "PUBLISH": "manual"}
+    administrator.post("rate-tiers/", GOLD)
+    read = administrator.get("policy/?draft=1").headers["ETag"]
+    administrator.post("rate-tiers/", {**GOLD, "name": "other"})
+    before = newest()
+    refused = administrator.post("policy/publish/", {}, If_Match=read)
+    assert refused.status_code == 412
+    assert newest() == before
+    read = administrator.get("policy/?draft=1").headers["ETag"]
+    assert administrator.post("policy/publish/", {}, If_Match=read).status_code == 200
+    assert newest() == before + 1
