@@ -60,7 +60,7 @@ class _Course:
     plan: Plan
     states: dict[Key, AlertState]
     returns: Mapping[Key, int]
-    changed: list[AlertState] = field(default_factory=list)
+    changed: dict[Key, AlertState] = field(default_factory=dict)
     look: Look = field(default_factory=Look)
 
 
@@ -83,11 +83,11 @@ def evaluate() -> Look:
         rows = AlertState.objects.using(using).select_related("incident")
         states = {(one.rule, one.subject): one for one in rows}
         course = _Course(now, plan, states, _returns(now, using))
+        _end(course, rules, values)
         for name, rule in rules.items():
             _judge(course, rule, values[name])
-        _end(course, rules, values)
         AlertState.objects.using(using).bulk_create(
-            course.changed,
+            course.changed.values(),
             update_conflicts=True,
             unique_fields=["rule", "subject"],
             update_fields=[
@@ -140,7 +140,7 @@ def _judge(course: _Course, rule: Rule, values: Mapping[str, float | None] | Non
         if values is not None:
             row.value = value
         _act(course, rule, row)
-        course.changed.append(row)
+        course.changed[name, subject] = row
 
 
 def _act(course: _Course, rule: Rule, row: AlertState) -> None:
@@ -196,7 +196,7 @@ def _end(
             _resolve(course, row, why)
         row.state, row.since, row.clear_since = AlertStanding.OK, course.now, None
         row.looked_at, row.silenced = course.now, False
-        course.changed.append(row)
+        course.changed[name, subject] = row
 
 
 def _resolve(course: _Course, row: AlertState, why: str) -> None:

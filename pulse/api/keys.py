@@ -250,9 +250,11 @@ class KeyDetail(KeyView, DetailView):
         return Response(status=204)
 
     def _change(self, request: Request, ident: str, known: Any) -> Response:
+        # Read before anything is locked: whoever sends it slowly is in nobody's way.
+        version = self.fields(request).get("version")
         with keys.changing():
             row = self.find(ident=ident)
-            require_match(request, row.version, self.fields(request).get("version"))
+            require_match(request, row.version, version)
             keys.change(row, actor=self.actor, **self.read(request, known(row)))
         return conditional.answer(request, keys.as_dict(row), conditional.tag(row.version))
 

@@ -155,6 +155,7 @@ class RevisionRollback(ApiView):
 
     def post(self, request: Request, number: str) -> Response:
         """Go back."""
+        self.fields(request, exact=True)
         found = _find(number)
         assert self.principal is not None  # noqa: S101 - no write is open to all
         actor = self.principal.actor
@@ -170,7 +171,8 @@ class RevisionRollback(ApiView):
             source="rollback",
             default_reason=reason,
         )
-        return written.tell(Response(told_of(written)))
+        headers = {"ETag": conditional.tag(written.revision)}
+        return written.tell(Response(told_of(written), headers=headers))
 
 
 def _rows() -> QuerySet[PolicyRevision]:

@@ -100,7 +100,7 @@ def carry_out(
     using = publisher.database()
     try:
         with transaction.atomic(using=using):
-            before = _before(using) if query[DRY_RUN] else None
+            before = None
             with publisher.edit(
                 view.principal.actor,
                 source=source,
@@ -109,6 +109,8 @@ def carry_out(
                 guard=guard,
                 check=check_of(view),
             ) as edit:
+                if query[DRY_RUN]:
+                    before = _before(using)  # Under the lock: nobody edits meanwhile.
                 result = act()
             written = _written(result, edit, before, using)
             if query[DRY_RUN]:

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from datetime import date
 from typing import Any, Final
@@ -105,8 +106,8 @@ def load_json(text: str) -> Any:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            names = [name for name, _value in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
+            counted = Counter(name for name, _value in pairs)
+            twice = next(name for name, count in counted.items() if count > 1)
             raise ValueError(_("“%s” is written twice") % twice)
         return found
 

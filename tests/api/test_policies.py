@@ -1,8 +1,12 @@
 """Policies by the API: whole rows, parts of them, dry runs, versions and refusals."""
 
+from typing import Any
+
 import pytest
+from django.db import connection
 
 from pulse.api.policies import name_of
+from pulse.api.views import ApiView
 from pulse.policies import kinds
 from pulse.policies.models import PolicyRevision, RateTier
 from tests.api.conftest import problem
@@ -294,3 +298,19 @@ def test_only_the_draft_that_was_read_is_published(administrator, settings) -> N
     read = administrator.get("policy/?draft=1").headers["ETag"]
     assert administrator.post("policy/publish/", {}, If_Match=read).status_code == 200
     assert newest() == before + 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_body_that_comes_slowly_holds_nobody_up(administrator, monkeypatch) -> None:
+    """It is read before anything is locked."""
+    read = []
+    fields = ApiView.fields
+
+    def noting(view: Any, request: Any, *known: str, **options: Any) -> Any:
+        read.append(connection.in_atomic_block)
+        return fields(view, request, *known, **options)
+
+    monkeypatch.setattr(ApiView, "fields", noting)
+    document = administrator.get("policy/").json()
+    assert administrator.put("policy/?dry_run=1", document).status_code == 200
+    assert read == [False]
