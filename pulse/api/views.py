@@ -13,7 +13,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.utils.translation import gettext as _
 from rest_framework.authentication import CSRFCheck
-from rest_framework.exceptions import MethodNotAllowed
+from rest_framework.exceptions import MethodNotAllowed, UnsupportedMediaType
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
@@ -36,6 +36,8 @@ from pulse.exceptions import KeyRefused
 #: Kept by nobody but the client, and asked for anew each time.
 PRIVATE = "private, no-cache"
 SAFE = frozenset({"GET", "HEAD"})
+#: What a page of HTML can send without a script.
+FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
 #: Of primary keys, in digits.
 MAX_DIGITS = 18
 
@@ -164,6 +166,7 @@ class ApiView(APIView):
         if self.principal is None or self.principal.key_prefix is not None:
             return
         if request.method not in SAFE:
+            _refuse_form(request._request)
             _require_token(request._request)
 
     def check_permissions(self, request: Request) -> None:
@@ -292,6 +295,17 @@ def find_row(rows: QuerySet[Any], ident: str) -> Any:
     if row is None:
         raise not_found()
     return row
+
+
+def _refuse_form(request: HttpRequest) -> None:
+    """Refuse what a browser's form sends: to look for a token in it would use the body up.
+
+    Raises:
+        UnsupportedMediaType: It is one.
+    """
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if request.content_type in FORMS and length != "0":
+        raise UnsupportedMediaType(str(request.content_type))
 
 
 def _require_token(request: HttpRequest) -> None:

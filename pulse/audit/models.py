@@ -94,7 +94,8 @@ class AuditEntry(models.Model):
         """Insert the entry; one that exists is never changed."""
         if not self._state.adding:
             raise ValidationError(_("An audit entry is never changed."))
-        super().save(*args, **kwargs)
+        # One that is given another's key is no way to change that one.
+        super().save(*args, **{**kwargs, "force_insert": True})
 
     def delete(self, *_args: Any, **_kwargs: Any) -> NoReturn:
         """Refuse: an entry goes when it is old, not before."""

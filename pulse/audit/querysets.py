@@ -35,6 +35,12 @@ class AuditQuerySet(models.QuerySet[Any]):
         """Refuse: an entry is never changed."""
         raise ValidationError(_("An audit entry is never changed."))
 
+    def bulk_create(self, objs: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        """Add entries; none in the place of another."""
+        if kwargs.get("update_conflicts"):
+            raise ValidationError(_("An audit entry is never changed."))
+        return super().bulk_create(objs, *args, **kwargs)
+
     def delete(self) -> NoReturn:
         """Refuse: an entry goes when it is old, not before."""
         raise ValidationError(_("An audit entry is never deleted by hand."))

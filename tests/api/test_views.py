@@ -66,6 +66,17 @@ def test_a_session_needs_its_permission_and_its_token() -> None:
     assert made.status_code == 201
 
 
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "once"}])
+def test_a_form_is_no_request_of_the_api(headers) -> None:
+    """Where a session would have to look for its token in it."""
+    client = browser("administer", enforce_csrf_checks=True)
+    token = _get_new_csrf_string()
+    client.cookies["csrftoken"] = token
+    told = client.post(f"{API}/{TIERS}", GOLD, headers={"X-CSRFToken": token, **headers})
+    problem(told, 415, "unsupported_media_type")
+    assert not RateTier.objects.filter(name="gold").exists()
+
+
 def test_a_session_without_permission_may_nothing() -> None:
     problem(browser().get(f"{API}/{TIERS}"), 403, "permission_denied")
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from pulse.audit.models import Action, AuditEntry
 from pulse.audit.record import MAX_VALUE, record
@@ -119,3 +119,16 @@ def test_a_span_of_time_is_one_of_keys_too() -> None:
     assert named(3, None) == {"3", "4"}
     assert named(None, 3) == {"1", "2"}
     assert named(5, None) == named(None, 1) == set()
+
+
+def test_nothing_is_written_in_the_place_of_an_entry() -> None:
+    record("policy.update", KIM)
+    kept = newest()
+    forged = AuditEntry(pk=kept.pk, action="auth.login", created_at=kept.created_at)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        forged.save()
+    with pytest.raises(ValidationError):
+        AuditEntry.objects.bulk_create(
+            [forged], update_conflicts=True, unique_fields=["id"], update_fields=["action"]
+        )
+    assert newest().action == "policy.update"
