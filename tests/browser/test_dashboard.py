@@ -148,3 +148,6 @@ def test_axe_finds_nothing_on_any_page(browser, live_server, session, scheme):
         assert opened.go(path.format(incident.pk)).status == 200
         found = axe.run(opened.page, options=RULES)
         assert found.violations_count == 0, f"{path}: {found.generate_report()}"
+        opened.page.set_viewport_size({"width": 390, "height": 844})
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= 390, path
+        opened.page.set_viewport_size({"width": 1280, "height": 900})
