@@ -36,3 +36,6 @@ class Failing(Kept):
 
     def record_request(self, **_: object) -> None:
         raise RuntimeError("no room")
+
+    def read(self, seconds: int) -> Window:
+        raise RuntimeError("no shelf")

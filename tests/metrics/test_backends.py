@@ -35,6 +35,8 @@ def test_one_that_fails_fails_nothing_else(settings, client, db, caplog) -> None
     lines = [r for r in caplog.records if r.message == "Failed to record metrics (non-fatal)"]
     assert [line.error for line in lines] == ["RuntimeError: no room"] * 2
     assert recorder.in_flight() == 0
+    assert window.read().is_stale
+    assert "METRICS_BACKEND cannot be read: no shelf" in caplog.messages
 
 
 def test_where_it_cannot_be_had_pulse_measures(settings, client, db) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 
@@ -11,10 +12,11 @@ from django.utils import timezone
 
 from pulse.alerts.incidents import Finding, open_incident
 from pulse.alerts.state import AlertDelivery
-from pulse.core.measures import SHARES
+from pulse.core.measures import SHARES, Measures
 from pulse.metrics import flush, record_request, window
 from pulse.metrics.models import MetricHour, MetricMinute
-from pulse.metrics.series import floored
+from pulse.metrics.series import Span, floored
+from pulse.pages import dashboard
 from pulse.policies import publisher
 from pulse.policies.models import EndpointLimit, RateTier
 from pulse.probes.state import ProbeScheduleState, ScheduleState
@@ -208,3 +210,13 @@ def test_it_costs_a_bounded_number_of_queries(
     viewer.get(PAGE)
     with django_assert_max_num_queries(40):
         viewer.get(PAGE)
+
+
+def test_what_was_refused_by_503_is_drawn_once() -> None:
+    """It is an error, too; what passed is no less for that."""
+    measures = Measures(statuses=Counter({200: 60, 503: 40}), refused_by=Counter({"store": 40}))
+    volume = dashboard._volume(Span(timezone.now(), 60.0, measures))
+    assert (volume.passed, volume.refused, volume.failed) == (60, 0, 40)
+    measures.statuses = Counter({200: 60, 429: 40})
+    volume = dashboard._volume(Span(timezone.now(), 60.0, measures))
+    assert (volume.passed, volume.refused, volume.failed) == (60, 40, 0)

@@ -185,3 +185,16 @@ def test_other_names_are_told_on_request(measured: None, client: Client, setting
     assert found["api_rate_limit_hits_total", (("reason", "rate"),)] == 1
     search = (("method", "GET"), ("path", "/api/search/"), ("status", "all"))
     assert found["api_request_duration_seconds_count", search] == 1
+
+
+@pytest.mark.parametrize("version", ["banana", "1..0", "", "9.9.9"])
+def test_a_version_that_is_none_is_answered_all_the_same(
+    measured: None, client: Client, version: str
+) -> None:
+    """And however many forms are asked for, few are kept."""
+    accept = f"application/openmetrics-text;version={version}"
+    assert client.get("/pulse/metrics", headers={"Accept": accept}).status_code == 200
+    for number in range(20):
+        accept = f"application/openmetrics-text;version=1.0.{number}"
+        client.get("/pulse/metrics", headers={"Accept": accept})
+    assert len(metrics._written.texts) <= metrics.MAX_FORMS
