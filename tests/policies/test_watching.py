@@ -253,6 +253,32 @@ def test_a_draft_stays_a_draft_and_does_not_bring_the_limit_back(settings: Any) 
     assert (change["kind"], change["key"]) == ("rate_tiers", {"name": "paid"})
 
 
+def test_a_draft_outlives_what_goes_with_a_guarded_revision(settings: Any) -> None:
+    """What others drafted meanwhile is theirs, also where more than the revision is undone."""
+    settings.PULSE = {"PUBLISH": "manual"}
+    apply(rate_tiers=[{"name": "tight", "limits": ["1/h"]}])
+    publisher.publish(publisher.SYSTEM, guard=Guard(1))
+    apply(endpoint_limits=[{**SEARCH, "limits": [], "tier": "tight"}])
+    publisher.publish(publisher.SYSTEM)
+    apply(access_rules=[{"network": "198.51.100.0/24", "action": "deny"}])
+    refuse(2)
+    watching.look()
+    assert guard().state == "rolled_back"
+    assert rates()["search"] == ["60/m"]
+    (change,) = publisher.draft_changes()
+    assert (change["kind"], change["action"]) == ("access_rules", "create")
+
+
+def test_what_the_revision_cleared_comes_back() -> None:
+    apply(endpoint_limits=[{**SEARCH, "max_body_bytes": 1000, "timeout_s": 5}])
+    apply(Guard(1), **bad())
+    refuse(2)
+    watching.look()
+    row = EndpointLimit.objects.get(name="search")
+    assert (row.max_body_bytes, row.timeout_s) == (1000, 5)
+    assert rates()["search"] == ["60/m"]
+
+
 def test_a_guard_passes_when_its_time_is_over() -> None:
     apply(Guard(5), **bad())
     refuse(5)
