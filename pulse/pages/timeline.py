@@ -1,5 +1,6 @@
 """What happened, on one page."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -18,16 +19,15 @@ from pulse.policies.kinds import Errors, read_time, time_to_text
 
 POLL_MS: Final = 10_000
 PER_PAGE: Final = 50
+#: So many of one instant are shown beyond that.
+MAX_PAGE: Final = 1000
 
 
 @guarded(Scope.VIEW)
 def show(request: HttpRequest) -> HttpResponse:
     """Show the newest of what happened, or what happened before a time."""
     before, kinds = _before(request), _kinds(request)
-    entries = timeline.read(before or timezone.now() + timedelta(days=1), PER_PAGE + 1, kinds)
-    has_more, entries = len(entries) > PER_PAGE, entries[:PER_PAGE]
-    # Several may have happened at one instant, of which the last page showed but some.
-    older = time_to_text(entries[-1].at) if has_more else None
+    entries, older = _page(before or timezone.now() + timedelta(days=1), kinds)
     if wants_json(request):
         told = [_told(entry) for entry in entries]
         return data(request, {"older": older, "results": told})
@@ -42,6 +42,22 @@ def show(request: HttpRequest) -> HttpResponse:
         "poll_ms": POLL_MS if before is None else 0,
     }
     return page(request, "pulse/timeline.html", context)
+
+
+def _page(before: datetime, kinds: Sequence[Happened]) -> tuple[list[Entry], str | None]:
+    """Return a page, and from when on the next goes back; None where there is none.
+
+    All of one instant are on one page: a look at many rules opens many incidents at once.
+    """
+    entries = timeline.read(before, PER_PAGE + 1, kinds)
+    if len(entries) <= PER_PAGE:
+        return entries, None
+    last = entries[PER_PAGE - 1].at
+    if entries[PER_PAGE].at == last:
+        entries = timeline.between(last, before - timedelta(microseconds=1), kinds, MAX_PAGE)
+        is_more = bool(timeline.read(last, 1, kinds))
+        return entries, time_to_text(last) if is_more else None
+    return entries[:PER_PAGE], time_to_text(last)
 
 
 def _before(request: HttpRequest) -> datetime | None:

@@ -120,6 +120,20 @@ def test_what_happened_is_on_one_page_newest_first(viewer: Client, incident: Any
     assert viewer.get(TIMELINE, {"kind": "<b>", "before": "soon"}).status_code == 200
 
 
+def test_what_happened_at_one_instant_is_on_one_page(viewer: Client, db: None) -> None:
+    """A look at many rules opens many incidents at once."""
+    now = timezone.now() - timedelta(minutes=1)
+    for number in range(60):
+        open_incident(Finding(title=f"rule {number}", severity="warning", rule=f"r{number}"), now)
+    open_incident(Finding(title="before", severity="warning", rule="b"), now - timedelta(minutes=1))
+    query = {"kind": "incident", "format": "json"}
+    told = viewer.get(TIMELINE, query).json()
+    assert len(told["results"]) == 60
+    rest = viewer.get(TIMELINE, {**query, "before": told["older"]}).json()
+    assert [entry["text"] for entry in rest["results"]] == ["before"]
+    assert rest["older"] is None
+
+
 def test_the_timeline_is_read_page_by_page(viewer: Client, db: None) -> None:
     now = timezone.now()
     for number in range(120):
