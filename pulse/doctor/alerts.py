@@ -8,7 +8,7 @@ from pulse.alerts import deliveries
 from pulse.alerts.measured import PROBE_DOWN
 from pulse.alerts.rules import Rule, in_force
 from pulse.alerts.state import AlertEngine
-from pulse.doctor.findings import Finding, Progress, Severity
+from pulse.doctor.findings import Finding, Progress, Severity, name_some
 from pulse.policies import publisher
 from pulse.probes import engine
 from pulse.probes.plan import current_plan
@@ -17,8 +17,6 @@ from pulse.probes.summary import targets
 TOPIC: Final = "alerts"
 #: Beat has every rule looked at each ten seconds; so long after that nobody does.
 SILENCE: Final = timedelta(minutes=2)
-#: So many of what is wrong are named.
-NAMED: Final = 5
 
 
 def examine(_progress: Progress) -> Iterator[Finding]:
@@ -61,7 +59,7 @@ def _failing(now: datetime) -> Iterator[Finding]:
             TOPIC,
             Severity.ERROR,
             f"Word of alerts does not arrive; channels that fail: {len(failed)}.",
-            _name([f"{name} ({error})" if error else name for name, error in failed.items()]),
+            name_some([f"{name} ({error})" if error else name for name, error in failed.items()]),
             "Mend the channel, and send it a test from its screen.",
         )
 
@@ -74,7 +72,7 @@ def _misled(rules: Sequence[Rule], now: datetime) -> Iterator[Finding]:
             TOPIC,
             Severity.WARNING,
             f"Alert rules that open incidents and tell nobody: {len(mute)}.",
-            _name(mute),
+            name_some(mute),
             "Give them a channel that is in force, or put them in shadow.",
         )
     watched = {view.name for view in targets.views(current_plan(now.timestamp()), now)}
@@ -88,11 +86,6 @@ def _misled(rules: Sequence[Rule], now: datetime) -> Iterator[Finding]:
             TOPIC,
             Severity.WARNING,
             f"Alert rules about targets that there are not: {len(lost)}.",
-            _name(lost),
+            name_some(lost),
             "Write the name of a target that is watched, or none for all of them.",
         )
-
-
-def _name(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"{', '.join(names[:NAMED])}{more}."

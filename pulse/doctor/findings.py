@@ -1,6 +1,6 @@
 """What the doctor finds: each with its evidence, and what mends it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -42,6 +42,16 @@ class Finding:
     def as_dict(self) -> dict[str, Any]:
         """Return what ``--format json`` prints."""
         return asdict(self)
+
+
+#: So many of what is wrong are named.
+NAMED: Final = 5
+
+
+def name_some(names: Sequence[str], joint: str = ", ") -> str:
+    """Name the first few of what was found, and say how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{joint.join(names[:NAMED])}{more}."
 
 
 #: Told what is at hand, how much of it is done, and how much there is.

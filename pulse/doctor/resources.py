@@ -4,13 +4,11 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from pulse.conf import conf
-from pulse.doctor.findings import Finding, Progress, Severity
+from pulse.doctor.findings import Finding, Progress, Severity, name_some
 from pulse.exceptions import StoreUnavailable
 from pulse.store import processes
 
 TOPIC: Final = "resources"
-#: So many of what is full are named.
-NAMED: Final = 5
 
 
 def examine(_progress: Progress) -> Iterator[Finding]:
@@ -23,12 +21,11 @@ def examine(_progress: Progress) -> Iterator[Finding]:
         running = [processes.this_process()]
     full = [text for one in running for text in _full(one)]
     if full:
-        more = f" and {len(full) - NAMED} more" if len(full) > NAMED else ""
         yield Finding(
             TOPIC,
             Severity.WARNING,
             f"Pools and local caches that are nearly full: {len(full)}.",
-            f"{'; '.join(full[:NAMED])}{more}.",
+            name_some(full, "; "),
             "Give them more room (OPTIONS of the database or the cache, LOCAL_MAX_KEYS, "
             "MAX_ENDPOINTS), or have more processes.",
         )
