@@ -69,9 +69,8 @@ class Policy(ForDocuments, ApiView):
         if len(asked) > 1:
             raise invalid({asked[1]: [f"Name one only: {asked[0]} is there already."]})
         if self.query["draft"]:
-            return conditional.answer(
-                request, publisher.document_of_rows(), conditional.tag(drafts.digest())
-            )
+            draft = publisher.document_of_rows()
+            return conditional.answer(request, draft, conditional.tag(drafts.digest(draft)))
         number, found = self._revision()
         return conditional.answer(request, found, conditional.tag(number))
 

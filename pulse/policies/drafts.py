@@ -20,9 +20,9 @@ def changes_of_discarding() -> list[Change]:
     return difference(publisher.document_of_rows(), publisher.newest_document(), kinds.keys())
 
 
-def digest() -> str:
-    """Name the draft as it is, so that another can be told from it."""
-    return chain_hash("", publisher.document_of_rows())
+def digest(rows: Document | None = None) -> str:
+    """Name the draft as it is, or as it was read, so that another can be told from it."""
+    return chain_hash("", publisher.document_of_rows() if rows is None else rows)
 
 
 def newest_number() -> int:
