@@ -11,7 +11,8 @@ import secrets
 import string
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from django.db import Error as DatabaseError
@@ -25,6 +26,7 @@ from pulse.access.signals import key_changed, key_made, key_revoked, key_rotated
 from pulse.core.keys import NO_HASH, START, LiveKey, hash_of, prefix_of
 from pulse.exceptions import KeyEnded, KeyRefused, StoreUnavailable
 from pulse.policies import current
+from pulse.policies.bases import LAST_YEAR
 from pulse.policies.kinds import time_to_text
 from pulse.policies.models import PolicyState, RateTier
 from pulse.policies.publisher import Actor, database, lock
@@ -40,6 +42,9 @@ PREFIX_LETTERS: Final = string.ascii_lowercase + string.digits
 SECRET_BYTES: Final = 32
 #: What a holder of a key may be given after it was made.
 FIELDS: Final = ("name", "scopes", "tier", "expires_at")
+
+#: Whether a block of ``changing()`` is under way, of which another is a part.
+_changing: ContextVar[bool] = ContextVar("pulse_changing_keys", default=False)
 
 
 class NewKey(NamedTuple):
@@ -102,7 +107,7 @@ def rotate(key: ApiKey, *, actor: Actor, overlap_s: float = OVERLAP_S) -> NewKey
         life = row.lifetime
         if not row.is_rotated:
             life = None if row.expires_at is None else row.expires_at - row.created_at
-        end = None if life is None else now + life
+        end = None if life is None else _later(now, life)
         new = _insert(row.name, actor, using, scopes=row.scopes, tier=row.tier, expires_at=end)
         last = now + timedelta(seconds=overlap_s)
         ends = last if row.expires_at is None else min(last, row.expires_at)
@@ -213,17 +218,30 @@ def authenticate(text: str) -> ApiKey:
 
 @contextmanager
 def changing() -> Iterator[str]:
-    """Change keys within the block, in one transaction that counts up the key epoch.
+    """Change keys within the block, in one transaction that counts up the key epoch once.
 
     Yields:
         The alias of the database that they are in.
     """
     using = database()
-    with transaction.atomic(using=using):
-        lock(using)
-        yield using
-        PolicyState.objects.using(using).filter(pk=1).update(key_epoch=F("key_epoch") + 1)
-        transaction.on_commit(lambda: _announce(using), using=using, robust=True)
+    if _changing.get():
+        with transaction.atomic(using=using):
+            yield using
+        return
+    token = _changing.set(True)
+    try:
+        with transaction.atomic(using=using):
+            lock(using)
+            yield using
+            _count_up(using)
+    finally:
+        _changing.reset(token)
+
+
+def _count_up(using: str) -> None:
+    """Have every process read the keys anew, once they are committed."""
+    PolicyState.objects.using(using).filter(pk=1).update(key_epoch=F("key_epoch") + 1)
+    transaction.on_commit(lambda: _announce(using), using=using, robust=True)
 
 
 def _announce(using: str) -> None:
@@ -236,6 +254,12 @@ def _announce(using: str) -> None:
     except DatabaseError as error:
         logger.warning("A change of keys cannot be announced, others will look for it: %s", error)
     current.look_at_database()
+
+
+def _later(now: datetime, life: timedelta) -> datetime:
+    """Return a time by which a life that begins now is over; no later than can be shown."""
+    last = datetime(LAST_YEAR, 12, 31, tzinfo=UTC)
+    return last if life > last - now else now + life
 
 
 def _insert(name: str, actor: Actor, using: str, **fields: Any) -> NewKey:

@@ -228,6 +228,8 @@ class PolicyRevisionAdmin(RecordedAdmin):
         if applied.changed:
             text = __("Rolled back to revision %d.") % revision.number
             self.message_user(request, text, messages.SUCCESS)
+        for warning in applied.warnings:
+            self.message_user(request, warning, messages.WARNING)
         return HttpResponseRedirect(self._address("changelist"))
 
     def _address(self, name: str, *arguments: Any) -> str:

@@ -205,6 +205,17 @@ class AlertChannel(Policy):
         with keeping.kept_apart(self, using=self._written_to(kwargs)):
             super().save(*args, **kwargs)
 
+    @property
+    def notice(self) -> str:
+        """That a secret was made which nobody was told."""
+        if not self.made_secret:
+            return ""
+        text = _(
+            "The alert channel “%s” has a new secret, which a document does not tell: what it "
+            "sends is refused until its receiver knows one. Save an empty secret to see a new one."
+        )
+        return str(text % self.name)
+
 
 class ChannelSecret(models.Model):
     """What a channel's word is signed with, encrypted; never part of the document."""

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
+from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from rest_framework.request import Request
@@ -126,6 +127,7 @@ class RuleView(PolicyView):
     """Where rules stand: one query."""
 
     extra: ClassVar[Mapping[str, Schema]] = {"state": choices(AlertStanding)}
+    resting: ClassVar[Mapping[str, Any]] = {"state": AlertStanding.OK.value}
 
     def extras(self, listed: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
         """Return the worst standing of each rule's subjects."""
@@ -309,8 +311,11 @@ class IncidentNotes(IncidentView):
         assert self.principal is not None  # noqa: S101 - it takes a scope
         row = find_row(_incidents(), ident)
         now = engine.clock(publisher.database())
-        incidents.note(row, now, str(text).strip(), self.principal.actor, public=public)
-        return Response(self.write(find_row(_incidents(), ident)), status=201)
+        # Read before the commit: what fails after it would be sent, and written, again.
+        with transaction.atomic(using=publisher.database()):
+            incidents.note(row, now, str(text).strip(), self.principal.actor, public=public)
+            told = self.write(find_row(_incidents(), ident))
+        return Response(told, status=201)
 
 
 #: For ``urls.SPECIAL``.

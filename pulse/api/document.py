@@ -56,7 +56,10 @@ class Policy(ForDocuments, ApiView):
             etag=True,
             revision=True,
             errors=(409,),
-            text="All of it, or nothing. What it does not name stays, unless `prune` is set.",
+            text=(
+                "All of it, or nothing. What it does not name stays, unless `prune` is set. Where "
+                "there is a draft, `If-Match` names that: the ETag of `policy/?draft=1`."
+            ),
         )
 
     def scope_of(self, request: Request) -> Scope | None:
@@ -79,13 +82,13 @@ class Policy(ForDocuments, ApiView):
         # Read before anything is locked: whoever sends it slowly is in nobody's way.
         found = self.fields(request)
         written = carry_out(self, lambda: self._apply(request, found))
-        number = written.revision
-        response = conditional.answer(request, told_of(written), conditional.tag(number))
-        return written.tell(response)
+        is_saved_draft = written.draft and not written.dry_run
+        version: object = drafts.digest() if is_saved_draft else written.revision
+        return written.tell(conditional.answer(request, told_of(written), conditional.tag(version)))
 
     def _apply(self, request: Request, found: Document) -> document.Applied:
         assert self.principal is not None  # noqa: S101 - no write is open to all
-        require_match(request, publisher.newest_number(), None)
+        require_match(request, publisher.newest_number(), tags=_written_over)
         return document.apply(found, self.principal.actor, prune=self.query["prune"])
 
     def _revision(self) -> tuple[int, Document]:
@@ -137,7 +140,7 @@ class Publish(ApiView):
         self.fields(request, exact=True)
 
         def act() -> None:
-            require_match(request, publisher.newest_number(), draft=drafts.digest())
+            require_match(request, publisher.newest_number(), tags=_published)
             publisher.publish(actor)
 
         written = carry_out(self, act)
@@ -145,9 +148,21 @@ class Publish(ApiView):
         return written.tell(Response(written.as_dict(), headers=headers))
 
 
+def _written_over() -> set[str]:
+    """Name what a document is written over: the draft where there is one, else what is in force."""
+    named = {conditional.tag(drafts.digest())}
+    if not publisher.has_unpublished():
+        named.add(conditional.tag(publisher.newest_number()))
+    return named
+
+
+def _published() -> set[str]:
+    return {conditional.tag(drafts.digest()), conditional.tag(publisher.newest_number())}
+
+
 def told_of(written: Written[document.Applied]) -> dict[str, Any]:
     """Return what applying did; of a draft, what it changed in the rows."""
-    told = written.as_dict()
+    told = {**written.as_dict(), "warnings": written.result.warnings}
     if written.draft and not written.dry_run:
         told |= {"changed": written.result.changed, "changes": written.result.changes}
     return told

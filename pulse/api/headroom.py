@@ -15,10 +15,15 @@ EXTRA: Mapping[str, Schema] = {
 }
 
 
+#: What is told of rules that nobody met.
+RESTING: Mapping[str, Any] = {"refused_24h": UNUSED.refused, "peak_24h": UNUSED.peak}
+
+
 class EndpointLimitList(PolicyList):
     """Endpoint limits, with the last 24 hours of each."""
 
     extra: ClassVar[Mapping[str, Schema]] = EXTRA
+    resting: ClassVar[Mapping[str, Any]] = RESTING
 
     def extras(self, listed: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
         """Return the refusals and the peak of rows."""
@@ -29,6 +34,7 @@ class EndpointLimitDetail(PolicyDetail):
     """An endpoint limit, with its last 24 hours."""
 
     extra: ClassVar[Mapping[str, Schema]] = EXTRA
+    resting: ClassVar[Mapping[str, Any]] = RESTING
 
     def extras(self, listed: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
         """Return the refusals and the peak of a row."""

@@ -37,8 +37,9 @@ def once(
 ) -> HttpResponseBase:
     """Answer a request by ``handle``, unless its key was answered before.
 
-    Only what went well, and what can never go well (400), is kept: after anything else the same
-    request may be sent again.
+    Only what went well, and what can never go well (400), is kept: after any other refusal the
+    same request may be sent again. What nobody foresaw may have come after the deed: such a claim
+    is left to run out.
 
     Raises:
         RequestRunning: The first of them is still answered.
@@ -49,18 +50,15 @@ def once(
         return HttpResponse(
             found.body, status=found.status, headers={**found.headers, REPLAYED: "true"}
         )
-    response: HttpResponseBase | None = None
-    try:
-        response = _answered(view, handle, request, *args, **kwargs)
-    finally:
-        body = None if response is None else _body(view, response)
-        if response is None or body is None:
-            answers.release(found)
-        else:
-            headers = {name: response[name] for name in KEPT_HEADERS if name in response}
-            if isinstance(response, Response):  # Which is rendered later.
-                headers["Content-Type"] = JsonRenderer.media_type
-            answers.keep(found, response.status_code, headers, body)
+    response = _answered(view, handle, request, *args, **kwargs)
+    body = _body(view, response)
+    if body is None:
+        answers.release(found)
+    else:
+        headers = {name: response[name] for name in KEPT_HEADERS if name in response}
+        if isinstance(response, Response):  # Which is rendered later.
+            headers["Content-Type"] = JsonRenderer.media_type
+        answers.keep(found, response.status_code, headers, body)
     return response
 
 
@@ -89,7 +87,8 @@ def _digests(view: "ApiView", request: Request) -> tuple[str, str]:
     # A query makes another request of it, such as a dry run, and so does a condition.
     beside = [request.META.get("QUERY_STRING", ""), request.headers.get("If-Match")]
     sent = hashlib.sha256(canonical(beside).encode())
-    sent.update(request._request.body)
+    # As it was read: whole bodies are kept up to the host's limit only, which is meant for forms.
+    sent.update(repr(request.data).encode(errors="surrogatepass"))
     return hashlib.sha256(same.encode()).hexdigest(), sent.hexdigest()
 
 

@@ -324,7 +324,7 @@ class ResultDetail(DetailView):
         """Return what is told of it."""
         return result_as_dict(row)
 
-    def etag(self, row: Any) -> str:
+    def etag(self, row: Any, told: Mapping[str, Any]) -> str:  # noqa: ARG002 - it tells of no more
         """Return its ``ETag``."""
         return conditional.tag(f"{row.pk}.{row.fence}")
 

@@ -134,6 +134,13 @@ class KeyView(ApiView):
             list(map(keys.as_dict, found)) if isinstance(found, Sequence) else keys.as_dict(found)
         )
 
+    def etag(self, row: Any, told: Mapping[str, Any]) -> str:
+        """Return the ``ETag`` of a key: its version, until it was used or its tier changed."""
+        is_all = row.last_used_at is None and (
+            row.tier is None or row.tier.updated_at <= row.updated_at
+        )
+        return conditional.tag(row.version, None if is_all else told)
+
     def to_store(self, data: Any) -> Any:
         """Keep the key out of what is repeated: it is nowhere but with who made it."""
         return (
@@ -162,12 +169,13 @@ class KeyView(ApiView):
     def made(self, request: Request, new: keys.NewKey) -> Response:
         """Answer with a key that was just made, the only time that it is told."""
         address = reverse("pulse:api-api-keys-detail", args=[new.row.pk])
+        told = keys.as_dict(new.row)
         headers = {
             "Location": request.build_absolute_uri(address),
-            "ETag": conditional.tag(new.row.version),
+            "ETag": self.etag(new.row, told),
         }
         self.headers["Cache-Control"] = "no-store"
-        return Response({**keys.as_dict(new.row), WHOLE_KEY: new.text}, status=201, headers=headers)
+        return Response({**told, WHOLE_KEY: new.text}, status=201, headers=headers)
 
 
 class KeyList(KeyView, ListView):
@@ -256,7 +264,8 @@ class KeyDetail(KeyView, DetailView):
             row = self.find(ident=ident)
             require_match(request, row.version, version)
             keys.change(row, actor=self.actor, **self.read(request, known(row)))
-        return conditional.answer(request, keys.as_dict(row), conditional.tag(row.version))
+            told = keys.as_dict(row)
+        return conditional.answer(request, told, self.etag(row, told))
 
 
 class KeyRotation(KeyView):
@@ -276,6 +285,7 @@ class KeyRotation(KeyView):
             status=201,
             location=True,
             body_example={"overlap_s": 3600},
+            etag=True,
             text="The answer has the successor; the key itself ends after the overlap.",
         )
     }
@@ -287,8 +297,11 @@ class KeyRotation(KeyView):
         if not is_number or not 0 <= overlap_s <= MAX_OVERLAP_S:
             text = _("Write a number of seconds from 0 to %d.") % MAX_OVERLAP_S
             raise invalid({"overlap_s": [text]})
-        row = self.find(ident=ident)
-        return self.made(request, keys.rotate(row, actor=self.actor, overlap_s=overlap_s))
+        with keys.changing():
+            row = self.find(ident=ident)
+            require_match(request, row.version)
+            new = keys.rotate(row, actor=self.actor, overlap_s=overlap_s)
+        return self.made(request, new)
 
 
 class KeyRevocation(KeyView):
@@ -297,16 +310,22 @@ class KeyRevocation(KeyView):
     scopes: ClassVar[Mapping[str, Scope | None]] = {"POST": Scope.ADMINISTER}
     operations: ClassVar[Mapping[str, Operation]] = {
         "POST": Operation(
-            "Revoke an API key", KEY, text="In force on the next request, in every process."
+            "Revoke an API key",
+            KEY,
+            etag=True,
+            text="In force on the next request, in every process.",
         )
     }
 
     def post(self, request: Request, ident: str) -> Response:
         """Withdraw a key for good."""
         self.fields(request, exact=True)
-        row = self.find(ident=ident)
-        keys.revoke(row, actor=self.actor)
-        return Response(keys.as_dict(row))
+        with keys.changing():
+            row = self.find(ident=ident)
+            require_match(request, row.version)
+            keys.revoke(row, actor=self.actor)
+            told = keys.as_dict(row)
+        return conditional.answer(request, told, self.etag(row, told))
 
 
 _TIMES: Final = ("expires_at", "last_used_at", "revoked_at", "created_at", "updated_at")

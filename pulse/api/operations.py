@@ -35,7 +35,7 @@ class Operation:
         example: Of the answer.
         body_example: Of the body.
         location: The answer names the address of what was made.
-        etag: The answer has an ``ETag``, and ``If-None-Match`` or ``If-Match`` is heard.
+        etag: What is there has an ``ETag``, and ``If-None-Match`` or ``If-Match`` is heard.
         revision: The answer names the revision in force afterwards.
         others: Further answers when it went well, by status.
     """

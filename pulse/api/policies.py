@@ -49,10 +49,12 @@ class PolicyView(ApiView):
     Attributes:
         kind_name: Of the registry of kinds.
         extra: Read-only fields of this kind, beside those that all have, and their schemas.
+        resting: The values of those that change without the row, before anything was measured.
     """
 
     kind_name: str = ""
     extra: ClassVar[Mapping[str, Schema]] = {}
+    resting: ClassVar[Mapping[str, Any]] = {}
 
     @property
     def kind(self) -> Kind:
@@ -85,6 +87,20 @@ class PolicyView(ApiView):
     def extras(self, listed: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
         """Return the fields ``extra`` of rows, in a fixed number of queries."""
         return [{}] * len(listed)
+
+    def etag(self, row: Any, told: Mapping[str, Any]) -> str:
+        """Return the ``ETag`` of what is told of a row: its version, until that is not all.
+
+        What is measured, and the names of other rows, change without this row.
+        """
+        is_all = self.resting.items() <= told.items() and not self._may_name_anew(row)
+        return conditional.tag(row.version, None if is_all else told)
+
+    def _may_name_anew(self, row: Any) -> bool:
+        """Whether a row that this one names was changed after it, perhaps in its name."""
+        named = [getattr(row, name) for name in self.kind.names]
+        times = [getattr(one, "updated_at", None) for one in named if one is not None]
+        return any(at is None or at > row.updated_at for at in times)
 
     @property
     def shape(self) -> Shape:
@@ -160,19 +176,26 @@ class PolicyList(PolicyView, ListView):
         del kwargs
         item = self.item_of(request)
         made: list[Policy] = []
+
+        def act() -> Mapping[str, Any]:
+            made.append(self.save(item, None))
+            # Read before the commit: what fails after it would be sent, and done, again.
+            told: Mapping[str, Any] = self.write(made[0])
+            return told
+
         try:
-            written = carry_out(self, lambda: made.append(self.save(item, None)))
+            written = carry_out(self, act)
         except InvalidDocument as error:
             raise self.told_by_field(error, made[0] if made else None) from error
         if written.dry_run:
             return Response(written.as_dict())
-        row = made[0]
+        row, told = made[0], written.result
         address = reverse(f"pulse:api-{name_of(self.kind)}-detail", args=[row.pk])
         headers = {
             "Location": request.build_absolute_uri(address),
-            "ETag": conditional.tag(row.version),
+            "ETag": self.etag(row, told),
         }
-        return written.tell(Response(self.write(row), status=201, headers=headers))
+        return written.tell(Response(told, status=201, headers=headers))
 
 
 class PolicyDetail(PolicyView, DetailView):
@@ -258,8 +281,8 @@ class PolicyDetail(PolicyView, DetailView):
         if written.dry_run:
             return Response(written.as_dict())
         row = found[-1]
-        response = conditional.answer(request, self.write(row), conditional.tag(row.version))
-        return written.tell(response)
+        told = self.write(row)
+        return written.tell(conditional.answer(request, told, self.etag(row, told)))
 
 
 def filters_of_kind(kind: Kind) -> Filters:

@@ -24,6 +24,15 @@ from pulse.probes.summary.targets import status_of
 SHARE: Final = {"type": "number", "minimum": 0, "maximum": 1}
 
 
+#: What is told of a schedule that no worker has seen yet.
+UNSEEN: Final[Mapping[str, Any]] = {
+    "state": ScheduleState.IDLE.value,
+    "next_run_at": None,
+    "last_job": None,
+    "missed": 0,
+}
+
+
 class TargetView(PolicyView):
     """How targets stand: three queries for the times, one for the states."""
 
@@ -31,6 +40,11 @@ class TargetView(PolicyView):
         "status": {"type": "string", "enum": [str(status) for status in TargetStatus]},
         "last_result_at": nullable(TIME),
         "uptime": record(dict.fromkeys(history.WINDOWS, nullable(SHARE))),
+    }
+    resting: ClassVar[Mapping[str, Any]] = {
+        "status": TargetStatus.NOT_WATCHED.value,
+        "last_result_at": None,
+        "uptime": dict.fromkeys(history.WINDOWS),
     }
 
     def extras(self, listed: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
@@ -68,6 +82,7 @@ class ScheduleView(PolicyView):
         "last_job": nullable(TEXT),
         "missed": WHOLE,
     }
+    resting: ClassVar[Mapping[str, Any]] = UNSEEN
 
     def extras(self, listed: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
         """Return where each schedule is; one that no worker has seen yet is idle."""
@@ -124,12 +139,7 @@ VIEWS: Mapping[str, tuple[type[PolicyList], type[PolicyDetail]]] = {
 
 def _told(state: ProbeScheduleState | None) -> Mapping[str, Any]:
     if state is None:
-        return {
-            "state": ScheduleState.IDLE.value,
-            "next_run_at": None,
-            "last_job": None,
-            "missed": 0,
-        }
+        return UNSEEN
     return {
         "state": str(state.state),
         "next_run_at": time_to_text(state.next_at),

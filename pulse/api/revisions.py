@@ -99,7 +99,7 @@ class Revision(DetailView):
         """Return all that is told of a revision."""
         return {**_told(row), "changes": row.changes, "document": row.document}
 
-    def etag(self, row: Any) -> str:
+    def etag(self, row: Any, told: Mapping[str, Any]) -> str:  # noqa: ARG002 - it tells of no more
         """Return a tag that changes with its guard alone: a revision never does."""
         guard = guard_of(row)
         return conditional.tag(

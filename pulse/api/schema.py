@@ -276,7 +276,7 @@ class _Writer:
     def _answer(self, answer: Shape | Schema | None, status: int) -> dict[str, Any]:
         names = list(EVERYWHERE)
         says = self._says
-        if says.etag:
+        if says.etag and self._method != "DELETE":
             names.append("ETag")
         if says.location and status == says.status:
             names.append("Location")

@@ -281,6 +281,11 @@ CHANGES: Final = Shape(
             "changed": FLAG,
             "dry_run": FLAG,
             "changes": several(CHANGE),
-        }
+            "warnings": {
+                **several(TEXT),
+                "description": "Of a document: what it begins, or leaves to do, in words.",
+            },
+        },
+        "warnings",
     ),
 )

@@ -24,6 +24,8 @@ class Application(ItemReader):
         self._document = document
         self._prune = False
         self._places: dict[str, dict[str, int]] = {}
+        #: What whoever applies it should know of the rows that it saved.
+        self.notices: list[str] = []
 
     def run(self, *, prune: bool) -> None:
         """Save every item that differs; with ``prune``, delete what the document does not name.
@@ -180,3 +182,4 @@ class Application(ItemReader):
             was = before.get(row.pk)
             if was is None or not is_same(kind, row, limits, was):
                 save(row, limits, self._using)
+                self.notices += [row.notice] if row.notice else []

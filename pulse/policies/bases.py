@@ -116,6 +116,11 @@ class Policy(AnnouncedModel):
         if self.starts_at and self.ends_at and self.ends_at <= self.starts_at:
             raise ValidationError({"ends_at": _("It ends before it starts.")})
 
+    @property
+    def notice(self) -> str:
+        """What whoever has just saved it by a document should know; empty: nothing."""
+        return ""
+
 
 class Limit(AnnouncedModel):
     """One quota among the limits of a tier or an endpoint limit."""

@@ -1,5 +1,6 @@
 """The policy document at its doors: read from YAML or JSON, applied whole, written out."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -15,6 +16,8 @@ from pulse.policies import headers, kinds, publisher, reading
 from pulse.policies.application import Application
 from pulse.policies.consistency import still_used
 from pulse.policies.guarded import Guard
+
+logger = logging.getLogger(__name__)
 
 #: What the audit calls it, by whichever door the document came.
 APPLIED: Final = "policy.apply"
@@ -32,7 +35,7 @@ class Applied:
         revision: The revision in force afterwards; on a dry run the one compared with.
         changed: Whether anything differs.
         draft: It is saved, and in force once someone publishes.
-        warnings: What it begins that cannot be taken back.
+        warnings: What it begins that cannot be taken back, and what it leaves to do.
         document: What the rows say, or would say, afterwards.
     """
 
@@ -51,6 +54,7 @@ class Applied:
             "changed": self.changed,
             "dry_run": self.dry_run,
             "changes": self.changes,
+            "warnings": self.warnings,
         }
 
 
@@ -152,7 +156,10 @@ def _apply(document: Document, *, prune: bool, dry_run: bool) -> Applied:
     application.check(after)
     changes = difference(before, after, kinds.keys())
     applied = Applied(publisher.lock(using).revision, bool(changes), dry_run, changes)
-    applied.warnings, applied.document = headers.new_holds(before, after), after
+    applied.warnings = [*headers.new_holds(before, after), *application.notices]
+    applied.document = after
     if dry_run:
         raise _DryRun(applied)
+    for notice in application.notices:
+        logger.warning(notice)
     return applied

@@ -309,7 +309,8 @@ def _finish(state: PolicyState, here: Edit, using: str) -> None:
     before: Document = previous.document if previous else {"version": VERSION}
     changes = difference(before, document, kinds.keys())
     if changes and here.check is not None:
-        here.check(before, document)
+        # What others have in the draft is theirs, and checked again as it is published.
+        here.check(before if here.publish else here.rows or before, document)
     if not here.publish:
         mine = difference(here.rows or before, rows, kinds.keys())
         _keep_draft(state, here, rows, mine, is_one=bool(changes), using=using)

@@ -17,6 +17,8 @@ from pulse.exceptions import InvalidDocument
 MAX_TEXT: Final = 32 * 1024 * 1024
 #: Ten thousand rules have some 200,000 values.
 MAX_VALUES: Final = 5_000_000
+#: Of a document that its aliases make larger than its text.
+MAX_REPEATED: Final = 100_000
 MAX_DEPTH: Final = 10
 MAX_INT: Final = 2**63 - 1
 
@@ -83,15 +85,28 @@ _Loader.add_implicit_resolver(_BOOL, re.compile(r"^(?:true|True|TRUE|false|False
 
 
 def _load_yaml(text: str) -> Any:
-    depth = 0
+    #: How many values each open collection has so far, and how many each anchor stands for.
+    sizes, anchors = [0], dict[str, int]()
+    begun: list[str | None] = []
     for event in yaml.parse(text, Loader=_Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > MAX_DEPTH:
+        if isinstance(event, yaml.CollectionEndEvent):
+            size = sizes.pop() + 1
+            anchor = begun.pop()
+            if anchor:
+                anchors[anchor] = size
+            sizes[-1] += size
+        elif isinstance(event, yaml.CollectionStartEvent):
+            begun.append(event.anchor)
+            sizes.append(0)
+        elif isinstance(event, yaml.AliasEvent):
+            sizes[-1] += anchors.get(event.anchor or "", 1)
+        elif isinstance(event, yaml.ScalarEvent):
+            sizes[-1] += 1
+        if len(begun) > MAX_DEPTH:
             # libyaml's composer recurses in C: 100,000 brackets end the process.
             raise ValueError(_("it is nested too deeply"))
+        if sizes[-1] > max(MAX_REPEATED, len(text)):
+            raise ValueError(_("its aliases repeat too much"))
     return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
 
 

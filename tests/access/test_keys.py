@@ -118,6 +118,16 @@ def test_each_change_of_keys_counts_up_the_epoch_and_is_announced(told):
     ]
 
 
+def test_changes_in_one_block_count_once():
+    key = keys.make("ci", actor=KIM).row
+    before = epoch()
+    with keys.changing():
+        keys.rotate(key, actor=KIM)
+        keys.revoke(key, actor=KIM)
+        assert epoch() == before
+    assert current.current_snapshot().announcement.key_epoch == epoch() == before + 1
+
+
 def test_a_rotated_key_goes_on_beside_its_successor_for_the_overlap():
     """S1-44."""
     paid = a_tier("paid")

@@ -6,7 +6,7 @@ from django.core.exceptions import ValidationError
 from pulse.alerts.models import AlertChannel, AlertRule, ChannelSecret
 from pulse.core.webhooks import read_secret
 from pulse.exceptions import InvalidDocument
-from pulse.policies import document, publisher
+from pulse.policies import document, history, publisher
 from pulse.probes import secrets
 from tests.alerts.conftest import SECRET
 from tests.factories import KIM
@@ -48,6 +48,19 @@ def test_what_was_written_for_one_receiver_goes_to_no_other(apply) -> None:
     apply(alert_channels=[{**HOOK, "secret": SECRET}])
     apply(alert_channels=[{**HOOK, "url": "https://93.184.216.35/hook", "secret": "***"}])
     assert stored() != SECRET
+
+
+def test_a_secret_that_nobody_was_told_is_told_of(apply, caplog) -> None:
+    """Such as that of a webhook which was deleted, and comes back with what it was."""
+    first = document.apply({"alert_channels": [{**HOOK, "secret": SECRET}]}, KIM)
+    assert not first.warnings
+    document.apply({"version": 1}, KIM, prune=True)
+    back = history.rollback(first.revision, KIM)
+    assert stored() != SECRET
+    (warning,) = back.warnings
+    assert "“hook” has a new secret" in warning
+    assert warning in caplog.text
+    assert stored() not in warning
 
 
 def test_a_secret_in_the_environment_leaves_none_here(apply, settings) -> None:

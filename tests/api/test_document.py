@@ -64,6 +64,23 @@ def test_a_revision_that_was_changed_is_not_overwritten(administrator) -> None:
     assert administrator.get("policy/", If_None_Match=f'"{number}"').status_code == 304
 
 
+def test_a_draft_that_nobody_read_is_not_overwritten(administrator, settings) -> None:
+    settings.PULSE = {**settings.PULSE, "PUBLISH": "manual"}
+    read = administrator.get("policy/").headers["ETag"]
+    first = administrator.put("policy/", PART, If_Match=read)
+    assert first.status_code == 200
+    other = {"rate_tiers": [{**PART["rate_tiers"][0], "percent": 7}]}
+    problem(administrator.put("policy/", other, If_Match=read), 412, "version_mismatch")
+    draft = administrator.get("policy/?draft=1")
+    assert draft.headers["ETag"] == first.headers["ETag"]
+    assert draft.json()["rate_tiers"][0].get("percent", 100) == 100
+    told = administrator.put("policy/", other, If_Match=draft.headers["ETag"])
+    assert told.status_code == 200
+    assert administrator.post("policy/publish/", {}).status_code == 200
+    read = administrator.get("policy/").headers["ETag"]
+    assert administrator.put("policy/", PART, If_Match=read).status_code == 200
+
+
 def test_earlier_documents_can_be_read(administrator) -> None:
     first = administrator.get("policy/")
     number = first.headers["ETag"].strip('"')

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 import time_machine
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections
 from django.utils import timezone
 
 from pulse.access import answers
@@ -166,7 +166,42 @@ def test_whoever_always_loses_is_told_that_it_runs(monkeypatch, db) -> None:
     assert connection.queries_log is not None
 
 
-def test_a_body_that_is_too_large_to_compare(administrator, settings) -> None:
+def test_a_large_body_is_compared_as_well(administrator, settings) -> None:
+    """What the host lets a form have says nothing of a document."""
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
-    told = administrator.post("rate-tiers/", {"name": "x" * 200}, Idempotency_Key="k1")
-    problem(told, 413, "body_too_large")
+    large = {**GOLD, "description": "x" * 200}
+    first = administrator.post("rate-tiers/", large, Idempotency_Key="k1")
+    again = administrator.post("rate-tiers/", large, Idempotency_Key="k1")
+    assert (again.status_code, again.json()) == (201, first.json())
+    large["description"] += "y"
+    other = administrator.post("rate-tiers/", large, Idempotency_Key="k1")
+    problem(other, 422, "idempotency_mismatch")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_cannot_be_told_was_not_done(administrator, monkeypatch) -> None:
+    """Else it would be sent, and done, again."""
+    write = PolicyList.write
+
+    def failing(_view: PolicyList, _found: object) -> None:
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(PolicyList, "write", failing)
+    told = administrator.post("rate-tiers/", GOLD, Idempotency_Key="k1")
+    assert told.status_code == 503
+    assert not RateTier.objects.filter(name="gold").exists()
+    monkeypatch.setattr(PolicyList, "write", write)
+    assert administrator.post("rate-tiers/", GOLD, Idempotency_Key="k1").status_code == 201
+
+
+def test_a_deed_that_nobody_foresaw_the_end_of_is_not_done_again(
+    administrator, monkeypatch
+) -> None:
+    def failing(*_arguments: object, **_options: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(PolicyList, "post", failing)
+    with pytest.raises(ZeroDivisionError):
+        administrator.post("rate-tiers/", GOLD, Idempotency_Key="k1")
+    told = administrator.post("rate-tiers/", GOLD, Idempotency_Key="k1")
+    problem(told, 409, "idempotency_running")

@@ -122,3 +122,39 @@ def test_a_repeated_creation_tells_no_key(administrator) -> None:
     assert again.json() == {**first.json(), "api_key": None}
     assert first.json()["api_key"] not in str(list(StoredAnswer.objects.values()))
     assert ApiKey.objects.filter(name="a").count() == 1
+
+
+def test_a_key_that_was_changed_is_neither_rotated_nor_revoked(administrator) -> None:
+    key = make(administrator).json()
+    place = f"api-keys/{key['id']}/"
+    administrator.patch(place, {"name": "b"})
+    for deed in ("rotate", "revoke"):
+        told = administrator.post(f"{place}{deed}/", {}, If_Match='"1"')
+        assert problem(told, 412, "version_mismatch")["current_version"] == 2
+    assert ApiKey.objects.filter(name="b").count() == 1
+    assert administrator.post(f"{place}rotate/", {}, If_Match='"2"').status_code == 201
+    told = administrator.post(f"{place}revoke/", {}, If_Match='"3"')
+    assert (told.status_code, told.headers["ETag"]) == (200, '"4"')
+
+
+def test_the_last_use_of_a_key_is_no_old_news(administrator) -> None:
+    key = make(administrator).json()
+    place = f"api-keys/{key['id']}/"
+    seen = administrator.get(place).headers["ETag"]
+    assert seen == '"1"'
+    assert administrator.get(place, If_None_Match=seen).status_code == 304
+    ApiKey.objects.filter(pk=key["id"]).update(last_used_at=timezone.now())
+    told = administrator.get(place, If_None_Match=seen)
+    assert told.status_code == 200
+    assert told.json()["last_used_at"] is not None
+    used = told.headers["ETag"]
+    assert administrator.get(place, If_None_Match=used).status_code == 304
+    assert administrator.patch(place, {"name": "b"}, If_Match=used).status_code == 200
+    problem(administrator.patch(place, {"name": "c"}, If_Match=used), 412, "version_mismatch")
+
+
+def test_a_key_that_lives_almost_for_ever_can_be_rotated(administrator) -> None:
+    key = make(administrator, expires_at="9998-12-30T00:00:00Z").json()
+    told = administrator.post(f"api-keys/{key['id']}/rotate/", {})
+    assert told.status_code == 201
+    assert told.json()["expires_at"][:4] == "9998"

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
+from pulse.alerts.state import AlertStanding, AlertState
 from pulse.api.policies import name_of
 from pulse.api.views import ApiView
 from pulse.policies import kinds
@@ -236,6 +238,46 @@ def test_who_has_read_it_is_told_so(administrator) -> None:
     assert administrator.get(place, If_None_Match='"2"').status_code == 200
 
 
+def test_what_changes_beside_the_row_is_no_old_news(administrator) -> None:
+    tier = administrator.post("rate-tiers/", GOLD).json()
+    row = administrator.post("endpoint-limits/", {"name": "a", "path": "/a/", "tier": "gold"})
+    place = f"endpoint-limits/{row.json()['id']}/"
+    assert row.headers["ETag"] == '"1"'
+    assert administrator.get(place, If_None_Match='"1"').status_code == 304
+    administrator.patch(f"rate-tiers/{tier['id']}/", {"name": "silver"})
+    told = administrator.get(place, If_None_Match='"1"')
+    assert (told.status_code, told.json()["tier"]) == (200, "silver")
+    seen = told.headers["ETag"]
+    assert administrator.get(place, If_None_Match=seen).status_code == 304
+    for known in (seen, '"1"'):
+        assert administrator.patch(place, {}, If_Match=known).status_code == 200
+    problem(
+        administrator.patch(place, {}, If_Match='"2.0123456789abcdef"'), 412, "version_mismatch"
+    )
+
+
+def test_what_is_measured_is_no_old_news(administrator) -> None:
+    row = administrator.post("alert-rules/", ITEMS["alert-rules"])
+    place = f"alert-rules/{row.json()['id']}/"
+    assert administrator.get(place, If_None_Match=row.headers["ETag"]).status_code == 304
+    now = timezone.now()
+    AlertState.objects.create(
+        rule=row.json()["name"], state=AlertStanding.FIRING, since=now, looked_at=now
+    )
+    told = administrator.get(place, If_None_Match=row.headers["ETag"])
+    assert (told.status_code, told.json()["state"]) == (200, "firing")
+
+
+def test_a_write_may_ask_that_there_be_nothing_yet(administrator) -> None:
+    """RFC 9110, section 13.1.2."""
+    row = administrator.post("rate-tiers/", GOLD).json()
+    place = f"rate-tiers/{row['id']}/"
+    for known in ("*", '"1"'):
+        told = administrator.put(place, GOLD, If_None_Match=known)
+        problem(told, 412, "version_mismatch")
+    assert administrator.put(place, GOLD, If_None_Match='"7"').status_code == 200
+
+
 def test_a_condition_is_no_novel(administrator) -> None:
     row = administrator.post("rate-tiers/", GOLD).json()
     long = '"1", ' * 500
@@ -314,3 +356,12 @@ def test_a_body_that_comes_slowly_holds_nobody_up(administrator, monkeypatch) ->
     document = administrator.get("policy/").json()
     assert administrator.put("policy/?dry_run=1", document).status_code == 200
     assert read == [False]
+
+
+def test_a_lock_out_in_the_draft_of_one_stops_no_edit_of_another(administrator, settings) -> None:
+    settings.PULSE = {**settings.PULSE, "PUBLISH": "manual"}
+    threat = {"network": "127.0.0.0/8", "path": "/admin/"}
+    assert administrator.post("access-rules/?force=1", threat).status_code == 201
+    assert administrator.post("rate-tiers/", GOLD).status_code == 201
+    problem(administrator.post("access-rules/", {**threat, "path": "/"}), 409, "lock_out")
+    problem(administrator.post("policy/publish/", {}), 409, "lock_out")
