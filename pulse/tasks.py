@@ -176,7 +176,7 @@ def alerts() -> None:
             nudge_couriers()
 
 
-@shared_task(name="pulse.deliver", ignore_result=True)  # type: ignore[untyped-decorator]  # celery has no types
+@shared_task(name="pulse.deliver", ignore_result=True, time_limit=300)  # type: ignore[untyped-decorator]  # celery has no types
 def deliver() -> None:
     """Send the words of alerts that are due."""
     if not conf.ENABLED:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Final
 
 from django.db import connections
@@ -24,8 +24,10 @@ def deliver() -> int:
     until, sent = time.monotonic() + TURN_S, 0
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="pulse-courier") as pool:
         while time.monotonic() < until and (claimed := deliveries.claim(AT_ONCE)):
-            for word, outcome in zip(claimed, pool.map(_send, claimed), strict=True):
-                _record(word, outcome)
+            under_way = {pool.submit(_send, word): word for word in claimed}
+            # Each as it ends: who waits behind a slow one would be sent again by another.
+            for ended in as_completed(under_way):
+                _record(under_way[ended], ended.result())
             sent += len(claimed)
     return sent
 

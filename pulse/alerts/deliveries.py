@@ -33,8 +33,8 @@ from pulse.policies.publisher import Actor
 from pulse.probes import engine
 
 CHANNELS: Final = "alert_channels"
-#: One attempt takes less; who holds a row for longer has died or hangs.
-LEASE: Final = timedelta(seconds=60)
+#: One attempt takes less, by mail to a slow server too; who holds a row longer has died or hangs.
+LEASE: Final = timedelta(seconds=120)
 #: When each attempt after the first is made, in seconds after the one before (Standard Webhooks).
 WAITS_S: Final = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 #: So much later or earlier than that, as a share of it.
@@ -187,12 +187,7 @@ def claim(most: int) -> list[Claimed]:
     for row in found:
         if _is_superseded(row):
             # Who hears of it last would take it for the newest.
-            rows.filter(pk=row.pk, fence=row.fence).update(
-                state=DeliveryState.FAILED,
-                error=_("It was over before word of its beginning arrived."),
-                finished_at=Now(),
-                next_attempt_at=None,
-            )
+            _give_up(row, _("It was over before word of its beginning arrived."), using)
             continue
         # Another may have it meanwhile: then its fence is another one.
         mine = due.filter(pk=row.pk, fence=row.fence).update(
@@ -322,6 +317,23 @@ def _write(
 def _kept(names: Iterable[str], using: str) -> dict[str, str]:
     rows = ChannelSecret.objects.using(using).filter(channel__name__in=list(names))
     return dict(rows.values_list("channel__name", "value"))
+
+
+def _give_up(row: AlertDelivery, error: str, using: str) -> None:
+    """End a word that nobody is sending, as failed."""
+    with transaction.atomic(using=using):
+        ended = AlertDelivery.objects.using(using).filter(
+            pk=row.pk, fence=row.fence, state=DeliveryState.PENDING
+        )
+        given_up = ended.update(
+            state=DeliveryState.FAILED,
+            error=error,
+            finished_at=Now(),
+            next_attempt_at=None,
+            fence=F("fence") + 1,
+        )
+        if given_up:
+            _count(row.channel, DeliveryState.FAILED, using)
 
 
 def _count(channel: str, outcome: str, using: str) -> None:

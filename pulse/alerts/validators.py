@@ -8,6 +8,7 @@ from django.core.validators import validate_email
 from django.utils.translation import gettext_lazy as _
 
 from pulse.alerts.measured import METRICS
+from pulse.core.addresses import Reason
 from pulse.core.webhooks import read_secret
 from pulse.exceptions import ForbiddenAddress, ForbiddenUrl, InvalidSecret
 from pulse.probes import secrets
@@ -62,16 +63,17 @@ def validate_reach(url: str, allow_networks: Iterable[str]) -> None:
     """
     if url.startswith(secrets.REFERENCE):
         return
+    networks, is_open = list(allow_networks), url.lower().startswith("http:")
+    plain = _("Write https; http leads only to the private networks that are named below.")
     try:
-        check_target(url, allow_networks)
+        check_target(url, networks, public=not is_open)
     except ForbiddenUrl:
         return  # Its own field says so.
     except ForbiddenAddress as error:
-        raise ValidationError({"url": str(error)}) from error
-    if url.lower().startswith("http:") and not list(allow_networks):
-        raise ValidationError(
-            {"url": _("Write https; http leads only to the private networks that are named below.")}
-        )
+        text = plain if error.reason == Reason.PUBLIC else str(error)
+        raise ValidationError({"url": text}) from error
+    if is_open and not networks:  # Its host has no address yet.
+        raise ValidationError({"url": plain})
 
 
 def validate_secret(value: str) -> None:

@@ -29,6 +29,7 @@ class Reason(StrEnum):
     RESERVED = "reserved"
     UNSPECIFIED = "unspecified"
     EMBEDDED = "embedded"
+    PUBLIC = "public"
 
 
 #: What an entry of ``allow_networks`` can open.
@@ -187,7 +188,12 @@ def embedded_in(address: IPv6Address) -> IPv4Address | None:
 
 
 def check_address(
-    address: Address, port: int, openings: Iterable[Opening] = (), *, trusted: bool = False
+    address: Address,
+    port: int,
+    openings: Iterable[Opening] = (),
+    *,
+    trusted: bool = False,
+    public: bool = True,
 ) -> None:
     """Refuse an address that may not be connected to.
 
@@ -196,12 +202,17 @@ def check_address(
         port: At which port.
         openings: What the target may reach beside the public internet.
         trusted: It is the site's own, so private and loopback ones are as good.
+        public: Addresses of the internet may be connected to; False: what is opened alone.
 
     Raises:
         ForbiddenAddress: It may not.
     """
     reason = reason_of(address)
-    if reason is None or (trusted and reason in TRUSTABLE):
+    if reason is None:
+        if public:
+            return
+        raise ForbiddenAddress(str(address), Reason.PUBLIC.value)
+    if trusted and reason in TRUSTABLE:
         return
     if reason in OPENABLE and any(opening.covers(address, port) for opening in openings):
         return

@@ -39,6 +39,7 @@ class Call:
         follow_redirects: How many, at most.
         allow_networks: Private networks that are open to it, such as ``10.0.0.5/32`` or
             ``10.0.0.5/32:8000``.
+        public: It may reach the internet; False: what ``allow_networks`` opens alone.
         trusts_origin: The URL's own origin is the site's (``PROBE_BASE_URL``), which the guard
             lets pass; a redirect elsewhere is judged as any.
     """
@@ -52,6 +53,7 @@ class Call:
     follow_redirects: int = 0
     verify_tls: bool = True
     allow_networks: tuple[str, ...] = ()
+    public: bool = True
     trusts_origin: bool = False
 
 

@@ -371,7 +371,8 @@ def _apart(found: Iterable[Measured]) -> dict[str, int]:
 
 
 def _is_heard(heard: _Heard) -> bool:
-    return heard.at is not None and heard.now - heard.at <= SILENT_S
+    # What lies far ahead was said before the store's clock was set back.
+    return heard.at is not None and abs(heard.now - heard.at) <= SILENT_S
 
 
 def _lag(one: processes.Running) -> float:

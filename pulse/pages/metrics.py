@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 #: However many ask, it is written once in so many seconds by a process.
 FRESH_S: Final = 1.0
+#: How long who asks waits for another that writes it, in seconds; scrapers give up after ten.
+WAIT_S: Final = 2.0
 #: There are three; a client may write others.
 MAX_FORMS: Final = 4
 #: What a proxy says that it stands between.
@@ -85,7 +87,10 @@ _answer_guarded = guarded(Scope.VIEW)(_answer)
 
 
 def _text(encode: Callable[[Any], bytes], form: str) -> bytes:
-    with _written.lock:
+    if not _written.lock.acquire(timeout=WAIT_S):
+        # Whoever writes it waits for a database that says nothing.
+        return encode(_Registry(has_database=False))
+    try:
         until, text = _written.texts.get(form, (0.0, b""))
         if time.monotonic() >= until:
             text = encode(_Registry())
@@ -93,10 +98,15 @@ def _text(encode: Callable[[Any], bytes], form: str) -> bytes:
                 _written.texts.clear()
             _written.texts[form] = (time.monotonic() + FRESH_S, text)
         return text
+    finally:
+        _written.lock.release()
 
 
 class _Registry:
     """What the library reads: families, made when they are asked for."""
+
+    def __init__(self, *, has_database: bool = True) -> None:
+        self._has_database = has_database
 
     def collect(self) -> "Iterator[Metric]":
         from pulse.alerts import exposition as alerts
@@ -105,6 +115,8 @@ class _Registry:
 
         yield from exposition.families()
         # Without its database the site is measured all the same.
+        if not self._has_database:
+            return
         with suppress(DatabaseError):
             yield from [*probes.families(), *alerts.families()]
 

@@ -79,6 +79,7 @@ def test_a_secret_in_the_environment_leaves_none_here(apply, settings) -> None:
         ({"url": "https://127.0.0.1/"}, "url"),
         ({"url": "https://169.254.169.254/"}, "url"),
         ({"url": "http://93.184.216.34/"}, "url"),
+        ({"url": "http://93.184.216.34/", "allow_networks": ["10.0.0.5/32"]}, "url"),
         ({"url": "https://kim:pw@93.184.216.34/"}, "url"),
         ({"url": "env:PATH"}, "url"),
         ({"secret": "hunter2"}, "secret"),

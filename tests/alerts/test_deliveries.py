@@ -1,7 +1,11 @@
 """Word to channels: signed, tried again, each by one courier, and recorded once."""
 
+import contextlib
 import json
+import socket
 import threading
+import time
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -162,6 +166,69 @@ def test_email_is_sent_as_text(apply, settings) -> None:
     assert mail.outbox[1].subject == "[pulse] Resolved: a b: <b>"
 
 
+@pytest.fixture
+def slow_mail_server(settings) -> Iterator[None]:
+    """Takes its time for each answer, though never too long for one."""
+
+    def serve(server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            client, _address = server.accept()
+            with client, client.makefile("rwb") as lines:
+                lines.write(b"220 slow\r\n")
+                lines.flush()
+                while lines.readline():
+                    time.sleep(0.3)
+                    lines.write(b"250 well\r\n")
+                    lines.flush()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=serve, args=(server,), daemon=True)
+        thread.start()
+        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+        settings.EMAIL_HOST, settings.EMAIL_PORT = server.getsockname()
+        yield
+    thread.join(5)
+
+
+def test_a_slow_mail_server_keeps_no_word_for_longer_than_its_lease(
+    apply, slow_mail_server, monkeypatch
+) -> None:
+    monkeypatch.setattr(sender, "MAIL_S", 1.0)
+    to = [f"a{number}@example.com" for number in range(40)]
+    apply(alert_channels=[{"name": "mail", "type": "email", "to": to}])
+    open_now(channels=["mail"])
+    began = time.monotonic()
+    courier.deliver()
+    assert time.monotonic() - began < 8  # 40 addresses would take 12.
+    row = AlertDelivery.objects.get()
+    assert (row.state, row.lease_until) == (DeliveryState.PENDING, None)
+    assert "The mail was not taken" in row.error
+
+
+def test_a_slow_receiver_keeps_no_other_word_unrecorded(apply, hook, monkeypatch) -> None:
+    """Else another courier would send it again, once its lease is over."""
+    slow = {"name": "a-slow", "type": "email", "to": ["ops@example.com"]}
+    apply(alert_channels=[slow, hook])
+    others = threading.Event()
+    real, order = deliveries.record, []
+
+    def send(claimed: Claimed) -> Sent:
+        if claimed.name == "a-slow":
+            assert others.wait(10)
+        return Sent()
+
+    def record(claimed: Claimed, sent: Sent) -> bool:
+        order.append(claimed.name)
+        others.set()
+        return real(claimed, sent)
+
+    monkeypatch.setattr(sender, "send", send)
+    monkeypatch.setattr(deliveries, "record", record)
+    open_now(channels=["a-slow", "hook"])
+    assert courier.deliver() == 2
+    assert order == ["hook", "a-slow"]
+
+
 def test_slack_reads_no_marks_in_what_people_typed(apply, hook, receiver) -> None:
     slack = {key: value for key, value in hook.items() if key != "secret"}
     apply(alert_channels=[{**slack, "type": "slack"}])
@@ -196,6 +263,7 @@ def test_word_of_a_beginning_does_not_come_after_that_of_the_end(apply, hook, re
     assert receiver.types == ["alert.firing", "alert.resolved"]
     states = dict(AlertDelivery.objects.values_list("event", "state"))
     assert states == {"alert.firing": "failed", "alert.resolved": "delivered"}
+    assert deliveries.totals() == [("hook", "delivered", 1), ("hook", "failed", 1)]
 
 
 def test_a_channel_that_was_switched_off_takes_no_more_of_an_incident(

@@ -282,6 +282,32 @@ def test_a_clock_that_is_set_back_or_forward_moves_nothing(redis_cache, monkeypa
     assert abs(found.to_at.timestamp() - real()) < 5
 
 
+def test_the_clock_of_redis_that_was_set_back_leaves_nothing_in_the_future(redis_cache) -> None:
+    record_request("/a/", "GET", 200, 1)
+    flush.flush()
+    backend = current_backend()
+    ahead = int((time.time() + 3600) * 1_000_000)
+    backend.call("HSET", flush.sums_key(backend), "at", ahead)
+    window.forget()
+    assert abs(window.read().to_at.timestamp() - time.time()) < 5
+    record_request("/a/", "GET", 200, 1)
+    flush.flush()
+    at = int(backend.call("HGET", flush.sums_key(backend), "at"))
+    assert abs(at / 1_000_000 - time.time()) < 5
+
+
+def test_names_of_rules_that_are_gone_are_bounded(redis_cache, settings) -> None:
+    settings.PULSE = {**settings.PULSE, "MAX_ENDPOINTS": 10}
+    for number in range(30):
+        rule = f"access_rules:10.0.{number}.0/24"
+        recorder.add(Seen("GET", "a/", 403, 50, refused=f"access {rule}"))
+        flush.flush()
+    refused = totals.read().refused
+    assert len(refused) == 11
+    assert sum(refused.values()) == 30
+    assert refused["access", OTHERS] == 20
+
+
 def test_minutes_tell_what_was_recorded_and_what_was_not(store) -> None:
     recorder.add(Seen("GET", "a/", 200, 50))
     recorder.count("streams")

@@ -1,5 +1,6 @@
 """The door of Prometheus: who may ask, and what its own parser reads."""
 
+import threading
 import time
 
 import pytest
@@ -141,6 +142,21 @@ def test_a_frozen_redis_holds_no_scraper(measured: None, client: Client, setting
         assert samples(answer.content.decode())["pulse_store_up", ()] == 0
     finally:
         mortal_redis.thaw()
+
+
+def test_a_frozen_database_holds_one_scraper_and_no_other(
+    measured: None, client: Client, monkeypatch
+) -> None:
+    monkeypatch.setattr(metrics, "WAIT_S", 0.1)
+    with metrics._written.lock:  # Whoever writes it waits for the database.
+        told: list[object] = []
+        other = threading.Thread(target=lambda: told.append(client.get("/pulse/metrics")))
+        other.start()
+        other.join(10)
+    (answer,) = told
+    found = samples(answer.content.decode())
+    assert found["pulse_store_up", ()] == 1
+    assert not [name for name, _ in found if name.startswith("pulse_probe_jobs")]
 
 
 def test_probes_are_told(apply, client: Client, redis_cache) -> None:

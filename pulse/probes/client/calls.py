@@ -138,7 +138,9 @@ class Course:
         openings = parse_openings(self._call.allow_networks)
         if url.address is None:
             self._enter("dns")
-        addresses = (await look_up(url, network, openings, trusted=trusted))[:MAX_TRIED]
+        public = self._call.public
+        found = await look_up(url, network, openings, trusted=trusted, public=public)
+        addresses = found[:MAX_TRIED]
         for others, address in zip(range(len(addresses) - 1, -1, -1), addresses, strict=True):
             self._enter("connect")
             self._address = address

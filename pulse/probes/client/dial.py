@@ -30,7 +30,12 @@ FAMILIES: Final = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
 async def look_up(
-    url: Url, network: Network, openings: Iterable[Opening], *, trusted: bool
+    url: Url,
+    network: Network,
+    openings: Iterable[Opening],
+    *,
+    trusted: bool,
+    public: bool = True,
 ) -> Sequence[Address]:
     """Return the addresses of a URL's host, each judged.
 
@@ -39,14 +44,14 @@ async def look_up(
         CallFailed: There is none, or none in time.
     """
     if url.address is not None:
-        check_address(url.address, url.port, openings, trusted=trusted)
+        check_address(url.address, url.port, openings, trusted=trusted, public=public)
         return (url.address,)
     known = _trusted.get(url.host) if trusted and network is INTERNET else None
     if known is not None and known[0] > time.monotonic():
         return known[1]
     addresses = _read(url.host, await _ask(url.host, network))
     for address in addresses:
-        check_address(address, url.port, openings, trusted=trusted)
+        check_address(address, url.port, openings, trusted=trusted, public=public)
     if trusted and network is INTERNET:
         _trusted.clear()  # A process has one site.
         _trusted[url.host] = (time.monotonic() + TRUSTED_S, addresses)
@@ -71,6 +76,7 @@ def check_target(
     allow_networks: Iterable[str] = (),
     *,
     trusted: bool = False,
+    public: bool = True,
     network: Network | None = None,
 ) -> None:
     """Judge a URL as it is saved, by what its host is now; blocks for at most ``CHECK_S``.
@@ -92,7 +98,7 @@ def check_target(
             asked.cancel()
             return
     for address in addresses:
-        check_address(address, url.port, openings, trusted=trusted)
+        check_address(address, url.port, openings, trusted=trusted, public=public)
 
 
 async def _ask(host: str, network: Network) -> list[str]:

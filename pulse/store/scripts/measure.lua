@@ -5,7 +5,8 @@
 -- KEYS[4]  the last number that came of this process
 -- ARGV[1]  the number: what comes again under it is not added again
 -- ARGV[2]  seconds to keep the bucket, and what the process said
--- ARGV[3]  seconds to keep the sums; ARGV[4] the most endpoints; ARGV[5] stands for those beyond
+-- ARGV[3]  seconds to keep the sums; ARGV[4] the most endpoints, and names of rules; ARGV[5] stands
+--          for those beyond
 -- ARGV[6]  the first of the epoch's seconds in which the process recorded, ARGV[7] the last; -1 for
 --          none
 -- ARGV[8]  when it did last, in microseconds
@@ -40,6 +41,19 @@ local function compare(field, amount, is_least)
   if not before or (is_least and amount < before) or (not is_least and amount > before) then
     call('HSET', bucket, field, amount)
   end
+end
+
+-- Of rules that are gone the names are left: beyond so many they are counted as one.
+local function add_of_rule(field, amount)
+  if call('HEXISTS', sums, '\n' .. field) == 0 then
+    local rules = tonumber(call('HGET', sums, 'rules') or 0)
+    if rules >= most then
+      field = (string.match(field, '^r%S* ') or 'w:') .. others
+    else
+      call('HSET', sums, 'rules', rules + 1)
+    end
+  end
+  call('HINCRBY', sums, '\n' .. field, amount)
 end
 
 local KEPT = {c = true, u = true}
@@ -77,7 +91,7 @@ for endpoint, fields in pairs(cjson.decode(ARGV[9])) do
         elseif letter == 'h' then
           call('HINCRBY', sums, endpoint .. '\nd' .. doubling(tonumber(sub(field, 2))), amount)
         elseif letter == 'r' or letter == 'w' then
-          call('HINCRBY', sums, '\n' .. field, amount)
+          add_of_rule(field, amount)
           if letter == 'r' then refused = refused + amount end
         end
       end
@@ -92,7 +106,9 @@ if first >= 0 then
   for second = first, last do
     call('HSET', bucket, 't' .. second, 1)
   end
-  if tonumber(call('HGET', sums, 'at') or 0) < tonumber(ARGV[8]) then
+  local at = tonumber(call('HGET', sums, 'at') or 0)
+  -- What lies ahead was written before the server's clock was set back.
+  if at < tonumber(ARGV[8]) or at > (time[1] + 1) * 1000000 then
     call('HSET', sums, 'at', ARGV[8])
   end
 end
