@@ -295,6 +295,11 @@ class Conf:
         return self._get("PROMETHEUS_COMPAT", default=False, kind=bool)
 
     @cached_property
+    def PROMETHEUS_ADDRESSES(self) -> bool:
+        """Whether those two tell from which address what was refused came, up to a bound."""
+        return self._get("PROMETHEUS_ADDRESSES", default=False, kind=bool)
+
+    @cached_property
     def METRICS_NETWORKS(self) -> Sequence[str]:
         """From which networks Prometheus may ask without a key."""
         value = self._entries().get("METRICS_NETWORKS", METRICS_NETWORKS)

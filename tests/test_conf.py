@@ -31,6 +31,7 @@ DEFAULTS = {
     "APDEX_MS": 500,
     "COUNT_QUERIES": False,
     "PROMETHEUS_COMPAT": False,
+    "PROMETHEUS_ADDRESSES": False,
     "SLOW_QUERY_MS": 500,
     "AUTH_FAILURES": "20/m",
     "AUTH_DELAY_MS": 20,

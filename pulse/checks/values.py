@@ -31,7 +31,7 @@ from pulse.policies.validators import HEADER_NAME
 
 FLAGS: Final = (
     *("ENABLED", "DETAILED_ERRORS", "CORS", "ACCESS_LOG", "METRICS", "COUNT_QUERIES"),
-    "PROMETHEUS_COMPAT",
+    *("PROMETHEUS_COMPAT", "PROMETHEUS_ADDRESSES"),
 )
 TEXTS: Final = {
     "CACHE": "default",

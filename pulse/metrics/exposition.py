@@ -125,14 +125,16 @@ def _probes(sums: Totals) -> Iterator[Metric]:
 
 def _compatible(sums: Totals) -> Iterator[Metric]:
     """Yield two names that dashboards of other limiters know."""
+    by_address = conf.PROMETHEUS_ADDRESSES
+    names = ("reason", "ip") if by_address else ("reason",)
     hits = CounterMetricFamily(
-        "api_rate_limit_hits", "Requests that a limit refused.", labels=("reason",)
+        "api_rate_limit_hits", "Requests that a limit refused.", labels=names
     )
-    reasons: Counter[str] = Counter()
-    for (reason, _rule), amount in sums.refused.items():
-        reasons[reason] += amount
-    for reason, amount in sorted(reasons.items()):
-        hits.add_metric((reason,), amount)
+    counted: Counter[tuple[str, ...]] = Counter()
+    for (reason, of), amount in (sums.refused_of if by_address else sums.refused).items():
+        counted[(reason, of) if by_address else (reason,)] += amount
+    for labels, amount in sorted(counted.items()):
+        hits.add_metric(labels, amount)
     yield hits
     # By status the time is not kept: each endpoint's is told beside the answers of each status.
     durations = HistogramMetricFamily(

@@ -9,6 +9,7 @@ import itertools
 import json
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from pulse.metrics.recorder import (
     DOUBLING,
     OWN,
     REFUSED,
+    REFUSED_OF,
     STATUS,
     SUM,
     WOULD_REFUSE,
@@ -52,6 +54,13 @@ UNSENT: Final = 5
 #: A process that was stopped for longer has not recorded meanwhile.
 SILENT_S: Final = 10.0
 SECOND_US: Final = 1_000_000
+
+#: Names of rules and addresses, of which there are many; and what stands before those without room.
+NAMED: Final = (
+    (re.compile(rf"{REFUSED_OF} \S+ "), None),
+    (re.compile(rf"{REFUSED}(?!{REFUSED_OF[1:]} )\S* "), None),
+    (re.compile(rf"{WOULD_REFUSE}\S*:"), f"{WOULD_REFUSE}:"),
+)
 
 #: Everything about a bucket without Redis: fields by endpoint.
 Hash = dict[str, Fields]
@@ -339,7 +348,22 @@ def _sum_up(groups: Groups) -> None:
     for endpoint, fields in groups.items():
         for name, total in _summed(endpoint, fields):
             is_known = name in sums or len(sums) <= conf.MAX_ENDPOINTS + 1
-            add_fields(sums.setdefault(name if is_known else OTHERS, {}), total)
+            known = sums.setdefault(name if is_known else OTHERS, {})
+            if name == OWN:
+                for each, amount in total.items():
+                    add_fields(known, {_named(each, known): amount})
+            else:
+                add_fields(known, total)
+
+
+def _named(name: str, known: Fields) -> str:
+    """Return what a name is summed up under, as there is room for so many of its kind."""
+    for kind, instead in NAMED:
+        found = kind.match(name)
+        if found is not None:
+            is_room = sum(map(bool, map(kind.match, known))) < conf.MAX_ENDPOINTS
+            return name if name in known or is_room else f"{instead or found[0]}{OTHERS}"
+    return name
 
 
 def _summed(endpoint: str, fields: Fields) -> Iterator[tuple[str, Fields]]:

@@ -38,6 +38,8 @@ MAX_TOLD: Final = 10
 #: Rules of one endpoint in a second, and names of other things that are counted.
 MAX_NAMES: Final = 1000
 
+#: What pulse counts of itself, before a reason and an address; in the sums of all time alone.
+REFUSED_OF: Final = "refused_of"
 #: The letters of fields.
 STATUS, BUCKET, REFUSED, WOULD_REFUSE = "c", "h", "r", "w"
 SUM, SATISFIED, TOLERATED, SLOW = "u", "a", "o", "l"

@@ -19,6 +19,7 @@ from pulse.metrics.recorder import (
     DOUBLING,
     OWN,
     REFUSED,
+    REFUSED_OF,
     STATUS,
     SUM,
     WOULD_REFUSE,
@@ -65,6 +66,7 @@ class Totals:
         since_at: None where nothing was counted yet.
         refused: By reason (``rate body access store nonce timeout``), and rule.
         would_refuse: By rule.
+        refused_of: By reason and address, while ``PULSE["PROMETHEUS_ADDRESSES"]`` asks for it.
         decisions: By result (``allowed refused``), and store (``redis local none``).
         decision_bits: What they took, as of an endpoint.
         decision_us: In all.
@@ -84,6 +86,7 @@ class Totals:
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
     refused: Counter[tuple[str, str]] = field(default_factory=Counter)
     would_refuse: Counter[str] = field(default_factory=Counter)
+    refused_of: Counter[tuple[str, str]] = field(default_factory=Counter)
     decisions: Counter[tuple[str, str]] = field(default_factory=Counter)
     decision_bits: Counter[int] = field(default_factory=Counter)
     decision_us: int = 0
@@ -185,6 +188,9 @@ def _read_own(totals: Totals, fields: Fields) -> None:
             totals.decisions[result, store] = amount
         elif first in bits:
             bits[first][int(rest)] = amount
+        elif first == REFUSED_OF:
+            reason, _, address = rest.partition(" ")
+            totals.refused_of[reason, address] = amount
         elif first == PROBE:
             state, _, target = rest.partition(" ")
             totals.probes[state, target] = amount

@@ -9,7 +9,7 @@ from django.http.response import HttpResponseBase
 from django.urls import resolve
 
 from pulse.conf import conf
-from pulse.core.measures import UNRESOLVED
+from pulse.core.measures import OTHERS, UNRESOLVED
 from pulse.metrics import backends, queries
 from pulse.metrics.recorder import (
     FOLD,
@@ -18,6 +18,7 @@ from pulse.metrics.recorder import (
     OTHER_METHOD,
     PROBES,
     PULSE,
+    REFUSED_OF,
     STREAMS,
     Seen,
     recorder,
@@ -94,6 +95,9 @@ def end(  # noqa: C901 - every request comes by here: calls cost more than branc
     if conf.METRICS_BACKEND and (instead := backends.current()) is not None:
         _tell(instead, request, Seen(*seen))
         return
+    if refusal is not None and conf.PROMETHEUS_ADDRESSES:
+        of = f"{REFUSED_OF} {_reason(refusal.code)}"
+        recorder.count(f"{of} {context.client_address}", instead=f"{of} {OTHERS}")
     queue = recorder.queue
     queue.append(seen)
     if len(queue) >= FOLD:

@@ -296,16 +296,24 @@ def test_the_clock_of_redis_that_was_set_back_leaves_nothing_in_the_future(redis
     assert abs(at / 1_000_000 - time.time()) < 5
 
 
-def test_names_of_rules_that_are_gone_are_bounded(redis_cache, settings) -> None:
+def test_names_of_rules_that_are_gone_are_bounded(store, settings) -> None:
     settings.PULSE = {**settings.PULSE, "MAX_ENDPOINTS": 10}
     for number in range(30):
         rule = f"access_rules:10.0.{number}.0/24"
-        recorder.add(Seen("GET", "a/", 403, 50, refused=f"access {rule}"))
+        seen = Seen("GET", "a/", 403, 50, refused=f"access {rule}", would_refuse=(rule,))
+        recorder.add(seen)
+        recorder.count(f"refused_of access 10.0.{number}.1")
         flush.flush()
-    refused = totals.read().refused
-    assert len(refused) == 11
-    assert sum(refused.values()) == 30
-    assert refused["access", OTHERS] == 20
+    found = totals.read()
+    for many, instead in (
+        (found.refused, ("access", OTHERS)),
+        (found.would_refuse, f":{OTHERS}"),
+        (found.refused_of, ("access", OTHERS)),
+    ):
+        assert len(many) == 11
+        assert sum(many.values()) == 30
+        assert many[instead] == 20
+    assert found.refused["access", "access_rules:10.0.0.0/24"] == 1
 
 
 def test_minutes_tell_what_was_recorded_and_what_was_not(store) -> None:

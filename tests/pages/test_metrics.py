@@ -214,3 +214,18 @@ def test_a_version_that_is_none_is_answered_all_the_same(
         accept = f"application/openmetrics-text;version=1.0.{number}"
         client.get("/pulse/metrics", headers={"Accept": accept})
     assert len(metrics._written.texts) <= metrics.MAX_FORMS
+
+
+def test_addresses_are_told_on_request(apply, redis_cache, client: Client, settings) -> None:
+    settings.PULSE = {"PROMETHEUS_COMPAT": True, "PROMETHEUS_ADDRESSES": True}
+    limit = {"name": "search", "url_name": "search", "key": "ip", "limits": ["1/h"]}
+    apply(endpoint_limits=[limit], exemptions=[])
+    for address, times in (("198.51.100.7", 3), ("198.51.100.8", 2)):
+        for _ in range(times):
+            client.get("/api/search/?q=a", REMOTE_ADDR=address)
+    flush.flush()
+    totals.forget()
+    found = samples(client.get("/pulse/metrics").content.decode())
+    for address, refused in (("198.51.100.7", 2), ("198.51.100.8", 1)):
+        labels = (("ip", address), ("reason", "rate"))
+        assert found["api_rate_limit_hits_total", labels] == refused

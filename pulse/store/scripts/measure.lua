@@ -43,14 +43,14 @@ local function compare(field, amount, is_least)
   end
 end
 
--- Of rules that are gone the names are left: beyond so many they are counted as one.
-local function add_of_rule(field, amount)
+-- Rules that are gone leave their names, and addresses are many: beyond so many they are one.
+local function add_named(field, amount, names, instead)
   if call('HEXISTS', sums, '\n' .. field) == 0 then
-    local rules = tonumber(call('HGET', sums, 'rules') or 0)
-    if rules >= most then
-      field = (string.match(field, '^r%S* ') or 'w:') .. others
+    local known = tonumber(call('HGET', sums, names) or 0)
+    if known >= most then
+      field = instead .. others
     else
-      call('HSET', sums, 'rules', rules + 1)
+      call('HSET', sums, names, known + 1)
     end
   end
   call('HINCRBY', sums, '\n' .. field, amount)
@@ -63,8 +63,13 @@ local requests, errors, refused = 0, 0, 0
 for endpoint, fields in pairs(cjson.decode(ARGV[9])) do
   if endpoint == '' then
     for field, amount in pairs(fields) do
-      call('HINCRBY', bucket, '\n' .. field, amount)
-      call('HINCRBY', sums, '\n' .. field, amount)
+      local of_address = string.match(field, '^refused_of %S+ ')
+      if of_address then
+        add_named(field, amount, 'addresses', of_address)
+      else
+        call('HINCRBY', bucket, '\n' .. field, amount)
+        call('HINCRBY', sums, '\n' .. field, amount)
+      end
     end
   else
     if endpoint ~= others and call('HEXISTS', bucket, endpoint) == 0 then
@@ -91,7 +96,8 @@ for endpoint, fields in pairs(cjson.decode(ARGV[9])) do
         elseif letter == 'h' then
           call('HINCRBY', sums, endpoint .. '\nd' .. doubling(tonumber(sub(field, 2))), amount)
         elseif letter == 'r' or letter == 'w' then
-          add_of_rule(field, amount)
+          local before = string.match(field, '^r%S* ')
+          add_named(field, amount, before and 'rules' or 'shadows', before or 'w:')
           if letter == 'r' then refused = refused + amount end
         end
       end
