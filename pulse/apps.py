@@ -57,9 +57,12 @@ class PulseConfig(AppConfig):
         heartbeat.register("resources", resources.LOOK_S, resources.look)
         heartbeat.register("settling", settling.LOOK_S, settling.look)
         queries.connect()
-        heartbeat.register("policy", 1.0, current.leaving_no_connection(current.look))
-        guards = current.leaving_no_connection(watching.look)
-        heartbeat.register("guards", watching.LOOK_S, guards)
-        leftovers = current.leaving_no_connection(publisher.finish_leftovers)
-        heartbeat.register("leftovers", 10.0, leftovers)
-        heartbeat.register("audit", 60.0, current.leaving_no_connection(failures.flush))
+        for name, seconds, look in (
+            ("policy", 1.0, current.look),
+            ("guards", watching.LOOK_S, watching.look),
+            ("leftovers", 10.0, publisher.finish_leftovers),
+            ("audit", 60.0, failures.flush),
+        ):
+            heartbeat.register(
+                name, seconds, current.leaving_no_connection(look), asks_database=True
+            )

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections import Counter
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Final
 
 from django.db import connections
@@ -13,8 +14,10 @@ from pulse.logging import say
 
 logger = logging.getLogger(__name__)
 
-#: Words that are under way at once: one slow receiver holds nobody else's up.
+#: Words that are under way at once.
 AT_ONCE: Final = 8
+#: Of one channel: a slow receiver holds nobody else's up.
+SHARE: Final = 4
 #: A courier goes home after so many seconds; what is left is the next one's.
 TURN_S: Final = 20.0
 
@@ -22,14 +25,19 @@ TURN_S: Final = 20.0
 def deliver() -> int:
     """Send what is due, until nothing is or the turn is over; returns how many attempts."""
     until, sent = time.monotonic() + TURN_S, 0
+    under_way: dict[Future[Sent], Claimed] = {}
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="pulse-courier") as pool:
-        while time.monotonic() < until and (claimed := deliveries.claim(AT_ONCE)):
-            under_way = {pool.submit(_send, word): word for word in claimed}
-            # Each as it ends: who waits behind a slow one would be sent again by another.
-            for ended in as_completed(under_way):
-                _record(under_way[ended], ended.result())
-            sent += len(claimed)
-    return sent
+        while True:
+            if time.monotonic() < until and len(under_way) < AT_ONCE:
+                busy = Counter(word.name for word in under_way.values())
+                for word in deliveries.claim(AT_ONCE - len(under_way), busy, SHARE):
+                    under_way[pool.submit(_send, word)] = word
+            if not under_way:
+                return sent
+            # Each is recorded as it ends: behind a slow one it would be sent again by another.
+            for ended in wait(under_way, return_when=FIRST_COMPLETED).done:
+                _record(under_way.pop(ended), ended.result())
+                sent += 1
 
 
 def _send(claimed: Claimed) -> Sent:

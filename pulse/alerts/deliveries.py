@@ -2,6 +2,7 @@
 
 import random
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,7 +10,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from django.db import transaction
-from django.db.models import F, Max, Q
+from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
@@ -45,6 +46,8 @@ MAX_LOG: Final = 20
 STRUGGLING: Final = 3
 #: What failed so long ago needs nobody any more.
 LATELY: Final = timedelta(days=1)
+#: Words that are looked at in one go.
+MANY: Final = 50
 #: How much of an error is kept.
 MAX_ERROR: Final = 500
 
@@ -170,30 +173,46 @@ def url_of(incident: Incident) -> str | None:
     return conf.SITE_URL.rstrip("/") + path
 
 
-def claim(most: int) -> list[Claimed]:
+def claim(most: int, busy: Mapping[str, int] | None = None, share: int = MANY) -> list[Claimed]:
     """Take words that are due and nobody's, for as long as ``LEASE``; by the database's clock.
 
-    What was never tried is due whatever that clock says: it may have been set back since.
+    What was never tried is due whatever that clock says: it may have been set back since. Word of
+    an end waits for that of its beginning, and puts an end to one that was tried in vain.
+
+    Args:
+        most: How many.
+        busy: How many words to each channel are under way with who asks.
+        share: How many to one channel may be.
     """
     using = publisher.database()
     rows = AlertDelivery.objects.using(using)
     free = Q(lease_until__isnull=True) | Q(lease_until__lt=Now())
+    _end_superseded(rows.filter(free, state=DeliveryState.PENDING), using)
     is_due = Q(next_attempt_at__lte=Now()) | Q(attempt=0)
     due = rows.filter(free, is_due, state=DeliveryState.PENDING)
+    beginning = rows.filter(
+        incident=OuterRef("incident"),
+        channel=OuterRef("channel"),
+        event=Event.FIRING,
+        state=DeliveryState.PENDING,
+    )
+    taken = Counter(busy)
+    ready = due.exclude(channel__in=[name for name, many in taken.items() if many >= share])
+    ready = ready.filter(~Q(event=Event.RESOLVED) | ~Exists(beginning))
     channels = {item["name"]: item for item in items(CHANNELS)}
-    until, claimed = engine.clock(using) + LEASE, []
-    found = list(due.select_related("incident").order_by("next_attempt_at", "pk")[:most])
+    until = engine.clock(using) + LEASE
+    claimed: list[Claimed] = []
+    found = list(ready.order_by("next_attempt_at", "pk")[:MANY])
     kept = _kept({row.channel for row in found}, using)
     for row in found:
-        if _is_superseded(row):
-            # Who hears of it last would take it for the newest.
-            _give_up(row, _("It was over before word of its beginning arrived."), using)
+        if len(claimed) >= most or taken[row.channel] >= share:
             continue
         # Another may have it meanwhile: then its fence is another one.
         mine = due.filter(pk=row.pk, fence=row.fence).update(
             fence=F("fence") + 1, attempt=F("attempt") + 1, lease_until=until
         )
         if mine:
+            taken[row.channel] += 1
             claimed.append(
                 Claimed(
                     pk=row.pk,
@@ -281,12 +300,6 @@ def failing(now: datetime) -> dict[str, str]:
     }
 
 
-def _is_superseded(row: AlertDelivery) -> bool:
-    """Whether word of a beginning was tried in vain until it was over."""
-    is_over = row.incident is not None and row.incident.state == IncidentState.RESOLVED
-    return is_over and row.event == Event.FIRING and row.attempt > 0
-
-
 def _open(channel: Item | None, row: AlertDelivery) -> Item | None:
     """Return a channel that takes a word: a test is for any, an incident's for none that is off."""
     is_off = channel is not None and channel["mode"] == Mode.OFF and row.incident_id is not None
@@ -319,21 +332,26 @@ def _kept(names: Iterable[str], using: str) -> dict[str, str]:
     return dict(rows.values_list("channel__name", "value"))
 
 
-def _give_up(row: AlertDelivery, error: str, using: str) -> None:
-    """End a word that nobody is sending, as failed."""
-    with transaction.atomic(using=using):
-        ended = AlertDelivery.objects.using(using).filter(
-            pk=row.pk, fence=row.fence, state=DeliveryState.PENDING
-        )
-        given_up = ended.update(
-            state=DeliveryState.FAILED,
-            error=error,
-            finished_at=Now(),
-            next_attempt_at=None,
-            fence=F("fence") + 1,
-        )
-        if given_up:
-            _count(row.channel, DeliveryState.FAILED, using)
+def _end_superseded(free: QuerySet[AlertDelivery], using: str) -> None:
+    """End words of beginnings that were tried in vain until it was over.
+
+    Who hears of one last would take it for the newest.
+    """
+    over = free.filter(event=Event.FIRING, attempt__gt=0, incident__state=IncidentState.RESOLVED)
+    for row in over.only("pk", "fence", "channel")[:MANY]:
+        with transaction.atomic(using=using):
+            mine = AlertDelivery.objects.using(using).filter(
+                pk=row.pk, fence=row.fence, state=DeliveryState.PENDING
+            )
+            ended = mine.update(
+                state=DeliveryState.FAILED,
+                error=_("It was over before word of its beginning arrived."),
+                finished_at=Now(),
+                next_attempt_at=None,
+                fence=F("fence") + 1,
+            )
+            if ended:
+                _count(row.channel, DeliveryState.FAILED, using)
 
 
 def _count(channel: str, outcome: str, using: str) -> None:

@@ -121,6 +121,7 @@ def _judge(course: _Course, rule: Rule, values: Mapping[str, float | None] | Non
     name = rule.name
     for subject in _subjects(course, rule, values):
         before = course.states.get((name, subject))
+        seen_at = before.since if before and before.state == AlertStanding.PENDING else None
         value = None if values is None else values.get(subject)
         is_wrong = None if values is None else _is_wrong(rule, value)
         returns = course.returns.get((name, subject), 0)
@@ -139,12 +140,12 @@ def _judge(course: _Course, rule: Rule, values: Mapping[str, float | None] | Non
         row.looked_at = course.now
         if values is not None:
             row.value = value
-        _act(course, rule, row)
+        _act(course, rule, row, seen_at)
         course.changed[name, subject] = row
 
 
-def _act(course: _Course, rule: Rule, row: AlertState) -> None:
-    """Open, tell of or end the incident of a state."""
+def _act(course: _Course, rule: Rule, row: AlertState, seen_at: datetime | None) -> None:
+    """Open, tell of or end the incident of a state, which was first seen at a time."""
     is_silenced = _is_silenced(course, rule)
     row.shadow, row.silenced = rule.shadow, is_silenced
     is_firing = row.state == AlertStanding.FIRING and not rule.shadow
@@ -164,6 +165,7 @@ def _act(course: _Course, rule: Rule, row: AlertState) -> None:
             value=row.value,
             threshold=rule.threshold,
             channels=rule.channels,
+            seen_at=seen_at,
         )
         row.incident = incidents.open_incident(finding, course.now, tells=not is_silenced)
         course.look.opened += 1
@@ -186,7 +188,7 @@ def _end(
         is_other = rule is not None and row.incident and row.incident.metric != rule.metric
         if rule is not None and not is_other and (found is None or subject in found):
             continue
-        if rule is not None and rule.metric == PROBE_DOWN and not rule.endpoint:
+        if rule is not None and rule.metric == PROBE_DOWN and not is_other:
             why = _("Nobody watches it any more")
         else:
             why = _("The rule is gone, is off or was changed")

@@ -29,6 +29,7 @@ class Finding:
         subject: What it is about, where the rule looks at several.
         source_kind: A document's kind, or what of the engine found it.
         channels: Names of those to be told.
+        seen_at: When it was first seen, where it had to last before it counts.
     """
 
     title: str
@@ -41,6 +42,7 @@ class Finding:
     value: float | None = None
     threshold: float | None = None
     channels: Sequence[str] = ()
+    seen_at: datetime | None = None
 
 
 def open_incident(finding: Finding, at: datetime, *, tells: bool = True) -> Incident:
@@ -69,6 +71,7 @@ def open_incident(finding: Finding, at: datetime, *, tells: bool = True) -> Inci
                     metric=finding.metric,
                     value=finding.value,
                     threshold=finding.threshold,
+                    seen_at=finding.seen_at,
                     started_at=at,
                 )
         except IntegrityError:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from math import floor
 from typing import Any, Final
 
 from django.db.models import Count
@@ -11,7 +12,7 @@ from django.utils.translation import gettext as _
 from pulse.alerts.measured import IN_FLIGHT, JOBS_FAILED, PROBE_DOWN
 from pulse.alerts.rules import ABSENT, Rule
 from pulse.core.health import Status
-from pulse.core.measures import Measures, told
+from pulse.core.measures import Measures, Window, told
 from pulse.core.snapshot import Mode
 from pulse.metrics import flush, history, series, window, wire
 from pulse.metrics.series import HOUR, MINUTE
@@ -46,7 +47,7 @@ class Reading:
     """
 
     now: datetime
-    _windows: dict[int, Any] = field(default_factory=dict)
+    _windows: dict[int, Window] = field(default_factory=dict)
     _past: dict[tuple[str, datetime, datetime], tuple[float, Measures]] = field(
         default_factory=dict
     )
@@ -60,14 +61,20 @@ class Reading:
         metric, subject = rule.metric, rule.endpoint
         if metric == PROBE_DOWN:
             down = self._targets()
-            return {subject: down.get(subject)} if subject else down
+            if not subject:
+                return down
+            # One that nobody watches any more is as gone as one that the policy has not.
+            return {subject: down[subject]} if subject in down else {}
         if metric == JOBS_FAILED:
             return {"": self._failed_jobs(rule.window_s)}
         # How many there are now is not a matter of long.
         window_s = min(rule.window_s, flush.KEPT_S) if metric == IN_FLIGHT else rule.window_s
-        value = self._measured(metric, subject, window_s)
-        if rule.op == ABSENT and not self._measured("requests", subject, window_s):
-            value = None  # A count of nothing is no measure.
+        value = self._measured(metric, subject, window_s, scales=rule.baseline_s is not None)
+        if rule.op == ABSENT:
+            if value is _UNKNOWN and self._is_silent(window_s):
+                value = None
+            elif not self._measured("requests", subject, window_s):
+                value = None  # A count of nothing is no measure.
         if value is _UNKNOWN or rule.baseline_s is None:
             return None if value is _UNKNOWN else {subject: value}
         return self._ratio(rule, rule.baseline_s, value)
@@ -92,24 +99,47 @@ class Reading:
             return {rule.endpoint: MANY_TIMES if value else None}
         return {rule.endpoint: value / normal}
 
-    def _measured(self, metric: str, endpoint: str, window_s: int) -> Any:
+    def _is_silent(self, window_s: int) -> bool:
+        """Whether the store answers, has been counting for so long, and has nothing of anybody."""
+        if window_s > flush.KEPT_S:
+            return False
+        reading = self._window(window_s)
+        since = reading.lifetime.since_at
+        has_counted = since is not None and since <= reading.from_at
+        return _is_shared(reading) and has_counted and _is_empty(reading)
+
+    def _window(self, window_s: int) -> Window:
+        if window_s not in self._windows:
+            self._windows[window_s] = window.read(window_s)
+        return self._windows[window_s]
+
+    def _measured(self, metric: str, endpoint: str, window_s: int, *, scales: bool = False) -> Any:
+        """Return a value of the last so many seconds; of sums, what they come to in these.
+
+        Args:
+            metric: Which.
+            endpoint: Of which; empty for all.
+            window_s: A reading is of whole buckets, and so of up to one more than this.
+            scales: What was recorded for less counts as much, as beside what was before.
+        """
         if window_s > flush.KEPT_S:
             since = self.now - timedelta(seconds=window_s)
             seconds, found = self._kept(endpoint, since, self.now)
             return _pick(metric, found, seconds) if seconds else _UNKNOWN
-        if window_s not in self._windows:
-            self._windows[window_s] = window.read(window_s)
-        reading = self._windows[window_s]
-        # This process alone serves nobody; and what is old tells nothing of now.
-        if reading.is_stale or reading.scope != "all":
-            return _UNKNOWN
-        # The second that is under way counts as recorded, also where nobody is there.
-        if not reading.total.requests and reading.covered_s < 1:
+        reading = self._window(window_s)
+        if not _is_shared(reading) or _is_empty(reading):
             return _UNKNOWN
         if metric == IN_FLIGHT:
             return float(reading.in_flight)
         found = reading.endpoints.get(endpoint, Measures()) if endpoint else reading.total
-        return _pick(metric, found, reading.covered_s)
+        value = _pick(metric, found, reading.covered_s)
+        if value is None or metric not in SUMS:
+            return value
+        share = window_s / max(reading.covered_s, 1.0)
+        if share >= 1 and not scales:
+            return value
+        # One event stays one: a bucket is no longer than the shortest window.
+        return value * share if scales else float(floor(value * share + 0.5))
 
     def _kept(self, endpoint: str, since: datetime, until: datetime) -> tuple[float, Measures]:
         place = (endpoint, since, until)
@@ -152,6 +182,16 @@ def say(metric: str, value: float | None) -> str:
 
 
 _UNKNOWN: Final = object()
+
+
+def _is_shared(reading: Window) -> bool:
+    """Whether it tells of now: this process alone serves nobody, and what is old is over."""
+    return reading.scope == "all" and not reading.is_stale
+
+
+def _is_empty(reading: Window) -> bool:
+    """Whether nobody recorded; the second that is under way counts as recorded in any case."""
+    return not reading.total.requests and reading.covered_s < 1
 
 
 def _pick(metric: str, measures: Measures, seconds: float) -> float | None:

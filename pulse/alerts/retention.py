@@ -39,6 +39,8 @@ def old(now: datetime, using: str) -> dict[str, QuerySet[Any]]:
     return {
         "deliveries": AlertDelivery.objects.using(using)
         .exclude(state=DeliveryState.PENDING)
+        # Who was told of the beginning is told of the end, whenever that is.
+        .exclude(incident__state=IncidentState.OPEN)
         .filter(finished_at__lt=now - DELIVERIES),
         "alert states": AlertState.objects.using(using).filter(
             state=AlertStanding.OK, incident=None, looked_at__lt=now - STATES

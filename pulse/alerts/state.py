@@ -71,6 +71,7 @@ class Incident(models.Model):
         source_kind: A document's kind, or what of the engine opened it, such as ``job``.
         source_key: The natural key, or the row.
         value: What was measured when it was opened.
+        seen_at: When it was first seen, where it had to last before it was opened.
         told: Word was sent, so that its end is told too.
     """
 
@@ -89,6 +90,7 @@ class Incident(models.Model):
     value = models.FloatField(_("value"), null=True, blank=True)
     threshold = models.FloatField(_("threshold"), null=True, blank=True)
     started_at = models.DateTimeField(_("since"), db_index=True)
+    seen_at = models.DateTimeField(_("first seen"), null=True, blank=True)
     resolved_at = models.DateTimeField(_("until"), null=True, blank=True)
     told = models.BooleanField(default=False)
 

@@ -75,9 +75,12 @@ def between(
 
 
 def changes_before(incident: Incident) -> list[Entry]:
-    """Return what was changed in the ten minutes before an incident, and since: its suspects."""
-    until = incident.started_at
-    return between(until - BEFORE, until, (Happened.POLICY, Happened.MARK))
+    """Return what was changed in the ten minutes before an incident was first seen: its suspects.
+
+    And since, until it was opened: a rule may want to see it for long.
+    """
+    seen = incident.seen_at or incident.started_at
+    return between(seen - BEFORE, incident.started_at, (Happened.POLICY, Happened.MARK))
 
 
 def _revisions(before: datetime, most: int) -> Iterator[Entry]:

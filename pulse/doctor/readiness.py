@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 KEPT_S: Final = 2.0
 #: How long each is waited for, in seconds; all are asked at once.
 BUDGET_S: Final = 1.0
+#: After so many seconds another look is begun beside one that has no end; so many wait at most.
+GIVEN_UP_S: Final = 5.0
+MAX_GIVEN_UP: Final = 3
 
 
 class Health(StrEnum):
@@ -102,7 +105,8 @@ class Readiness:
 class Check:
     """One thing that the site stands on.
 
-    Looks in a thread of its own; a look that is still going on is waited for again, not doubled.
+    Looks in a thread of its own; a look that is still going on is waited for again, not doubled,
+    until it is given up: the connection that it waits on may be lost, and others good.
     """
 
     def __init__(
@@ -122,15 +126,25 @@ class Check:
     def reset(self) -> None:
         """Forget a look that is going on, as a forked child must."""
         self._thread: threading.Thread | None = None
+        self._given_up: list[threading.Thread] = []
         self._began = 0.0
-        self._made: Checked | None = None
+        self._made: list[Checked] = []
 
     def begin(self) -> None:
         """Start to look, unless an earlier look goes on."""
+        thread = self._thread
+        if thread is not None and time.monotonic() - self._began > GIVEN_UP_S:
+            self._given_up = [one for one in self._given_up if one.is_alive()]
+            if len(self._given_up) < MAX_GIVEN_UP:
+                self._given_up.append(thread)
+                self._thread = None
         if self._thread is None:
-            self._began, self._made = time.monotonic(), None
+            self._began, self._made = time.monotonic(), []
             self._thread = threading.Thread(
-                target=self._run, name=f"pulse-check-{self.name}", daemon=True
+                target=self._run,
+                args=(self._began, self._made),
+                name=f"pulse-check-{self.name}",
+                daemon=True,
             )
             self._thread.start()
 
@@ -144,9 +158,9 @@ class Check:
                 detail = _("No answer within %.1f s.") % waited_s
                 return Checked(self.name, self._failed, waited_s * 1000, detail)
             self._thread = None
-        return self._made
+        return self._made[0] if self._made else None
 
-    def _run(self) -> None:
+    def _run(self, began: float, made: list[Checked]) -> None:
         try:
             found = self._look()
         except Exception as error:  # noqa: BLE001 - whatever fails is what is told
@@ -156,8 +170,8 @@ class Check:
         finally:
             connections.close_all()
         if found is not None:
-            taken_ms = (time.monotonic() - self._began) * 1000
-            self._made = Checked(self.name, found.status, taken_ms, found.detail)
+            taken_ms = (time.monotonic() - began) * 1000
+            made.append(Checked(self.name, found.status, taken_ms, found.detail))
 
     @property
     def _failed(self) -> Health:

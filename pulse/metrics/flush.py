@@ -234,7 +234,8 @@ def _take(*, is_shared: bool) -> None:
     unsent.taken = until
     if groups:
         _bucket(size_s, int(since) // size_s).add(groups)
-    if groups or (conf.METRICS and processes.is_web()):
+    # A worker that counts its probes has recorded no requests.
+    if any(name != OWN for name in groups) or (conf.METRICS and processes.is_web()):
         for second in range(int(since), int(until) + 1):
             _bucket(size_s, second // size_s).seconds.add(second)
     if not is_shared:

@@ -232,7 +232,8 @@ class Recorder:
             groups: Groups = {}
             for key, tally in self.tracked.items():
                 if tally.counts:
-                    groups[tally.name] = tally.fields()
+                    # Two routes have one name where that is cut, or has blanks in it.
+                    add_fields(groups.setdefault(tally.name, {}), tally.fields())
                     self.tracked[key] = _Tally(tally.name, tally.used)
             if self._others:
                 add_fields(groups.setdefault(OTHERS, {}), self._others)

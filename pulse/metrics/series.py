@@ -5,7 +5,7 @@ the last minutes, from the store itself. So a chart ends with what was flushed l
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -27,8 +27,6 @@ WINDOWS: Final = {
     "7d": (timedelta(days=7), timedelta(hours=2)),
     "30d": (timedelta(days=30), timedelta(hours=6)),
 }
-#: Minutes that are looked for in the store: a worker keeps each soon after it is over.
-NEWEST: Final = 3
 #: Where minutes are looked for that are in no hour yet.
 UNROLLED: Final = timedelta(hours=2)
 
@@ -55,7 +53,8 @@ class Span:
 def read(name: str, now: datetime, endpoint: str = "") -> list[Span]:
     """Return the spans of a window, oldest first, the last one being under way.
 
-    Makes two queries at most, and some calls to the store.
+    Makes two queries at most, four for an endpoint, and a call to the store for each minute of the
+    last two hours that no worker has kept.
 
     Args:
         name: Of a window.
@@ -115,36 +114,48 @@ def _parts(
     """Yield what was kept, each moment once."""
     since, end = first, floored(last, step) + step
     if step >= HOUR:
-        for hour in _rows(MetricHour, first, end, endpoint):
-            since = hour.at + HOUR
-            yield hour.at, hour.seconds, measures_of(hour)
+        for at, seconds, measures in _rows(MetricHour, first, end, endpoint):
+            since = at + HOUR
+            yield at, seconds, measures
         since = max(since, floored(last, HOUR) - UNROLLED)
     kept = set()
-    for minute in _rows(MetricMinute, since, end, endpoint):
-        kept.add(minute.at)
-        yield minute.at, minute.seconds, measures_of(minute)
-    for at, seconds, measures in _newest(endpoint):
-        if since <= at < end and at not in kept:
-            yield at, seconds, measures
+    for at, seconds, measures in _rows(MetricMinute, since, end, endpoint):
+        kept.add(at)
+        yield at, seconds, measures
+    yield from _unkept(since, end, kept, endpoint)
 
 
 def _rows(
     model: type[MetricSpan], since: datetime, until: datetime, endpoint: str
-) -> Iterator[MetricSpan]:
-    found = model._default_manager.using(publisher.database()).filter(
-        endpoint=endpoint, at__gte=since, at__lt=until
-    )
-    yield from found.order_by("at").iterator()
+) -> Iterator[tuple[datetime, float, Measures]]:
+    """Yield what was kept; of an endpoint that nobody asked for, that there was nothing."""
+    rows = model._default_manager.using(publisher.database()).filter(at__gte=since, at__lt=until)
+    if not endpoint:
+        for row in rows.filter(endpoint="").order_by("at").iterator():
+            yield row.at, row.seconds, measures_of(row)
+        return
+    found = {row.at: row for row in rows.filter(endpoint=endpoint)}
+    recorded = rows.filter(endpoint="").order_by("at").values_list("at", "seconds")
+    for at, seconds in recorded:
+        yield at, seconds, measures_of(found[at]) if at in found else Measures()
 
 
-def _newest(endpoint: str) -> Iterator[tuple[datetime, float, Measures]]:
-    number = int(flush.now()) // 60
+def _unkept(
+    since: datetime, until: datetime, kept: Collection[datetime], endpoint: str
+) -> Iterator[tuple[datetime, float, Measures]]:
+    """Yield minutes from the store that no worker has kept, be it for want of one."""
+    last = int(flush.now()) // 60
+    first = max(int(since.timestamp()) // 60, last - flush.KEPT_S // 60 + 1)
     # What the store cannot tell now is a gap until it can.
     with suppress(StoreUnavailable):
-        for minute in window.minutes(number - NEWEST + 1, number):
-            measures: Mapping[str, Measures] = minute.endpoints
-            wanted = measures.get(endpoint, Measures()) if endpoint else minute.total
-            yield minute.at, minute.seconds, wanted
+        for number in range(first, last + 1):
+            at = datetime.fromtimestamp(number * 60, UTC)
+            if at in kept or at >= until:
+                continue
+            for minute in window.minutes(number, number):
+                measures: Mapping[str, Measures] = minute.endpoints
+                wanted = measures.get(endpoint, Measures()) if endpoint else minute.total
+                yield minute.at, minute.seconds, wanted
 
 
 def _steps(first: datetime, last: datetime, step: timedelta) -> Iterator[datetime]:

@@ -1,7 +1,7 @@
 """What was counted of all time: sums that never become less, for who asks again and again.
 
-They outlive every process that added to them. An endpoint that is not used for long goes into
-``OTHERS`` where there are too many.
+They outlive every process that added to them. Where there are too many endpoints, those that were
+unused for longest are let go; ``OTHERS`` has what came of endpoints that found no room.
 """
 
 from collections import Counter

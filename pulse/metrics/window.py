@@ -202,7 +202,7 @@ def _shared(backend: Backend, wanted: int) -> Window:
         window,
         processes=len(told),
         in_flight=sum(_number(one.said.get("in_flight")) for one in told),
-        lag_s=max(map(_lag, told), default=0.0),
+        lag_s=max(map(_lag, told), default=_silence(heard)),
     )
     with _known.lock:
         _known.windows.pop(wanted, None)
@@ -373,6 +373,11 @@ def _apart(found: Iterable[Measured]) -> dict[str, int]:
 def _is_heard(heard: _Heard) -> bool:
     # What lies far ahead was said before the store's clock was set back.
     return heard.at is not None and abs(heard.now - heard.at) <= SILENT_S
+
+
+def _silence(heard: _Heard) -> float:
+    """How long ago anybody was heard, in seconds, where nobody is alive."""
+    return 0.0 if heard.at is None else round(max(heard.now - heard.at, 0.0), 2)
 
 
 def _lag(one: processes.Running) -> float:

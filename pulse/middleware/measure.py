@@ -32,6 +32,8 @@ REASONS: Final = {
     "permission_denied": "access",
     "timeout": "timeout",
 }
+#: Of one body; what is more was never sent.
+MAX_BYTES: Final = 1 << 36
 #: What the names of pulse's own views begin with.
 OWN_VIEWS: Final = "pulse."
 
@@ -61,6 +63,8 @@ def end(  # noqa: C901 - every request comes by here: calls cost more than branc
         # Answered before Django looked; what was asked for is an endpoint of the site's.
         with suppress(Exception):
             resolved = resolve(request.path_info)
+    if context.queries is not None:
+        queries.end()
     if context.probe is not None:
         _count_apart(PROBES)
         return
@@ -85,13 +89,12 @@ def end(  # noqa: C901 - every request comes by here: calls cost more than branc
         None if refusal is None else f"{_reason(refusal.code)} {refusal.rule}",
         context.shadowed,
         context.is_slow,
-        context.body_bytes,
+        # What a client only says, it may say of anything: nobody read the body of what was refused.
+        0 if refusal is not None else min(context.body_bytes, MAX_BYTES),
         0 if method == "HEAD" or not isinstance(response, HttpResponse) else len(response.content),
         0 if asked is None else asked.count,
         0 if asked is None else asked.us,
     )
-    if asked is not None:
-        queries.end()
     if conf.METRICS_BACKEND and (instead := backends.current()) is not None:
         _tell(instead, request, Seen(*seen))
         return

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, TypeVar
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.urls import resolve
+from django.urls import Resolver404, resolve
 
 from pulse.conf import conf
 from pulse.exceptions import StaleAnnouncement
@@ -48,6 +48,8 @@ Step = Callable[[HttpRequest, Context], HttpResponse | None]
 
 #: What a view does in answer to these can be left unsaid: it changes nothing (RFC 9110, 9.2.1).
 SAFE: Final = ("GET", "HEAD", "OPTIONS")
+#: The view that touches nothing.
+LIFE: Final = "pulse.pages.health.healthz"
 #: Reloads that one request sits through before it decides with what the process holds.
 MAX_RELOADS: Final = 2
 
@@ -213,9 +215,20 @@ class PulseMiddleware:
 
 
 def _take_policy(request: HttpRequest, context: Context) -> None:
-    """Let the request be decided by the policy in force; the first of a process loads it."""
+    """Let the request be decided by the policy in force; the first of a process loads it.
+
+    Save for who asks whether the process lives: it does, also where no database answers.
+    """
+    if not current.is_loaded() and _asks_for_life(request):
+        return
     context.snapshot = current.current_snapshot()
     context.client = locate(context.snapshot, request)
+
+
+def _asks_for_life(request: HttpRequest) -> bool:
+    with suppress(Resolver404):
+        return bool(resolve(request.path_info)._func_path == LIFE)
+    return False
 
 
 def _take_loaded_policy(request: HttpRequest, context: Context) -> bool:

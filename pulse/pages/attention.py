@@ -34,6 +34,8 @@ from pulse.probes.summary.machine import Machine
 NEAR: Final = 0.8
 #: What was measured so long ago and has not arrived is late, in seconds.
 LATE_S: Final = 5.0
+#: Less than this share is told as less than it.
+LEAST_SHARE: Final = 0.001
 
 
 #: Of one sort so many are listed.
@@ -243,7 +245,9 @@ def _measures(found: Situation) -> Iterator[Need]:
 
 
 def percent(share: float) -> str:
-    """Write a share of 0 to 1, never as more than it is."""
+    """Write a share of 0 to 1, never as more than it is, nor something as nothing."""
+    if 0 < share < LEAST_SHARE:
+        return _("less than %s %%") % number_format(LEAST_SHARE * 100, 1)
     return _("%s %%") % number_format(int(share * 1000) / 10, 1)
 
 

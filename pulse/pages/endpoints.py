@@ -49,7 +49,7 @@ def listing(request: HttpRequest) -> HttpResponse:
     show, q = request.GET.get("show", ""), request.GET.get("q", "").strip()[:200]
     show = show if show in summary.SHOWN else ""
     sort = request.GET.get("sort", "")
-    sort = sort if sort in summary.SORTS else summary.SORTS[0]
+    sort = sort if sort in summary.SORTS else "worst"
     if request.GET.get("format") == "csv":
         return _csv(summary.in_order(summary.everything(now), sort))
     found = summary.listing(now, show=show, q=q, sort=sort, page=number_of(request))

@@ -13,12 +13,18 @@ from pulse.pages.charts import Change
 #: As many as a chart has room for.
 MAX_MARKS: Final = 40
 KINDS: Final = (Happened.POLICY, Happened.MARK, Happened.INCIDENT)
+#: Targets change more often than anything else.
+MAX_PROBES: Final = 10
 
 
 def between(since: datetime, until: datetime) -> list[Change]:
     """Return what a chart of that time marks, newest last."""
-    entries = timeline.between(since, until, KINDS, MAX_MARKS)
-    return [(entry.at, _text(entry), _address(entry), entry.number) for entry in reversed(entries)]
+    entries = [
+        *timeline.between(since, until, KINDS, MAX_MARKS),
+        *timeline.between(since, until, (Happened.PROBE,), MAX_PROBES),
+    ]
+    entries.sort(key=lambda entry: entry.at)
+    return [(entry.at, _text(entry), _address(entry), entry.number) for entry in entries]
 
 
 def _text(entry: Entry) -> str:
@@ -28,6 +34,8 @@ def _text(entry: Entry) -> str:
 def _address(entry: Entry) -> str:
     if entry.kind is Happened.POLICY:
         return admin_url("pulse_policyrevision_change", entry.key)
+    if entry.kind is Happened.PROBE:
+        return reverse("pulse:probe", args=[entry.key])
     if entry.kind is Happened.INCIDENT:
         return reverse("pulse:incident", args=[entry.key])
     return entry.url

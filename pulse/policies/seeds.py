@@ -1,10 +1,12 @@
 """What ``migrate`` puts into a new database: a default tier in shadow, and exemptions."""
 
+from contextlib import suppress
 from typing import Final
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, router
+from django.urls import reverse
 
 from pulse.conf import conf
 from pulse.policies import document, publisher
@@ -32,8 +34,17 @@ def seed_document() -> dict[str, object]:
     return {
         "version": 1,
         "rate_tiers": [{"name": "default", "default": True, "mode": "shadow", "limits": [limit]}],
-        "exemptions": [{"path": path} for path in (*EXEMPT, *_own_paths())],
+        "exemptions": [{"path": path} for path in (*EXEMPT, *_measures(), *_own_paths())],
     }
+
+
+def _measures() -> list[str]:
+    """Return where Prometheus finds pulse's measures: not to be refused while the site is."""
+    # At this time a host's URLs may be wrong in any way; it is told so when it serves.
+    with suppress(Exception):
+        path = reverse("pulse:metrics")
+        return [] if path in EXEMPT else [path]
+    return []
 
 
 def _own_paths() -> list[str]:

@@ -1,4 +1,8 @@
-"""The one background thread of a process: what must happen though no request comes."""
+"""What must happen in a process though no request comes: one thread, and one for the database.
+
+A database that is frozen says nothing for minutes. What needs none, as to find Redis again and to
+bring together what was measured, goes on beside it.
+"""
 
 import atexit
 import logging
@@ -6,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Final
 
 from pulse.exceptions import StoreUnavailable
@@ -53,7 +57,8 @@ class _Task:
 class Heartbeat:
     """A daemon thread that starts when first needed and never outlives its process."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._tasks: dict[str, _Task] = {}
         self._suspended = 0
         self.reset()
@@ -77,7 +82,7 @@ class Heartbeat:
             if self.is_running or self._suspended:
                 return
             wake = self._wake = threading.Event()
-            thread = threading.Thread(target=self._run, args=(wake,), name="pulse", daemon=True)
+            thread = threading.Thread(target=self._run, args=(wake,), name=self._name, daemon=True)
             self.is_running = True
             try:
                 thread.start()
@@ -122,24 +127,37 @@ class Heartbeat:
 
 
 def ensure() -> None:
-    """See that the thread of this process runs. Called on every request."""
+    """See that the threads of this process run. Called on every request."""
     if not _heartbeat.is_running:
         _heartbeat.start()
+        _beside.start()
 
 
-def register(name: str, seconds: float, function: Callable[[], object]) -> None:
-    """Have a function called every so many seconds; a name registered before is replaced."""
-    _heartbeat.register(name, seconds, function)
+def register(
+    name: str, seconds: float, function: Callable[[], object], *, asks_database: bool = False
+) -> None:
+    """Have a function called every so many seconds; a name registered before is replaced.
+
+    Args:
+        name: What it is called in the log.
+        seconds: From its end to its next beginning.
+        function: What it raises is logged.
+        asks_database: It may have to wait for one, which holds up only what does so, too.
+    """
+    (_beside if asks_database else _heartbeat).register(name, seconds, function)
 
 
 def stop() -> None:
-    """End the thread; the next ``ensure()`` starts another."""
+    """End the threads; the next ``ensure()`` starts others."""
     _heartbeat.stop()
+    _beside.stop()
 
 
-def suspended() -> AbstractContextManager[None]:
+@contextmanager
+def suspended() -> Iterator[None]:
     """Have no background thread while the block lasts, as where tests want to be alone."""
-    return _heartbeat.suspended()
+    with _heartbeat.suspended(), _beside.suspended():
+        yield
 
 
 def live_processes() -> int:
@@ -170,10 +188,12 @@ def _try_redis() -> None:
 
 
 _live: Final = {"processes": 1}
-_heartbeat: Final = Heartbeat()
+_heartbeat: Final = Heartbeat("pulse")
+_beside: Final = Heartbeat("pulse-database")
 
 register("processes", BEAT_S, _beat)
 register("recovery", TRIAL_S, _try_redis)
 atexit.register(stop)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_heartbeat.reset)
+    os.register_at_fork(after_in_child=_beside.reset)

@@ -427,7 +427,55 @@ def test_what_is_old_goes_and_what_is_open_stays(apply, hook) -> None:
     later = now + timedelta(days=401)
     assert not retention.prune(now, also=old).total
     pruned = retention.prune(later, also=old)
-    assert (pruned.rows["deliveries"], pruned.rows["incidents"]) == (3, 1)
+    # Who was told that it began is told that it is over, however late.
+    assert (pruned.rows["deliveries"], pruned.rows["incidents"]) == (2, 1)
     assert pruned.rows["incident updates"] == 2
     assert list(Incident.objects.all()) == [opened]
     assert deliveries.totals() == [("hook", "delivered", 3)]
+    resolve_incident(opened, later, "over")
+    assert AlertDelivery.objects.filter(event=Event.RESOLVED, incident=opened).exists()
+
+
+def test_word_of_an_end_waits_for_that_of_its_beginning(apply, hook, receiver) -> None:
+    apply(alert_channels=[hook])
+    incident = open_now()
+    resolve_incident(incident, timezone.now(), "over")
+    (beginning,) = deliveries.claim(8)
+    assert beginning.event == Event.FIRING
+    assert deliveries.claim(8) == []  # Another courier has the beginning under way.
+    deliveries.record(beginning, Sent())
+    (end,) = deliveries.claim(8)
+    assert end.event == Event.RESOLVED
+
+
+def test_a_beginning_that_waits_for_its_next_attempt_holds_no_end_up(apply, hook) -> None:
+    apply(alert_channels=[hook])
+    incident = open_now()
+    (beginning,) = deliveries.claim(8)
+    deliveries.record(beginning, Sent(error="away", status_code=503))
+    resolve_incident(incident, timezone.now(), "over")
+    (end,) = deliveries.claim(8)
+    assert end.event == Event.RESOLVED
+
+
+def test_one_channel_takes_its_share_of_couriers_and_no_more(apply, hook, monkeypatch) -> None:
+    apply(alert_channels=[hook, {"name": "mail", "type": "email", "to": ["ops@example.com"]}])
+    told = threading.Event()
+    under_way, most = [0], [0]
+
+    def send(claimed: Claimed) -> Sent:
+        if claimed.name == "mail":
+            told.set()
+            return Sent()
+        under_way[0] += 1
+        most[0] = max(most[0], under_way[0])
+        assert told.wait(10)  # While the receiver hangs, mail goes out.
+        under_way[0] -= 1
+        return Sent()
+
+    monkeypatch.setattr(sender, "send", send)
+    for number in range(12):
+        open_now(subject=str(number), channels=["hook"])
+    open_now(subject="mail", channels=["mail"])
+    assert courier.deliver() == 13
+    assert most[0] <= courier.SHARE

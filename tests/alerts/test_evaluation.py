@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.db import OperationalError, connection, connections
 from django.utils import timezone
 
 from pulse import tasks
-from pulse.alerts import evaluation
+from pulse.alerts import evaluation, timeline
 from pulse.alerts.evaluation import evaluate
 from pulse.alerts.state import (
     AlertDelivery,
@@ -19,11 +20,14 @@ from pulse.alerts.state import (
     AlertState,
     Incident,
     IncidentUpdate,
+    Mark,
 )
+from pulse.metrics import flush, window
 from pulse.metrics.models import MetricMinute
 from pulse.metrics.series import MINUTE, floored
 from pulse.probes import engine
 from pulse.probes.state import JobStatus, ProbeJob, ProbeTargetState
+from pulse.store.connection import current_backend
 from tests import factories
 from tests.alerts.conftest import answered
 from tests.servers import free_port
@@ -478,3 +482,84 @@ def test_of_two_who_look_at_once_one_opens(apply) -> None:
     assert failed == []
     assert Incident.objects.count() == 1
     assert words() == ["alert.firing"]
+
+
+def test_a_rule_of_one_target_ends_with_it(apply, clock) -> None:
+    down = {"name": "down", "metric": "probe_down", "endpoint": "a", "resolve_for_s": 0}
+    target = {"name": "a", "path": "/"}
+    schedule = {"name": "core", "every": "60s", "targets": ["a"]}
+    apply(alert_rules=[down], probe_targets=[target], probe_schedules=[schedule])
+    now = timezone.now()
+    ProbeTargetState.objects.update_or_create(
+        name="a", defaults={"status": "down", "since": now, "last_at": now, "grace_s": 3600}
+    )
+    assert evaluate().opened == 1
+    apply(alert_rules=[down], probe_targets=[{**target, "mode": "off"}], probe_schedules=[])
+    clock.pass_(seconds=10)
+    assert evaluate().resolved == 1
+    update = IncidentUpdate.objects.order_by("-pk").first()
+    assert update.text == "Nobody watches it any more"
+
+
+def test_a_count_is_of_its_window_and_not_of_whole_buckets(apply, monkeypatch) -> None:
+    """A reading is up to a bucket longer: a steady count would go up and down each minute."""
+    busy = {"name": "busy", "metric": "requests", "op": ">", "threshold": 90, "window_s": 60}
+    apply(alert_rules=[busy])
+    answered(*[200] * 110)
+    real = window.read
+
+    def longer(seconds: int | None = None) -> Any:
+        found = real(seconds)
+        gaps = [(found.from_at, found.to_at - timedelta(seconds=110))]
+        from_at = found.to_at - timedelta(seconds=120)
+        return replace(found, from_at=from_at, gaps=[(from_at, gaps[0][1])])
+
+    monkeypatch.setattr(window, "read", longer)
+    assert evaluate().opened == 0
+    value = evaluation.Reading(timezone.now()).values(
+        next(rule for rule in evaluation.in_force(timezone.now()) if rule.name == "busy")
+    )
+    assert value == {"": 60.0}
+
+
+def test_one_event_is_one_however_long_a_reading_is(apply, monkeypatch) -> None:
+    rule = {"name": "any", "metric": "errors", "op": ">=", "threshold": 1, "window_s": 60}
+    apply(alert_rules=[rule])
+    answered(500)
+    real = window.read
+
+    def longer(seconds: int | None = None) -> Any:
+        found = real(seconds)
+        return replace(found, from_at=found.to_at - timedelta(seconds=119), gaps=[])
+
+    monkeypatch.setattr(window, "read", longer)
+    assert evaluate().opened == 1
+
+
+def test_a_site_that_nobody_serves_any_more_is_absent(apply, redis_cache) -> None:
+    apply(alert_rules=[{"name": "gone", "metric": "requests", "op": "absent", "window_s": 60}])
+    evaluate()
+    assert standing("gone") == "ok"  # Nobody has counted yet: nothing can be missing.
+    answered(200)
+    backend = current_backend()
+    backend.call("HSET", flush.sums_key(backend), "since", int(flush.now()) - 3600)
+    for key in backend.call("KEYS", backend.keys.named("measures:60:*")):
+        backend.call("DEL", key)
+    flush.forget()
+    window.forget()
+    AlertEngine.objects.update(looked_at=None)
+    evaluate()
+    assert standing("gone") == "firing"
+
+
+def test_the_suspects_are_those_before_it_was_first_seen(apply, clock) -> None:
+    apply(alert_rules=[{**ERRORS, "channels": [], "for_s": 900}])
+    mark = Mark.objects.create(at=timezone.now() - timedelta(minutes=5), kind="deploy", text="v2")
+    answered(500)
+    evaluate()
+    assert standing() == "pending"
+    clock.pass_(seconds=901)
+    evaluate()
+    incident = Incident.objects.get()
+    assert incident.seen_at < incident.started_at
+    assert str(mark.pk) in [entry.key for entry in timeline.changes_before(incident)]

@@ -196,3 +196,24 @@ def test_a_chart_ends_with_what_no_worker_kept_yet(clock) -> None:
     assert len(spans) == 60
     assert [span.measures.requests for span in spans[-3:]] == [1, 0, 2]
     assert [span.measures.requests for span in series.read("1h", START, "GET /a/")][-1] == 1
+
+
+def test_an_endpoint_that_nobody_asked_for_is_nothing_and_no_gap(clock) -> None:
+    answered(200, 200)
+    clock(START + MINUTE)
+    answered(200, endpoint="/b/")
+    keep(START + 3 * MINUTE)
+    clock(START + 3 * MINUTE)
+    spans = series.read("1h", START + 3 * MINUTE, "GET /a/")
+    told = [(span.measures.requests, span.seconds > 0) for span in spans[-4:-2]]
+    assert told == [(2, True), (0, True)]
+
+
+def test_minutes_that_no_worker_kept_are_told_while_the_store_has_them(clock) -> None:
+    for ago in (50, 20, 7):
+        clock(START - ago * MINUTE)
+        answered(*[200] * ago)
+    clock(START)
+    spans = {span.at: span for span in series.read("1h", START)}
+    for ago in (50, 20, 7):
+        assert spans[floored(START - ago * MINUTE, MINUTE)].measures.requests == ago

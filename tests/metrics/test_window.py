@@ -9,7 +9,7 @@ from pulse.core.measures import OTHERS, UNRESOLVED
 from pulse.exceptions import StoreUnavailable
 from pulse.metrics import flush, record_request, settling, totals, window
 from pulse.metrics.recorder import Seen, recorder
-from pulse.store import heartbeat
+from pulse.store import heartbeat, processes
 from pulse.store.connection import Backend, current_backend
 from tests.store.conftest import LOCMEM
 
@@ -314,6 +314,48 @@ def test_names_of_rules_that_are_gone_are_bounded(store, settings) -> None:
         assert sum(many.values()) == 30
         assert many[instead] == 20
     assert found.refused["access", "access_rules:10.0.0.0/24"] == 1
+
+
+def test_a_worker_that_counts_probes_has_recorded_no_requests(store, monkeypatch) -> None:
+    monkeypatch.setattr(processes, "is_web", lambda: False)
+    recorder.count("probe ok shop")
+    flush.flush()
+    assert window.read().covered_s < 1
+    recorder.add(Seen("GET", "a/", 200, 50))
+    flush.flush()
+    assert window.read().total.requests == 1
+
+
+def test_two_routes_of_one_name_are_counted_together(store) -> None:
+    recorder.add(Seen("GET", "a  b/", 200, 50))
+    recorder.add(Seen("GET", "a b/", 200, 50))
+    flush.flush()
+    assert window.read().endpoints["GET /a b/"].requests == 2
+
+
+def test_an_amount_that_cannot_be_added_takes_no_other_with_it(redis_cache) -> None:
+    for number in range(12):
+        seen = Seen("GET", f"a{number}/", 200, 50, bytes_in=999_999_999_999_999_999)
+        recorder.add(seen)
+        flush.flush()
+    for _ in range(2000):
+        recorder.add(Seen("GET", "a/", 200, 50, bytes_in=1 << 62))
+    flush.flush()
+    found = window.read()
+    assert found.total.requests == 2012
+    assert found.lifetime.requests == 2012
+
+
+def test_an_endpoint_that_is_let_go_is_no_traffic_of_others(redis_cache, settings) -> None:
+    settings.PULSE = {**settings.PULSE, "MAX_ENDPOINTS": 10}
+    for number in range(40):
+        recorder.add(Seen("GET", f"a{number}/", 200, 50))
+        flush.flush()
+        if number % 10 == 9:
+            another_process()
+    found = totals.read()
+    assert found.endpoints.get(OTHERS) is None or found.endpoints[OTHERS].statuses[200] <= 30
+    assert window.read().lifetime.requests == 40
 
 
 def test_minutes_tell_what_was_recorded_and_what_was_not(store) -> None:

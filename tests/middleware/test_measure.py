@@ -192,3 +192,11 @@ def test_a_client_that_goes_away_is_in_flight_no_longer(monkeypatch) -> None:
     async_to_sync(go_away)()
     assert recorder.in_flight() == 0
     assert reading().total.requests == 0
+
+
+def test_nobody_believes_how_long_a_body_is_that_was_refused(client: Client) -> None:
+    for _ in range(12):
+        told = client.generic("POST", "/api/search/", CONTENT_LENGTH="999999999999999999")
+        assert told.status_code == 413
+    _name, found = one()
+    assert (found.statuses, found.bytes_in) == ({413: 12}, 0)

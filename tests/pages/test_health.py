@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from pulse.access import keys
 from pulse.doctor import readiness
 from pulse.policies import current, document
+from pulse.store import heartbeat
 from pulse.store.connection import current_backend
 from tests import factories
 
@@ -40,6 +41,22 @@ def test_alive_is_said_without_touching_anything(client: Client, db: None) -> No
         answer = client.get("/healthz")
     assert answer.json() == {"status": "healthy"}
     assert answer.headers["Cache-Control"] == "no-store"
+    assert not queries
+
+
+def test_alive_is_said_by_a_process_whose_first_policy_does_not_come(
+    client: Client, db: None, fresh_process: None, monkeypatch
+) -> None:
+    def load() -> None:
+        raise AssertionError("asks for the policy")
+
+    with heartbeat.suspended():
+        current.forget()
+        monkeypatch.setattr(current, "current_snapshot", load)
+        with CaptureQueriesContext(connection) as queries:
+            answer = client.get("/healthz")
+    assert answer.json() == {"status": "healthy"}
+    assert "X-Request-ID" in answer.headers
     assert not queries
 
 

@@ -22,11 +22,13 @@ def wait_for(condition, seconds: float = 5.0) -> bool:
 @pytest.fixture
 def tasks(settings):
     settings.CACHES = LOCMEM
-    before = heartbeat._heartbeat._tasks
+    both = heartbeat._heartbeat, heartbeat._beside
+    before = [one._tasks for one in both]
     heartbeat.stop()
     yield
     heartbeat.stop()
-    heartbeat._heartbeat._tasks = before
+    for one, its in zip(both, before, strict=True):
+        one._tasks = its
 
 
 def threads_of_ours() -> list[threading.Thread]:
@@ -110,3 +112,14 @@ heartbeat.ensure()
         [sys.executable, "-c", program], timeout=20, capture_output=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_what_waits_for_a_database_holds_nothing_else_up(tasks) -> None:
+    thawed, calls = threading.Event(), []
+    heartbeat.register("frozen", 0.01, lambda: thawed.wait(10), asks_database=True)
+    heartbeat.register("test", 0.01, lambda: calls.append(None))
+    heartbeat.ensure()
+    try:
+        assert wait_for(lambda: len(calls) >= 3)
+    finally:
+        thawed.set()

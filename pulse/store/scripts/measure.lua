@@ -17,6 +17,8 @@
 -- Returns the time in seconds and microseconds.
 
 local call, sub = redis.call, string.sub
+-- Beyond that a number of Lua's is not exact.
+local MOST = 9007199254740992
 local bucket, sums, used, said = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local keep, keep_sums, most, others = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local time = call('TIME')
@@ -25,6 +27,12 @@ if tonumber(ARGV[1]) <= tonumber(call('GET', said) or -1) then
 end
 -- First of all, as a server that is full refuses a script that has written nothing yet.
 call('SET', said, ARGV[1], 'EX', keep)
+
+-- An amount that cannot be added is lost alone: an error would be the end of all that is still to
+-- come, and under its number none of it comes again.
+local function add(key, field, amount)
+  redis.pcall('HINCRBY', key, field, math.min(amount, MOST))
+end
 
 -- Of a histogram of sixteen buckets to each doubling: which doubling is it?
 local function doubling(number)
@@ -53,7 +61,7 @@ local function add_named(field, amount, names, instead)
       call('HSET', sums, names, known + 1)
     end
   end
-  call('HINCRBY', sums, '\n' .. field, amount)
+  add(sums, '\n' .. field, amount)
 end
 
 local KEPT = {c = true, u = true}
@@ -67,8 +75,8 @@ for endpoint, fields in pairs(cjson.decode(ARGV[9])) do
       if of_address then
         add_named(field, amount, 'addresses', of_address)
       else
-        call('HINCRBY', bucket, '\n' .. field, amount)
-        call('HINCRBY', sums, '\n' .. field, amount)
+        add(bucket, '\n' .. field, amount)
+        add(sums, '\n' .. field, amount)
       end
     end
   else
@@ -86,15 +94,15 @@ for endpoint, fields in pairs(cjson.decode(ARGV[9])) do
       if letter == 'n' or letter == 'm' then
         compare(endpoint .. '\n' .. field, amount, letter == 'n')
       else
-        call('HINCRBY', bucket, endpoint .. '\n' .. field, amount)
+        add(bucket, endpoint .. '\n' .. field, amount)
         if KEPT[letter] then
-          call('HINCRBY', sums, endpoint .. '\n' .. field, amount)
+          add(sums, endpoint .. '\n' .. field, amount)
           if letter == 'c' then
             requests = requests + amount
             if tonumber(sub(field, 2)) >= 500 then errors = errors + amount end
           end
         elseif letter == 'h' then
-          call('HINCRBY', sums, endpoint .. '\nd' .. doubling(tonumber(sub(field, 2))), amount)
+          add(sums, endpoint .. '\nd' .. doubling(tonumber(sub(field, 2))), amount)
         elseif letter == 'r' or letter == 'w' then
           local before = string.match(field, '^r%S* ')
           add_named(field, amount, before and 'rules' or 'shadows', before or 'w:')
@@ -105,7 +113,7 @@ for endpoint, fields in pairs(cjson.decode(ARGV[9])) do
   end
 end
 for field, amount in pairs({requests = requests, errors = errors, refused = refused}) do
-  if amount > 0 then call('HINCRBY', sums, '\n' .. field, amount) end
+  if amount > 0 then add(sums, '\n' .. field, amount) end
 end
 call('HSET', bucket, 'endpoints', endpoints)
 if first >= 0 then
@@ -120,7 +128,7 @@ if first >= 0 then
 end
 -- Not from one on: a bucket that was lost and comes again is none that a reader knows.
 call('HSETNX', bucket, 'version', time[1] * 1000)
-call('HINCRBY', bucket, 'version', 1)
+add(bucket, 'version', 1)
 call('EXPIRE', bucket, keep)
 call('HSETNX', sums, 'since', time[1])
 call('EXPIRE', sums, keep_sums)
@@ -134,10 +142,9 @@ if surplus > most / 10 then
     if endpoint ~= others then gone[endpoint] = true end
   end
   for _, field in ipairs(call('HKEYS', sums)) do
-    local endpoint, rest = string.match(field, '^(.+)\n([^\n]*)$')
+    local endpoint = string.match(field, '^(.+)\n[^\n]*$')
     if endpoint and gone[endpoint] then
-      -- What was counted once is never told as less.
-      call('HINCRBY', sums, others .. '\n' .. rest, call('HGET', sums, field))
+      -- In the sum of the others it would be told as if all of it had come just now.
       call('HDEL', sums, field)
     end
   end
