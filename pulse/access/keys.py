@@ -12,6 +12,7 @@ import string
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -43,9 +44,6 @@ SECRET_BYTES: Final = 32
 #: What a holder of a key may be given after it was made.
 FIELDS: Final = ("name", "scopes", "tier", "expires_at")
 
-#: Whether a block of ``changing()`` is under way, of which another is a part.
-_changing: ContextVar[bool] = ContextVar("pulse_changing_keys", default=False)
-
 
 class NewKey(NamedTuple):
     """A key that was just made.
@@ -57,6 +55,22 @@ class NewKey(NamedTuple):
 
     row: ApiKey
     text: str
+
+
+@dataclass(slots=True)
+class _Change:
+    """A block of ``changing()``, of which others within it are parts.
+
+    Attributes:
+        has_changed: A key was made, changed or deleted.
+        is_over: A context copied from within it may outlive it; what it changes is its own.
+    """
+
+    has_changed: bool = False
+    is_over: bool = False
+
+
+_changing: Final[ContextVar[_Change | None]] = ContextVar("pulse_changing_keys", default=None)
 
 
 class _Unset:
@@ -155,6 +169,7 @@ def delete(key: ApiKey, *, actor: Actor) -> None:
         row = _locked(key, using)
         key_revoked.send(sender=ApiKey, key=row, actor=actor, using=using, deleted=True)
         row.delete(using=using)
+        _has_changed()
 
 
 def is_live(key: ApiKey, now: datetime) -> bool:
@@ -218,24 +233,35 @@ def authenticate(text: str) -> ApiKey:
 
 @contextmanager
 def changing() -> Iterator[str]:
-    """Change keys within the block, in one transaction that counts up the key epoch once.
+    """Change keys within the block, in one transaction that counts up the key epoch at most once.
+
+    Nobody else changes one meanwhile.
 
     Yields:
         The alias of the database that they are in.
     """
-    using = database()
-    if _changing.get():
+    using, outer = database(), _changing.get()
+    if outer is not None and not outer.is_over:
         with transaction.atomic(using=using):
             yield using
         return
-    token = _changing.set(True)
+    here = _Change()
+    token = _changing.set(here)
     try:
         with transaction.atomic(using=using):
             lock(using)
             yield using
-            _count_up(using)
+            if here.has_changed:
+                _count_up(using)
     finally:
+        here.is_over = True
         _changing.reset(token)
+
+
+def _has_changed() -> None:
+    here = _changing.get()
+    if here is not None:
+        here.has_changed = True
 
 
 def _count_up(using: str) -> None:
@@ -270,6 +296,7 @@ def _insert(name: str, actor: Actor, using: str, **fields: Any) -> NewKey:
     )
     row.full_clean(validate_unique=False)
     row.save(using=using, force_insert=True)
+    _has_changed()
     return NewKey(row, text)
 
 
@@ -288,6 +315,7 @@ def _set(key: ApiKey, using: str, **fields: Any) -> None:
     key.version += 1
     key.full_clean(validate_unique=False)
     key.save(using=using, update_fields=[*fields, "version", "updated_at"])
+    _has_changed()
 
 
 def _refresh(key: ApiKey, row: ApiKey) -> None:
@@ -298,4 +326,4 @@ def _refresh(key: ApiKey, row: ApiKey) -> None:
 def _told(value: Any) -> Any:
     if isinstance(value, RateTier):
         return value.name
-    return value.isoformat() if isinstance(value, datetime) else value
+    return time_to_text(value) if isinstance(value, datetime) else value

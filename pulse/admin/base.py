@@ -11,6 +11,7 @@ from django.contrib.admin.helpers import ActionForm
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
+from django.db.models.constants import LOOKUP_SEP
 from django.forms import Script
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.urls import NoReverseMatch, reverse
@@ -26,11 +27,22 @@ from pulse.admin.permissions import ByScope, may
 from pulse.admin.stock import IS_UNFOLD, ModelAdmin
 from pulse.conf import conf
 from pulse.policies import kinds, publisher, switches, watched, words
-from pulse.policies.bases import ModeChoices
+from pulse.policies.bases import LAST_YEAR, ModeChoices
 from pulse.policies.edge import AccessRule
 
 #: A list up to this long is chosen from, not searched.
 SHORT: Final = 50
+
+
+#: Lookups by which an address could ask the database for a lot, or for nonsense.
+PATTERNS: Final = frozenset({"regex", "iregex", "range"})
+#: Lookups of parts of a date.
+DATES: Final = frozenset(
+    {
+        *("year", "iso_year", "quarter", "month", "week", "day", "week_day", "iso_week_day"),
+        *("hour", "minute", "second"),
+    }
+)
 
 
 class ReasonActionForm(ActionForm):
@@ -49,6 +61,13 @@ class RecordedAdmin(ByScope, ModelAdmin):
 
     class Media:
         css: ClassVar[dict[str, Sequence[str]]] = {"all": ["pulse/admin/pulse.css"]}
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """Let an address narrow a list by what filters and dates do, and by no pattern."""
+        last = lookup.rpartition(LOOKUP_SEP)[2]
+        if last in PATTERNS or (last in DATES and not _is_date_part(value)):
+            return False
+        return super().lookup_allowed(lookup, value, request)
 
     def message_user(self, request: HttpRequest, message: Any, *args: Any, **kwargs: Any) -> None:
         """Tell the user; of an edit under way only when it is certain."""
@@ -346,6 +365,12 @@ class PolicyAdmin(PolicyColumns, RecordedAdmin):
     def tools(self, request: HttpRequest) -> list[tuple[Any, str]]:
         """Return the links of one list of its own: text and address."""
         return []
+
+
+def _is_date_part(value: Any) -> bool:
+    """Whether a list can be narrowed by it: there is no year 0."""
+    text = str(value)
+    return text.isascii() and text.isdecimal() and 1 <= int(text[:5]) <= LAST_YEAR
 
 
 def _count_changed(changed: int, mode: ModeChoices) -> str:

@@ -24,7 +24,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from pulse.access.scopes import Scope, holds
+from pulse.admin.errands import actor_of, request_id_of
 from pulse.admin.permissions import may
+from pulse.audit.models import Action
+from pulse.audit.record import record
 from pulse.core.access import ACCESS
 from pulse.core.charging import PREFLIGHT
 from pulse.core.clients import UNKNOWN
@@ -124,6 +127,14 @@ def _unblock(request: HttpRequest, name: str) -> None:
     except StoreUnavailable:
         messages.warning(request, _("Redis cannot be reached: the list may show it for a while."))
     text = _("Unblocked: %(client)s.") % {"client": client}
+    record(
+        Action.CLIENT_UNBLOCK,
+        actor_of(request),
+        kind=kind,
+        key={"name": key},
+        request_id=request_id_of(request),
+        fields={"client": {"before": client, "after": None}},
+    )
     row = model.objects.filter(name=key).first()
     user: Any = request.user
     LogEntry.objects.create(

@@ -23,6 +23,7 @@ def review(own: Any, request: HttpRequest) -> HttpResponseBase:
     if not may_write_all(request):
         raise PermissionDenied
     site = own.admin_site.name
+    read = drafts.digest()  # Of what is told below, or of what was before it; never of more.
     changes = publisher.draft_changes()
     problems = publisher.problems_of_rows() if changes else []
     if request.method == "GET" and changes and not problems:
@@ -42,7 +43,7 @@ def review(own: Any, request: HttpRequest) -> HttpResponseBase:
         may_be_guarded=True,
         asks_why=True,
         template="admin/pulse/review.html",
-        context={"edits": edits(), "discard": discard_address, "read": drafts.digest()},
+        context={"edits": edits(), "discard": discard_address, "read": read},
     )
 
 
@@ -51,6 +52,7 @@ def discard(own: Any, request: HttpRequest) -> HttpResponseBase:
     if not may_write_all(request):
         raise PermissionDenied
     site = own.admin_site.name
+    read = drafts.digest()  # As in a review.
     return confirm(
         own,
         request,
@@ -65,7 +67,7 @@ def discard(own: Any, request: HttpRequest) -> HttpResponseBase:
         changes=drafts.changes_of_discarding(),
         nothing=_("There is no draft: what was edited is in force."),
         template="admin/pulse/review.html",
-        context={"read": drafts.digest()},
+        context={"read": read},
     )
 
 

@@ -21,7 +21,7 @@ from pulse.core.bounds import format_size, parse_size
 from pulse.core.document import canonical, key_of
 from pulse.core.endpoints import METHODS
 from pulse.exceptions import InvalidSize
-from pulse.policies import drafts, kinds, routes
+from pulse.policies import drafts, kinds, publisher, routes
 from pulse.policies.guarded import (
     DEFAULT_MINUTES,
     MINUTES,
@@ -99,7 +99,7 @@ class PolicyForm(ModelForm, GuardFields):
         super().__init__(*args, **kwargs)
         if self.instance.pk is not None:
             self.initial["seen_version"] = self.instance.version
-            self.initial["seen_revision"] = drafts.newest_number()
+            self.initial["seen_revision"] = publisher.newest_number()
         for field in self.fields.values():
             if isinstance(field.widget, forms.SplitDateTimeWidget):
                 _name_parts(field)

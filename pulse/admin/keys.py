@@ -1,11 +1,14 @@
 """Keys of the API: made and shown once, rotated, revoked."""
 # ruff: noqa: ARG002 - the signatures are Django's
 
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
+from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase, HttpResponseRedirect
@@ -24,6 +27,7 @@ from pulse.access.scopes import ORDER, Scope, holds
 from pulse.admin.base import RecordedAdmin
 from pulse.admin.columns import NONE, column
 from pulse.admin.errands import actor_of
+from pulse.admin.forms import SEEN_VERSION
 from pulse.exceptions import KeyEnded
 
 if TYPE_CHECKING:
@@ -132,6 +136,29 @@ class ApiKeyAdmin(RecordedAdmin):
         """Whether a key may be forgotten."""
         return self._administers(request)
 
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Let nobody change a key between the look at its version and the saving."""
+        with keys.changing() if request.method == "POST" else nullcontext():
+            return super().changeform_view(request, *args, **kwargs)
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """Delete a key; not what another changed since it was shown."""
+        with keys.changing() if request.method == "POST" else nullcontext():
+            key = self.get_object(request, unquote(object_id))
+            seen = request.GET.get(SEEN_VERSION)
+            is_unasked = request.method == "POST" and seen is None
+            if key is None or is_unasked or seen == str(key.version):
+                return super().delete_view(request, object_id, extra_context)
+        if not self.has_delete_permission(request):
+            raise PermissionDenied
+        if request.method == "POST":
+            text = __("Somebody has changed this key meanwhile. Look at it as it is now.")
+            messages.error(request, text)
+        query = urlencode({SEEN_VERSION: key.version})
+        return HttpResponseRedirect(f"{request.path}?{query}")
+
     def get_urls(self) -> list[Any]:
         """Add rotation and revocation, each behind a question."""
         return [
@@ -193,8 +220,9 @@ class ApiKeyAdmin(RecordedAdmin):
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Do so with each that was chosen."""
-        for key in queryset:
-            keys.delete(key, actor=actor_of(request))
+        with keys.changing():
+            for key in queryset:
+                keys.delete(key, actor=actor_of(request))
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: Any = None) -> Any:
         """Show the key, in this answer and never again."""
@@ -202,7 +230,10 @@ class ApiKeyAdmin(RecordedAdmin):
 
     def rotate_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         """Ask for how long, then make a successor and show it."""
-        key = self._find(request, pk)
+        with keys.changing() if request.method == "POST" else nullcontext():
+            return self._rotate(request, self._find(request, pk))
+
+    def _rotate(self, request: HttpRequest, key: ApiKey) -> HttpResponseBase:
         form = OverlapForm(request.POST if request.method == "POST" else None)
         problem = "" if keys.is_live(key, timezone.now()) else str(KeyEnded(key.prefix))
         if request.method == "POST" and form.is_valid() and not problem:
@@ -222,7 +253,10 @@ class ApiKeyAdmin(RecordedAdmin):
 
     def revoke_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         """Ask, then withdraw a key."""
-        key = self._find(request, pk)
+        with keys.changing() if request.method == "POST" else nullcontext():
+            return self._revoke(request, self._find(request, pk))
+
+    def _revoke(self, request: HttpRequest, key: ApiKey) -> HttpResponseBase:
         problem = "" if key.revoked_at is None else __("It is revoked already.")
         if request.method == "POST" and not problem:
             keys.revoke(key, actor=actor_of(request))
@@ -239,10 +273,12 @@ class ApiKeyAdmin(RecordedAdmin):
     @admin.action(description=_("Revoke"), permissions=["change"])
     def revoke_chosen(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
         """Ask, then withdraw all that were chosen."""
-        chosen = list(queryset.filter(revoked_at=None))
-        if request.POST.get("confirmed") and chosen:
-            for key in chosen:
+        is_sure = bool(request.POST.get("confirmed"))
+        with keys.changing() if is_sure else nullcontext():
+            chosen = list(queryset.filter(revoked_at=None))
+            for key in chosen if is_sure else ():
                 keys.revoke(key, actor=actor_of(request))
+        if is_sure and chosen:
             told = __("Revoked: %s.") % ", ".join(map(str, chosen))
             messages.success(request, told)
             return None

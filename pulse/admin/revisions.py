@@ -153,6 +153,7 @@ class PolicyRevisionAdmin(RecordedAdmin):
         revision = self.get_queryset(request).filter(pk=pk).first()
         if revision is None:
             raise Http404
+        read = policy_drafts.digest()  # Before the changes, so that it never tells of more.
         changes, problems, drafted = [], [], drafts.edits() if conf.PUBLISH == "manual" else []
         lead = __("The policy becomes what it was on %(time)s, as a new revision.")
         if conf.PUBLISH == "manual":
@@ -183,7 +184,7 @@ class PolicyRevisionAdmin(RecordedAdmin):
             problems=problems,
             may_be_guarded=conf.PUBLISH == "auto",
             template="admin/pulse/review.html",
-            context={"edits": drafted, "read": policy_drafts.digest()},
+            context={"edits": drafted, "read": read},
         )
 
     @admin.display(description=_("revision"), ordering="number")

@@ -11,6 +11,7 @@ from django.db import connections
 from pulse.alerts import deliveries, sender
 from pulse.alerts.deliveries import Claimed, Sent
 from pulse.logging import say
+from pulse.policies import current
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +25,8 @@ TURN_S: Final = 20.0
 
 def deliver() -> int:
     """Send what is due, until nothing is or the turn is over; returns how many attempts."""
+    # A channel may be younger than the policy that this process holds.
+    current.look_at_database()
     until, sent = time.monotonic() + TURN_S, 0
     under_way: dict[Future[Sent], Claimed] = {}
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="pulse-courier") as pool:

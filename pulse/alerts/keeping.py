@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from django.db import transaction
 
@@ -19,7 +20,7 @@ def kept_apart(channel: "AlertChannel", using: str) -> Iterator[None]:
     """Put a channel's secret into a row of its own while it is saved, in one transaction.
 
     A webhook without one gets a new one, which the row that was saved shows once, as
-    ``made_secret``. What was written for one receiver is not kept for another.
+    ``made_secret``. What was written for one receiver is not kept for another, on another host.
     """
     from pulse.alerts.models import AlertChannel, ChannelSecret, ChannelType
 
@@ -28,9 +29,11 @@ def kept_apart(channel: "AlertChannel", using: str) -> Iterator[None]:
     if channel.type != ChannelType.WEBHOOK:
         channel.secret = ""
     elif channel.secret in {"", KEPT}:
-        before = AlertChannel.objects.using(using).filter(pk=channel.pk, url=channel.url)
+        stored = AlertChannel.objects.using(using).filter(pk=channel.pk)
+        url = stored.values_list("url", flat=True).first()
+        is_same = url is not None and _receiver(url) == _receiver(channel.url)
         has_one = rows.filter(channel__pk=channel.pk).exists()
-        if channel.secret != KEPT or not has_one or not before.exists():
+        if channel.secret != KEPT or not has_one or not is_same:
             channel.secret = channel.made_secret = make_secret()
     fresh = channel.secret if not secrets.is_public(channel.secret) else ""
     if fresh:
@@ -42,3 +45,9 @@ def kept_apart(channel: "AlertChannel", using: str) -> Iterator[None]:
             rows.update_or_create(channel=channel, defaults=defaults)
         elif channel.secret != KEPT:
             rows.filter(channel=channel).delete()
+
+
+def _receiver(url: str) -> tuple[str, str]:
+    """Name who receives what is sent to a URL; what ``env:`` names is one by its name."""
+    parts = urlsplit(url)
+    return parts.scheme.lower(), (parts.netloc or parts.path).lower()

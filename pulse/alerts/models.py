@@ -39,6 +39,10 @@ class ChannelType(models.TextChoices):
     SLACK = "slack", _("Slack")
 
 
+#: Measures that are shares, from 0 to 1.
+SHARES: Final = frozenset({"error_rate", "success_rate", "apdex"})
+
+
 class AlertRule(Policy):
     """Word is sent while something that is measured is not as it should be."""
 
@@ -115,6 +119,9 @@ class AlertRule(Policy):
             raise ValidationError({"threshold": _("Write what it is compared with.")})
         if self.threshold is not None and not math.isfinite(self.threshold):
             raise ValidationError({"threshold": _("Write a number.")})
+        is_share = self.metric in SHARES and self.baseline_s is None
+        if is_share and self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise ValidationError({"threshold": _("This measure is a share: write 0 to 1.")})
         if self.metric in {PROBE_DOWN, JOBS_FAILED, IN_FLIGHT} and self.baseline_s is not None:
             raise ValidationError({"baseline_s": _("Nothing of before is kept for this measure.")})
         if self.metric in {JOBS_FAILED, IN_FLIGHT} and self.endpoint:
@@ -165,7 +172,8 @@ class AlertChannel(Policy):
         default="",
         help_text=_(
             "That a webhook is signed with, whsec_…; empty: one is made. Kept encrypted, shown "
-            "once; or env:NAME, read from the worker's environment."
+            "once, and replaced where the URL leads to another host; or env:NAME, read from the "
+            "worker's environment."
         ),
     )
     allow_networks = models.JSONField(
@@ -212,7 +220,7 @@ class AlertChannel(Policy):
             return ""
         text = _(
             "The alert channel “%s” has a new secret, which a document does not tell: what it "
-            "sends is refused until its receiver knows one. Save an empty secret to see a new one."
+            "sends is refused by its receiver until you give both the same one, as whsec_…."
         )
         return str(text % self.name)
 

@@ -157,6 +157,7 @@ class ChannelView(PolicyView):
         told = super().write(found)
         if not isinstance(found, Sequence) and found.made_secret:
             told["secret"] = found.made_secret
+            self.headers["Cache-Control"] = "no-store"
         return told
 
     def to_store(self, data: Any) -> Any:

@@ -70,7 +70,7 @@ def require_match(
         # Compressed on its way, a tag becomes weak; it names the same version all the same.
         is_named = ANY in known or not current.isdisjoint(map(_version, known))
         if is_named is not (header == "If-Match"):
-            raise VersionMismatch(version)
+            raise VersionMismatch(version, is_drafted=tag(version) not in current)
 
 
 def _tags(request: Request, header: str) -> list[str]:

@@ -82,13 +82,11 @@ class Policy(ForDocuments, ApiView):
         # Read before anything is locked: whoever sends it slowly is in nobody's way.
         found = self.fields(request)
         written = carry_out(self, lambda: self._apply(request, found))
-        is_saved_draft = written.draft and not written.dry_run
-        version: object = drafts.digest() if is_saved_draft else written.revision
-        return written.tell(conditional.answer(request, told_of(written), conditional.tag(version)))
+        return written.tell(conditional.answer(request, told_of(written), tag_after(written)))
 
     def _apply(self, request: Request, found: Document) -> document.Applied:
         assert self.principal is not None  # noqa: S101 - no write is open to all
-        require_match(request, publisher.newest_number(), tags=_written_over)
+        require_match(request, publisher.newest_number(), tags=tags_of_rows)
         return document.apply(found, self.principal.actor, prune=self.query["prune"])
 
     def _revision(self) -> tuple[int, Document]:
@@ -140,7 +138,7 @@ class Publish(ApiView):
         self.fields(request, exact=True)
 
         def act() -> None:
-            require_match(request, publisher.newest_number(), tags=_published)
+            require_match(request, publisher.newest_number(), tags=tags_of_rows)
             publisher.publish(actor)
 
         written = carry_out(self, act)
@@ -148,7 +146,7 @@ class Publish(ApiView):
         return written.tell(Response(written.as_dict(), headers=headers))
 
 
-def _written_over() -> set[str]:
+def tags_of_rows() -> set[str]:
     """Name what a document is written over: the draft where there is one, else what is in force."""
     named = {conditional.tag(drafts.digest())}
     if not publisher.has_unpublished():
@@ -156,8 +154,10 @@ def _written_over() -> set[str]:
     return named
 
 
-def _published() -> set[str]:
-    return {conditional.tag(drafts.digest()), conditional.tag(publisher.newest_number())}
+def tag_after(written: Written[document.Applied]) -> str:
+    """Return the ``ETag`` of what a document was made: of the draft, where it is one."""
+    is_saved_draft = written.draft and not written.dry_run
+    return conditional.tag(drafts.digest() if is_saved_draft else written.revision)
 
 
 def told_of(written: Written[document.Applied]) -> dict[str, Any]:

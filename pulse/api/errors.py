@@ -77,8 +77,10 @@ class Problem(Exception):
 class VersionMismatch(Problem):
     """Somebody else was faster: what the client writes to is no longer what it has read."""
 
-    def __init__(self, current: int) -> None:
+    def __init__(self, current: int, *, is_drafted: bool = False) -> None:
         detail = _("It was changed in the meantime: read it again. Its version is %d now.")
+        if is_drafted:
+            detail = _("There is a draft beside revision %d: read policy/?draft=1, and name that.")
         super().__init__(
             HTTPStatus.PRECONDITION_FAILED,
             "version_mismatch",

@@ -85,7 +85,8 @@ def _digests(view: "ApiView", request: Request) -> tuple[str, str]:
     actor = None if who is None else [who.actor.type, who.key_prefix or who.actor.name]
     same = canonical([actor, request.method, request.path, key])
     # A query makes another request of it, such as a dry run, and so does a condition.
-    beside = [request.META.get("QUERY_STRING", ""), request.headers.get("If-Match")]
+    conditions = [request.headers.get(name) for name in ("If-Match", "If-None-Match")]
+    beside = [request.META.get("QUERY_STRING", ""), *conditions]
     sent = hashlib.sha256(canonical(beside).encode())
     # As it was read: whole bodies are kept up to the host's limit only, which is meant for forms.
     sent.update(repr(request.data).encode(errors="surrogatepass"))

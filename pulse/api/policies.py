@@ -24,6 +24,7 @@ from pulse.core.document import Item
 from pulse.exceptions import InvalidDocument
 from pulse.policies import kinds, publisher, rows
 from pulse.policies.bases import Policy
+from pulse.policies.guarded import MINUTES, REFUSALS
 from pulse.policies.kinds import SHARED, Kind, time_to_text
 
 #: What every row has beside its item; never written.
@@ -258,8 +259,10 @@ class PolicyDetail(PolicyView, DetailView):
         try:
             written = carry_out(self, act)
         except InvalidDocument as error:
+            if not error.errors.keys().isdisjoint((REFUSALS, MINUTES)):
+                raise
             # What is left makes no policy: it names what would be gone.
-            texts = [text for found in error.errors.values() for text in found]
+            texts = [f"{place}: {text}" for place, found in error.errors.items() for text in found]
             raise Problem(409, "in_use", " ".join(texts)) from error
         if written.dry_run:
             return Response(written.as_dict())

@@ -20,7 +20,7 @@ from pulse.api.operations import (
     page,
     record,
 )
-from pulse.api.parameters import Parameter
+from pulse.api.parameters import Parameter, choice, whole
 from pulse.api.views import ApiView
 from pulse.policies.processes import convergence
 from pulse.store.processes import WEB, WORKER
@@ -63,7 +63,13 @@ class Processes(ApiView):
     """Every process that was heard of within ten seconds; without Redis the one that answers."""
 
     scopes: ClassVar[Mapping[str, Scope | None]] = {"GET": Scope.VIEW}
-    parameters: ClassVar[Mapping[str, Sequence[Parameter]]] = {"GET": paging.BY_NUMBER}
+    parameters: ClassVar[Mapping[str, Sequence[Parameter]]] = {
+        "GET": (
+            choice("kind", "Of which kind.", (WEB, WORKER)),
+            whole("revision", "Which run this revision.", 0),
+            *paging.BY_NUMBER,
+        )
+    }
     operations: ClassVar[Mapping[str, Operation]] = {
         "GET": Operation(
             "List processes",
@@ -75,5 +81,8 @@ class Processes(ApiView):
     def get(self, request: Request, **kwargs: Any) -> Response:
         """Answer with a page of them, by name."""
         del kwargs
+        wanted = {name: self.query[name] for name in ("kind", "revision")}
+        wanted = {name: value for name, value in wanted.items() if value not in {None, ""}}
         told = [process.as_dict() for process in convergence().processes]
+        told = [each for each in told if wanted.items() <= each.items()]
         return Response(paging.of_few(request, told, self.query))

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from pulse.access.scopes import Scope
 from pulse.api import conditional
 from pulse.api.conditional import require_match
-from pulse.api.document import told_of
+from pulse.api.document import tag_after, tags_of_rows, told_of
 from pulse.api.errors import not_found
 from pulse.api.filters import Filters, filters_of
 from pulse.api.operations import ACTOR, TEXT, TIME, WHOLE, Operation, Shape, page, record, several
@@ -66,7 +66,10 @@ class RevisionList(ListView):
     @property
     def filters(self) -> Filters:  # type: ignore[override]  # made when it is asked for
         """By what revisions can be narrowed."""
-        names = ("number", "created_at", "actor_type", "actor_name", "source", "request_id")
+        names = (
+            *("number", "created_at", "actor_type", "actor_name", "source", "reason"),
+            *("request_id", "hash", "previous_hash"),
+        )
         searched = ("actor_name", "reason", "request_id")
         return filters_of(PolicyRevision, names, searched=searched, ordered=False)
 
@@ -144,7 +147,7 @@ class RevisionRollback(ApiView):
             errors=(404, 409),
             text=(
                 "The policy becomes what the revision's document says, as a new revision. "
-                "`If-Match` names the newest one, as for `policy/`."
+                "`If-Match` names what is written over, as for `policy/`."
             ),
         )
     }
@@ -162,7 +165,7 @@ class RevisionRollback(ApiView):
         reason = f"Roll back to revision {found.number}"
 
         def act() -> document.Applied:
-            require_match(request, publisher.newest_number(), None)
+            require_match(request, publisher.newest_number(), tags=tags_of_rows)
             return history.rollback(found.number, actor)
 
         written = carry_out(
@@ -171,7 +174,7 @@ class RevisionRollback(ApiView):
             source="rollback",
             default_reason=reason,
         )
-        headers = {"ETag": conditional.tag(written.revision)}
+        headers = {"ETag": tag_after(written)}
         return written.tell(Response(told_of(written), headers=headers))
 
 

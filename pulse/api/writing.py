@@ -19,7 +19,6 @@ from pulse.policies import kinds, publisher
 from pulse.policies.authors import lockout_check
 from pulse.policies.consistency import still_used
 from pulse.policies.guarded import MINUTES, MOST_MINUTES, MOST_REFUSALS, REFUSALS, read_guard
-from pulse.policies.models import PolicyState
 from pulse.policies.publisher import Check, Edit
 
 T = TypeVar("T")
@@ -131,17 +130,15 @@ def check_of(view: ApiView) -> Check | None:
 def _before(using: str) -> tuple[int, Document]:
     """Return the revision in force, and for a draft the rows as they were."""
     is_draft = conf.PUBLISH == "manual"
-    return _revision(using), publisher.document_of_rows(using) if is_draft else {}
-
-
-def _revision(using: str) -> int:
-    return PolicyState.objects.using(using).values_list("revision", flat=True).first() or 0
+    return publisher.newest_number(), publisher.document_of_rows(using) if is_draft else {}
 
 
 def _written(result: T, edit: Edit, before: tuple[int, Document] | None, using: str) -> Written[T]:
     changes: list[Change] = [] if edit.revision is None else list(edit.revision.changes)
     if before is None:
-        return Written(result, _revision(using), changes, dry_run=False, draft=not edit.publish)
+        return Written(
+            result, publisher.newest_number(), changes, dry_run=False, draft=not edit.publish
+        )
     number, rows = before
     if not edit.publish:
         changes = difference(rows, publisher.document_of_rows(using), kinds.keys())

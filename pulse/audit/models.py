@@ -29,6 +29,7 @@ class Action(models.TextChoices):
     KEY_UPDATE = "key.update", _("Key changed")
     KEY_REVOKE = "key.revoke", _("Key revoked")
     KEY_FAILED = "key.failed", _("Key refused")
+    CLIENT_UNBLOCK = "client.unblock", _("Client unblocked")
     AUDIT_EXPORT = "audit.export", _("Audit exported")
     JOB_START = "job.start", _("Probes started")
     JOB_CANCEL = "job.cancel", _("Probes cancelled")

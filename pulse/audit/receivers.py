@@ -13,7 +13,6 @@ from pulse.policies.signals import draft_saved, revision_made
 
 #: What an edit as a whole is called, by the door that it came through; others have no name.
 WHOLES: Final = {
-    "command": Action.POLICY_APPLY,
     "rollback": Action.POLICY_ROLLBACK,
     "guard": Action.GUARD_ROLLED_BACK,
 }
@@ -37,13 +36,7 @@ def record_revision(*, revision: PolicyRevision, edit: Edit, using: str, **_: An
     Raises:
         DatabaseError: It cannot be written: then there is no revision either.
     """
-    deeds = _deeds(revision.changes)
-    whole = WHOLES.get(edit.source) or edit.deed
-    if whole:
-        told = {"changes": {"before": None, "after": len(deeds)}}
-        if edit.reason:
-            told["reason"] = {"before": None, "after": edit.reason}  # type: ignore[dict-item]
-        deeds.append(Deed(whole, fields=told))
+    deeds = _deeds(revision.changes, edit)
     actor = Actor(revision.actor_type, revision.actor_name, edit.actor.address)
     record_all(deeds, actor, revision=revision.number, request_id=revision.request_id, using=using)
 
@@ -54,11 +47,12 @@ def record_draft(*, edit: Edit, changes: Sequence[Change], using: str, **_: Any)
     Raises:
         DatabaseError: It cannot be written: then the draft is not saved either.
     """
-    record_all(_deeds(changes), edit.actor, request_id=edit.request_id, using=using)
+    record_all(_deeds(changes, edit), edit.actor, request_id=edit.request_id, using=using)
 
 
-def _deeds(changes: Iterable[Change]) -> list[Deed]:
-    return [
+def _deeds(changes: Iterable[Change], edit: Edit) -> list[Deed]:
+    """Return what was changed, one by one, and what the edit was as a whole."""
+    deeds = [
         Deed(
             CHANGES[change["action"]],
             kind=change["kind"],
@@ -67,3 +61,10 @@ def _deeds(changes: Iterable[Change]) -> list[Deed]:
         )
         for change in changes
     ]
+    whole = WHOLES.get(edit.source) or edit.deed
+    if whole:
+        told: dict[str, Any] = {"changes": {"before": None, "after": len(deeds)}}
+        if edit.reason:
+            told["reason"] = {"before": None, "after": edit.reason}
+        deeds.append(Deed(whole, fields=told))
+    return deeds

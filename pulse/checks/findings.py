@@ -256,6 +256,13 @@ FINDINGS: Final = (
         "X-Forwarded-Proto and drops the client's own; silence this where it passes TLS on.",
     ),
     Finding(
+        "W044",
+        "No rate tier is the default: whoever has none by an assignment or a key of pulse's is "
+        "held by endpoint limits alone.",
+        "Make one the default, in the admin or by pulse_apply: "
+        "rate_tiers: [{name: default, default: true, limits: …}]; or silence this.",
+    ),
+    Finding(
         "E050",
         "USE_TZ is False: the times at which policies start and end are UTC and cannot be saved.",
         "Write USE_TZ = True.",

@@ -122,6 +122,9 @@ def _check_default_tier(document: Document) -> Iterator[CheckMessage]:
     for item in _items(document, TIERS):
         if item.get("default") and item.get("mode") == Mode.SHADOW:
             yield found("W041", name=item.get("name"))
+    tiers = _items(document, TIERS)
+    if tiers and not any(item.get("default") for item in tiers):
+        yield found("W044")
 
 
 def _trusted(document: Document) -> Iterator[Network]:

@@ -43,11 +43,13 @@ class Nature:
         presence: What it does that an item acts, beside that it does not.
         fields: Who judges a field; of others nobody can tell.
         addition: What it does that one is added which acts, where that is not the same.
+        removal: What it does that one which acts is removed, where that is not the opposite.
     """
 
     presence: Callable[[Item], Effect]
     fields: Mapping[str, Judge] = field(default_factory=dict)
     addition: Callable[[Item], Effect] | None = None
+    removal: Callable[[Item], Effect] | None = None
 
 
 def effect_of(kind: str, before: Item | None, after: Item | None) -> Effect:
@@ -71,7 +73,8 @@ def effect_of(kind: str, before: Item | None, after: Item | None) -> Effect:
             return Effect.NEUTRAL
         return presence(after)
     if after is None or not _acts(after):
-        return presence(before).opposite
+        removal = nature.removal if after is None else None
+        return presence(before).opposite if removal is None else removal(before)
     return both(
         _judge(nature, name, before, after)
         for name in {**before, **after}
@@ -114,6 +117,11 @@ def _always(effect: Effect) -> Callable[[Item], Effect]:
 def _new_tier(item: Item) -> Effect:
     """A new tier is nobody's until an assignment says so; a new default takes another's place."""
     return Effect.MIXED if item.get("default") else Effect.NEUTRAL
+
+
+def _tier_gone(item: Item) -> Effect:
+    """Who had the default and gets no other has no limit."""
+    return Effect.LOOSENS if item.get("default") else Effect.NEUTRAL
 
 
 def _endpoint(item: Item) -> Effect:
@@ -290,7 +298,10 @@ _DURATION: Final[Mapping[str, Judge]] = {
 
 KINDS: Final[Mapping[str, Nature]] = {
     "rate_tiers": Nature(
-        _always(Effect.TIGHTENS), {"limits": _limits, "address_ceiling": _bound}, _new_tier
+        _always(Effect.TIGHTENS),
+        {"limits": _limits, "address_ceiling": _bound},
+        _new_tier,
+        _tier_gone,
     ),
     "tier_assignments": Nature(_always(Effect.MIXED)),
     "endpoint_limits": Nature(

@@ -11,6 +11,7 @@ from django.db import DatabaseError
 from pulse.exceptions import InvalidDocument
 from pulse.policies.document import Applied
 from pulse.policies.guarded import DEFAULT_MINUTES, MOST_MINUTES, Guard, read_guard
+from pulse.policies.reading import is_storable
 
 #: The exit code of a dry run that found a difference.
 DIFFERS = 2
@@ -30,7 +31,10 @@ class PolicyCommand(BaseCommand):
         return parser
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Run the command; a database that cannot be used is told in one line."""
+        """Run the command; what cannot be stored or used is told in one line."""
+        for name, value in options.items():
+            if isinstance(value, str) and not is_storable(value):
+                raise CommandError(f"{name} has a character that cannot be stored.")
         try:
             return super().execute(*args, **options)
         except DatabaseError as error:

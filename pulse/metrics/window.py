@@ -116,7 +116,7 @@ def read(seconds: int | None = None) -> Window:
         known = _known.windows.get(wanted)
         if known is None:
             return replace(_alone(wanted), is_stale=True)
-        return replace(known[1], is_stale=True)
+        return replace(known[1], is_stale=True, lag_s=max(known[1].lag_s, flush.lag_s()))
 
 
 def minutes(first: int, last: int) -> Iterator[Minute]:

@@ -14,7 +14,7 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from pulse.alerts.deliveries import failing
+from pulse.alerts.deliveries import CHANNELS, failing
 from pulse.alerts.state import Incident, IncidentState, Severity
 from pulse.conf import conf
 from pulse.core.health import Status
@@ -92,7 +92,7 @@ def needs(found: Situation, places: Places) -> list[Need]:
     listed = [
         *_switches(),
         *_store(found),
-        *_incidents(),
+        *_incidents(places),
         *_service(found),
         *_probes(found),
         *_processes(found),
@@ -124,7 +124,7 @@ def _store(found: Situation) -> Iterator[Need]:
         yield Need(Level.CALM, text)
 
 
-def _incidents() -> Iterator[Need]:
+def _incidents(places: Places) -> Iterator[Need]:
     using = publisher.database()
     rows = Incident.objects.using(using).filter(state=IncidentState.OPEN).order_by("-pk")
     for row in rows[:MOST]:
@@ -133,7 +133,8 @@ def _incidents() -> Iterator[Need]:
         yield Need(level, f"{row.title}.", address, _("Incident"))
     for channel in list(failing(timezone.now()))[:MOST]:
         text = _("Word of alerts does not arrive by the channel %s.") % channel
-        yield Need(Level.BAD, text, reverse("pulse:incidents"), _("Incidents"))
+        address = places.of(CHANNELS, {"name": channel})
+        yield Need(Level.BAD, text, address, _("Channel") if address else "")
 
 
 def _service(found: Situation) -> Iterator[Need]:
@@ -225,7 +226,10 @@ def _policy(found: Situation, places: Places) -> Iterator[Need]:
         )
         yield Need(Level.CALM, text % ending, f"{policies}?state={EXPIRING}", link)
     default = next((tier for tier in document.get(TIERS, ()) if tier.get("default")), None)
-    if default is not None and default.get("mode") == Mode.SHADOW:
+    if default is None:
+        text = _("No tier is the default: who has none is held by endpoint limits alone.")
+        yield Need(Level.CALM, text, places.screen("pulse_ratetier_changelist"), _("Tiers"))
+    elif default.get("mode") == Mode.SHADOW:
         text = _("The tier %s is in shadow: nobody is refused by it yet.") % default["name"]
         yield Need(Level.CALM, text, places.of(TIERS, {"name": default["name"]}), _("Tiers"))
 

@@ -1,7 +1,7 @@
 """Charts as coordinates, which a template writes down: no script, no style, a table beside each."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -19,6 +19,10 @@ SPARK_WIDTH: Final = 120
 SPARK_HEIGHT: Final = 28
 #: From the foot of a column to its head: trouble stands on the ground, where it is compared best.
 STACKED: Final = ("failed", "refused", "passed")
+#: Marks that are closer would hide each other, and what they stand in.
+CLOSE: Final = 6
+#: Of several marks together.
+MAX_TEXT: Final = 400
 #: What is named before it is drawn: a time, its text, its address and its number.
 Change = tuple[datetime, str, str, int]
 
@@ -37,13 +41,18 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Something that happened, as a line through a chart."""
+    """Something that happened, as a line through a chart.
+
+    Attributes:
+        parts: Each thing, where several lie too close to be told apart.
+    """
 
     x: float
     at: datetime
     text: str
     address: str
     number: int
+    parts: Sequence[Change] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,11 +272,18 @@ class _Axis:
         return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
 
     def marks(self, changes: Iterable[Change]) -> list[Mark]:
-        return [
-            Mark(self.x_of(at), at, text, address, number)
-            for at, text, address, number in changes
-            if self.first <= at <= self.last
-        ]
+        """Return what happened; what lies too close to be told apart is one, at the first of it."""
+        found: list[Mark] = []
+        for at, text, address, number in sorted(changes, key=lambda change: change[0]):
+            if not self.first <= at <= self.last:
+                continue
+            mark = Mark(self.x_of(at), at, text, address, number, [(at, text, address, number)])
+            if found and mark.x - found[-1].x < CLOSE:
+                last = found.pop()
+                together = f"{last.text}; {text}"[:MAX_TEXT]
+                mark = replace(last, text=together, parts=[*last.parts, *mark.parts])
+            found.append(mark)
+        return found
 
     def ticks(self, times: Sequence[datetime]) -> list[Tick]:
         every = max(1, -(-len(times) // TICKS))

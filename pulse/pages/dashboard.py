@@ -177,7 +177,10 @@ def _cards(found: Situation, spans: Sequence[Span]) -> Iterator[Card]:
     p95_ms = total.latencies.quantile_ms(0.95)
 
     def rate(count: int) -> str:
-        return _("%s/s") % number_format(count / seconds, 1) if seconds else NOTHING
+        if not seconds:
+            return NOTHING
+        value = count / seconds
+        return _("%s/s") % number_format(value, 2 if 0 < value < 0.1 else 1)
 
     yield Card(
         _("Requests"), rate(total.requests), endpoints, spark=_spark(spans, lambda m: m.requests)
@@ -202,10 +205,14 @@ def _cards(found: Situation, spans: Sequence[Span]) -> Iterator[Card]:
         f"{reverse('pulse:policies')}?sort={Sort.REFUSED}",
         spark=_spark(spans, lambda m: m.refused),
     )
-    peaks = [each.peak for each in (found.headroom or {}).values() if each.peak is not None]
-    highest = max(peaks, default=None)
+    peaks = {
+        rule: each.peak for rule, each in (found.headroom or {}).items() if each.peak is not None
+    }
+    closest = max(peaks, key=lambda rule: peaks[rule], default=None)
+    highest = None if closest is None else peaks[closest]
+    named = "" if closest is None else f": {closest.partition(':')[2]}"
     yield Card(
-        _("Closest limit, 24 h"),
+        _("Closest limit, 24 h") + named,
         NOTHING if highest is None else percent(highest),
         f"{reverse('pulse:policies')}?sort={Sort.PEAK}",
         share=highest,

@@ -7,12 +7,14 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator
 from django.db import models, router, transaction
 from django.db.models import F
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from pulse.core.quotas import Algorithm, Quota, make_quota
 from pulse.core.snapshot import Mode
 from pulse.exceptions import InvalidQuota
 from pulse.policies.querysets import PolicyManager
+from pulse.policies.reading import is_storable
 from pulse.policies.validators import validate_rate
 
 #: A time outside of these years cannot be shown in every time zone.
@@ -106,7 +108,12 @@ class Policy(AnnouncedModel):
         super().save(*args, **kwargs)
 
     def clean(self) -> None:
-        """Refuse a time that ends before it starts, or that no time zone can show."""
+        """Refuse what cannot be stored, and times that end before they start or cannot be shown."""
+        for column in self._meta.concrete_fields:
+            value = getattr(self, column.attname)
+            if isinstance(value, str) and not is_storable(value):
+                text = _("It has a character that cannot be stored.")
+                raise ValidationError({column.name: text})
         for name in ("starts_at", "ends_at"):
             moment = getattr(self, name)
             if moment and not FIRST_YEAR <= moment.year <= LAST_YEAR:
@@ -174,7 +181,8 @@ class Limit(AnnouncedModel):
     def _raise_version(self, options: Mapping[str, Any]) -> None:
         column = self._meta.get_field(self.OWNER)
         owners = column.related_model._base_manager.using(self._written_to(options))  # type: ignore[union-attr]
-        owners.filter(pk=getattr(self, column.attname)).update(version=F("version") + 1)  # type: ignore[union-attr]
+        owner = owners.filter(pk=getattr(self, column.attname))  # type: ignore[union-attr]
+        owner.update(version=F("version") + 1, updated_at=timezone.now())
 
     def clean(self) -> None:
         """Refuse what would be read two ways."""

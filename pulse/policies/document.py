@@ -54,7 +54,6 @@ class Applied:
             "changed": self.changed,
             "dry_run": self.dry_run,
             "changes": self.changes,
-            "warnings": self.warnings,
         }
 
 

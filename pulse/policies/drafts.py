@@ -25,12 +25,6 @@ def digest(rows: Document | None = None) -> str:
     return chain_hash("", publisher.document_of_rows() if rows is None else rows)
 
 
-def newest_number() -> int:
-    """Return the number of the newest revision; 0 before the first."""
-    revisions = PolicyRevision.objects.using(publisher.database()).order_by("-number")
-    return revisions.values_list("number", flat=True).first() or 0
-
-
 def changes_since(number: int) -> list[Change]:
     """List what the rows have, drafts too, that a revision had not."""
     revisions = PolicyRevision.objects.using(publisher.database()).filter(number=number)

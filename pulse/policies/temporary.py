@@ -19,6 +19,7 @@ from pulse.policies.bases import ModeChoices, Policy
 from pulse.policies.edge import AccessRule, ActionChoices
 from pulse.policies.models import Exemption
 from pulse.policies.publisher import Actor, Edit
+from pulse.policies.reading import is_storable
 
 #: How long a rule may be meant to hold, so that nobody has to reckon a time.
 PERIODS: Final = {
@@ -79,6 +80,10 @@ def make(wanted: Offer, period: str, reason: str, actor: Actor, *, request_id: s
         errors["ends_in"] = [__("Say when it ends.")]
     if not reason or len(reason) > MAX_REASON:
         errors["reason"] = [__("Say why, in at most %d characters.") % MAX_REASON]
+    given = {"network": wanted.network, "path": wanted.path, "reason": reason}
+    for name, text in given.items():
+        if not is_storable(text):
+            errors[name] = [__("It has a character that cannot be stored.")]
     if errors:
         raise InvalidFields(errors)
     now = timezone.now()

@@ -91,7 +91,7 @@ def _undo(
     with transaction.atomic(using=using):
         with publisher.edit(publisher.SYSTEM, source=SOURCE, reason=reason) as edit:
             newest, rows = publisher.newest_document(using), publisher.document_of_rows(using)
-            if _number_of_newest(using) > number:
+            if publisher.newest_number() > number:
                 edit.reason = f"{reason} {told}"
             target = way(newest)
             is_left = bool(difference(newest, target, kinds.keys()))
@@ -167,11 +167,6 @@ def document_of(number: int, using: str) -> Document:
     revisions = PolicyRevision.objects.using(using).filter(number=number)
     document: Document | None = revisions.values_list("document", flat=True).first()
     return document or {"version": VERSION}
-
-
-def _number_of_newest(using: str) -> int:
-    numbers = PolicyRevision.objects.using(using).values_list("number", flat=True)
-    return numbers.first() or 0
 
 
 def _tell(guard: PolicyGuard, undone_by: PolicyRevision) -> None:

@@ -27,6 +27,8 @@ from pulse.probes.models import (
 from pulse.probes.validators import payload_size, too_much_stored
 
 TARGETS: Final = "probe_targets"
+#: What windows silence; the kind is of a room above.
+ALERT_RULES: Final = "alert_rules"
 PAYLOADS: Final = "probe_payloads"
 SCHEDULES: Final = "probe_schedules"
 BUDGETS: Final = "probe_budgets"
@@ -188,6 +190,11 @@ def _check_schedules(document: Document) -> Iterator[Problem]:
 
 def _check_windows(document: Document) -> Iterator[Problem]:
     yield from _unknown(document, WINDOWS, "targets")
+    known = {item["name"] for item in document.get(ALERT_RULES, ())}
+    for place, item in enumerate(document.get(WINDOWS, ())):
+        for name in item["rules"]:
+            if name not in known:
+                yield Problem(place, "rules", _("Unknown alert rule: %s") % name)
     yield from _unreadable(document, WINDOWS, window_of)
 
 

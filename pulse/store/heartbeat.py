@@ -46,7 +46,8 @@ class _Task:
                     "The heartbeat's %s fails: %s",
                     self.name,
                     error,
-                    exc_info=True,
+                    # A Redis that is away is no fault of the code's.
+                    exc_info=not isinstance(error, StoreUnavailable),
                 )
             self.is_failing = True
         else:

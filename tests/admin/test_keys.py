@@ -14,7 +14,7 @@ from pulse.access import keys
 from pulse.access.models import ApiKey
 from pulse.core.keys import KEY
 from pulse.exceptions import KeyRefused
-from pulse.policies.models import RateTier
+from pulse.policies.models import PolicyState, RateTier
 from tests.admin.conftest import Operator
 from tests.factories import KIM
 
@@ -130,6 +130,33 @@ def test_a_deleted_key_is_withdrawn(kim: Operator, key):
     assert kim.post("apikey_delete", key.row.pk, post="yes").status_code == 302
     with pytest.raises(KeyRefused):
         keys.authenticate(key.text)
+
+
+def test_a_key_that_another_changed_is_not_deleted_unseen(kim: Operator, key):
+    shown = kim.get("apikey_delete", key.row.pk)
+    assert shown.status_code == 302
+    page = shown.headers["Location"]
+    keys.change(key.row, actor=KIM, scopes=["administer"])
+    refused = kim.client.post(page, {"post": "yes"}, follow=True)
+    assert "Somebody has changed this key meanwhile" in refused.content.decode()
+    assert ApiKey.objects.filter(pk=key.row.pk).exists()
+    again = refused.redirect_chain[-1][0]
+    assert kim.client.post(again, {"post": "yes"}).status_code == 302
+    assert not ApiKey.objects.filter(pk=key.row.pk).exists()
+
+
+def test_a_key_that_is_gone_is_not_found(kim: Operator, key):
+    pk = key.row.pk
+    keys.delete(key.row, actor=KIM)
+    for name in ("apikey_rotate", "apikey_revoke"):
+        assert kim.post(name, pk, hours="1").status_code == 404
+
+
+def test_what_changes_nothing_makes_no_process_read_keys_anew(kim: Operator, key):
+    before = PolicyState.objects.get().key_epoch
+    kim.post("apikey_change", key.row.pk, name="")
+    keys.change(key.row, actor=KIM, name="ci")
+    assert PolicyState.objects.get().key_epoch == before
 
 
 def test_the_list_says_what_ends_soon(kim: Operator, key):

@@ -8,7 +8,7 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from pulse.policies import document, publisher
+from pulse.policies import document, history, publisher
 from pulse.policies.models import (
     EndpointLimit,
     PolicyRevision,
@@ -18,6 +18,7 @@ from pulse.policies.models import (
 )
 from pulse.store import buckets, peaks
 from tests.admin.conftest import revision, told, url
+from tests.factories import KIM
 from tests.servers import free_port
 from tests.store.conftest import cache_of
 
@@ -411,3 +412,36 @@ def test_a_long_list_is_searched_and_a_short_one_shown(kim):
     assert [
         row["text"] for row in kim.client.get("/admin/autocomplete/", query).json()["results"]
     ] == ["t59"]
+
+
+def test_what_comes_while_a_page_is_made_is_not_taken_for_read(kim, search, monkeypatch):
+    """The digest is of what is shown, or of less: never of what nobody has seen."""
+    first = PolicyRevision.objects.order_by("number").first()
+    real = history.rollback
+
+    def slow(*arguments, **options):
+        found = real(*arguments, **options)
+        monkeypatch.setattr(history, "rollback", real)
+        document.apply({"rate_tiers": [{"name": "unseen", "limits": ["1/s"]}]}, KIM)
+        return found
+
+    monkeypatch.setattr(history, "rollback", slow)
+    read = kim.get("policyrevision_rollback", first.pk).context_data["read"]
+    assert kim.post("policyrevision_rollback", first.pk, read=read).status_code == 200
+    assert RateTier.objects.filter(name="unseen").exists()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"created_at__year": "0"},
+        {"created_at__iso_year": "0"},
+        {"name__regex": "("},
+        {"name__iregex": "(a+)+b"},
+        {"version__range": "1"},
+        {"created_at__month": "99999999999999999999"},
+    ],
+)
+@pytest.mark.parametrize("name", ["ratetier", "endpointlimit", "apikey"])
+def test_an_address_asks_for_nothing_that_a_list_does_not_offer(kim, name, query):
+    assert kim.get(f"{name}_changelist", **query).status_code in {302, 400}

@@ -44,6 +44,12 @@ def test_what_was_written_stands_in_no_document(apply) -> None:
     assert stored() == SECRET
 
 
+def test_another_address_of_the_same_receiver_keeps_the_secret(apply) -> None:
+    apply(alert_channels=[{**HOOK, "secret": SECRET}])
+    apply(alert_channels=[{**HOOK, "url": "https://93.184.216.34/other", "secret": "***"}])
+    assert stored() == SECRET
+
+
 def test_what_was_written_for_one_receiver_goes_to_no_other(apply) -> None:
     apply(alert_channels=[{**HOOK, "secret": SECRET}])
     apply(alert_channels=[{**HOOK, "url": "https://93.184.216.35/hook", "secret": "***"}])
@@ -109,6 +115,8 @@ def test_a_channel_that_cannot_be_is_refused(fields, field) -> None:
         ({"metric": "probe_down", "baseline_s": 3600}, "baseline_s"),
         ({"op": "absent", "baseline_s": 3600}, "baseline_s"),
         ({"severity": "meh"}, "severity"),
+        ({"threshold": 5}, "threshold"),
+        ({"metric": "apdex", "threshold": -0.1}, "threshold"),
         ({"channels": ["a", "a"]}, "channels"),
     ],
 )

@@ -22,6 +22,7 @@ from pulse.alerts.incidents import Finding, open_incident, resolve_incident
 from pulse.alerts.models import AlertChannel, ChannelSecret
 from pulse.alerts.retention import old
 from pulse.alerts.state import AlertDelivery, DeliveryState, Incident
+from pulse.policies import current
 from pulse.policies.publisher import Actor
 from pulse.probes import retention
 from tests.alerts.conftest import SECRET, Receiver
@@ -479,3 +480,17 @@ def test_one_channel_takes_its_share_of_couriers_and_no_more(apply, hook, monkey
     open_now(subject="mail", channels=["mail"])
     assert courier.deliver() == 13
     assert most[0] <= courier.SHARE
+
+
+def test_a_channel_that_this_process_has_not_heard_of_yet_is_looked_for(
+    apply, hook, receiver
+) -> None:
+    """The worker may be a second behind the policy; a word that fails for that fails for good."""
+    apply()
+    current.current_snapshot()
+    held = current._held.snapshot, current._held.compiled, current._held.document
+    apply(alert_channels=[hook])
+    current._held.snapshot, current._held.compiled, current._held.document = held
+    deliveries.send_test("hook", KIM)
+    courier.deliver()
+    assert AlertDelivery.objects.get().state == DeliveryState.DELIVERED

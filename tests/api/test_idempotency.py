@@ -57,6 +57,8 @@ def test_a_key_with_something_else_is_a_mistake(administrator) -> None:
     problem(real, 422, "idempotency_mismatch")
     sent = {"Idempotency_Key": "k1", "If_Match": '"7"'}
     problem(administrator.post("rate-tiers/?dry_run=1", GOLD, **sent), 422, "idempotency_mismatch")
+    sent = {"Idempotency_Key": "k1", "If_None_Match": "*"}
+    problem(administrator.post("rate-tiers/?dry_run=1", GOLD, **sent), 422, "idempotency_mismatch")
 
 
 def test_keys_of_others_and_elsewhere_are_others(administrator) -> None:

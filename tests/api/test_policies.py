@@ -200,7 +200,7 @@ def test_what_others_name_stays(administrator) -> None:
     target = administrator.post("probe-targets/", ITEMS["probe-targets"]).json()
     administrator.post("probe-schedules/", ITEMS["probe-schedules"])
     told = problem(administrator.delete(f"probe-targets/{target['id']}/"), 409, "in_use")
-    assert told["detail"] == "Unknown target: home"
+    assert told["detail"] == "probe_schedules.core.targets: Unknown target: home"
     assert administrator.get(f"probe-targets/{target['id']}/").status_code == 200
 
 
@@ -365,3 +365,35 @@ def test_a_lock_out_in_the_draft_of_one_stops_no_edit_of_another(administrator, 
     assert administrator.post("rate-tiers/", GOLD).status_code == 201
     problem(administrator.post("access-rules/", {**threat, "path": "/"}), 409, "lock_out")
     problem(administrator.post("policy/publish/", {}), 409, "lock_out")
+
+
+def test_a_guard_that_is_none_is_told_as_what_it_is(administrator) -> None:
+    row = administrator.post("rate-tiers/", GOLD).json()
+    told = administrator.delete(f"rate-tiers/{row['id']}/?guard_minutes=5")
+    assert list(errors(told)) == ["guard_refusals"]
+    assert RateTier.objects.filter(name="gold").exists()
+
+
+def test_limits_alone_change_when_a_row_was_changed(administrator) -> None:
+    row = administrator.post("rate-tiers/", GOLD).json()
+    tier = RateTier.objects.get(name="gold")
+    limit = tier.limits.get()
+    limit.burst = 300
+    limit.save()
+    told = administrator.get(f"rate-tiers/{row['id']}/").json()
+    assert told["version"] == 2
+    assert told["updated_at"] > row["updated_at"]
+
+
+def test_a_draft_is_read_before_it_is_published(administrator, settings) -> None:
+    """The revision in force names what was read of that, and no draft."""
+    settings.PULSE = {**settings.PULSE, "PUBLISH": "manual"}
+    administrator.post("rate-tiers/", GOLD)
+    told = administrator.post("policy/publish/", {}, If_Match=f'"{newest()}"')
+    assert "policy/?draft=1" in problem(told, 412, "version_mismatch")["detail"]
+
+
+def test_a_window_silences_rules_that_there_are(administrator) -> None:
+    window = {**ITEMS["maintenance-windows"], "targets": [], "rules": ["nonesuch"]}
+    told = errors(administrator.post("maintenance-windows/", window))
+    assert told == {"rules": ["Unknown alert rule: nonesuch"]}

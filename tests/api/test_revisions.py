@@ -109,3 +109,29 @@ def test_a_rollback_may_have_a_guard_and_a_reason(administrator, three) -> None:
     assert told["reason"] == "Friday"
     assert (told["guard"]["refusals"], told["guard"]["state"]) == (100, "watching")
     assert told["guard"]["until_at"].endswith("Z")
+
+
+def test_a_draft_that_nobody_read_is_not_rolled_back_over(administrator, settings) -> None:
+    settings.PULSE = {**settings.PULSE, "PUBLISH": "manual"}
+    number = PolicyRevision.objects.order_by("-number").first().number
+    administrator.post("rate-tiers/", {"name": "theirs", "limits": ["1/s"]})
+    told = administrator.post(f"revisions/{number}/rollback/", {}, If_Match=f'"{number}"')
+    problem(told, 412, "version_mismatch")
+    draft = administrator.get("policy/?draft=1")
+    assert "theirs" in [tier["name"] for tier in draft.json()["rate_tiers"]]
+    back = administrator.post(
+        f"revisions/{number}/rollback/?reason=no", {}, If_Match=draft.headers["ETag"]
+    )
+    assert back.status_code == 200
+    assert "X-Pulse-Revision" not in back.headers
+    assert back.headers["ETag"] == administrator.get("policy/?draft=1").headers["ETag"]
+    entry = AuditEntry.objects.filter(action="policy.rollback").get()
+    assert entry.fields["reason"]["after"] == "no"
+
+
+def test_revisions_and_processes_are_found_by_what_they_are(administrator, viewer) -> None:
+    revision = PolicyRevision.objects.order_by("-number").first()
+    found = administrator.get(f"revisions/?hash={revision.hash}").json()["results"]
+    assert [each["number"] for each in found] == [revision.number]
+    assert viewer.get("processes/?kind=worker").json()["results"] == []
+    problem(viewer.get("processes/?kind=cat"), 400, "invalid")

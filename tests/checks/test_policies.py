@@ -51,7 +51,7 @@ def test_trusted_proxies(networks, expected) -> None:
         ([], []),
         ([{"name": "default", "default": True, "limits": ["1/s"]}], []),
         ([{"name": "default", "default": True, "mode": "off", "limits": ["1/s"]}], []),
-        ([{"name": "trial", "mode": "shadow", "limits": ["1/s"]}], []),
+        ([{"name": "trial", "mode": "shadow", "limits": ["1/s"]}], ["W044"]),
         ([{"name": "default", "default": True, "mode": "shadow", "limits": ["1/s"]}], ["W041"]),
     ],
 )

@@ -103,3 +103,12 @@ def test_a_line_without_axes_leaves_gaps_and_shows_a_lone_value():
     assert f"V{SPARK_HEIGHT}H" in drawn.area
     assert spark([None, None]).line == ""
     assert spark([0.0, 0.0]).line.count("M") == 1
+
+
+def test_marks_that_would_hide_each_other_are_one():
+    second = timedelta(seconds=1)
+    changes = [(START + HOUR + place * second, f"m{place}", "", place) for place in range(5)]
+    changes.append((START + 2 * HOUR, "later", "", 9))
+    drawn = band(points(1, 1, 1), HOUR, changes)
+    assert [mark.text for mark in drawn.marks] == ["m0; m1; m2; m3; m4", "later"]
+    assert [part[1] for part in drawn.marks[0].parts] == ["m0", "m1", "m2", "m3", "m4"]

@@ -216,7 +216,8 @@ def test_an_exception_that_is_over_is_renewed(administrator: Client, limited: No
 @pytest.mark.parametrize(
     ("field", "value"),
     [("network", "everywhere"), ("network", "0.0.0.0/0"), ("network", ""), ("ends_in", ""),
-     ("ends_in", "never"), ("reason", " "), ("reason", "x" * 201), ("kind", "rate_tiers")],
+     ("ends_in", "never"), ("reason", " "), ("reason", "x" * 201), ("kind", "rate_tiers"),
+     ("reason", "a\0b"), ("network", "10.0.0.1\0")],
 )  # fmt: skip
 def test_what_is_no_exception_is_told(
     administrator: Client, limited: None, field: str, value: str

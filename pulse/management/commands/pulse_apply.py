@@ -33,7 +33,7 @@ class Command(PolicyCommand):
   manage.py pulse_apply policy.yaml --prune --reason "Release 4.2"
   manage.py pulse_apply policy.yaml --guard-refusals 100 --guard-minutes 10
   manage.py pulse_apply pulse_payloads.json      # as pulse_export --payloads writes it
-  manage.py pulse_export | sed s/10\\/s/20\\/s/ | manage.py pulse_apply -"""
+  manage.py pulse_export | sed 's|10/s|20/s|' | manage.py pulse_apply -"""
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Say what to apply, and how."""

@@ -72,7 +72,7 @@ class Command(PolicyCommand):
         rotate.add_argument("prefix", help="the eight characters after pulse_")
         rotate.add_argument(
             "--overlap",
-            type=_number_to(MAX_OVERLAP_S),
+            type=_number_to(MAX_OVERLAP_S, 0),
             default=keys.OVERLAP_S,
             metavar="SECONDS",
             help=f"how long the key goes on beside its successor (default: {keys.OVERLAP_S})",
@@ -200,11 +200,11 @@ def _actor() -> Actor:
     return Actor("command", user_name())
 
 
-def _number_to(most: int) -> Any:
+def _number_to(most: int, least: int = 1) -> Any:
     def read(text: str) -> int:
-        number = int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else 0
-        if not 1 <= number <= most:
-            raise ArgumentTypeError(f"write a number from 1 to {most}")
+        number = int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else -1
+        if not least <= number <= most:
+            raise ArgumentTypeError(f"write a number from {least} to {most}")
         return number
 
     return read
