@@ -20,6 +20,7 @@ PULSE = {
     # Refusals say what was exceeded: here the reader is the operator.
     "DETAILED_ERRORS": True,
     "PROBE_BASE_URL": _url.rstrip("/"),
+    "SITE_URL": _url.rstrip("/"),
 }
 if os.environ.get("PULSE_STUB_NETWORK"):
     # Other sites are what that file says: for who tries hostile ones.

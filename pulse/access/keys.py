@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
+from django.core.exceptions import ValidationError
 from django.db import Error as DatabaseError
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from pulse.access.models import ApiKey
 from pulse.access.scopes import Scope
@@ -100,7 +102,10 @@ def make(
     Raises:
         ValidationError: A value is none that a key can have.
     """
-    end = timezone.now() + LIFETIME if isinstance(expires_at, _Unset) else expires_at
+    now = timezone.now()
+    end = now + LIFETIME if isinstance(expires_at, _Unset) else expires_at
+    if end is not None and end <= now:
+        raise ValidationError({"expires_at": _("That is over: it would never count.")})
     with changing() as using:
         new = _insert(name, actor, using, scopes=list(scopes), tier=tier, expires_at=end)
         key_made.send(sender=ApiKey, key=new.row, actor=actor, using=using)

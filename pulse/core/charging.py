@@ -237,6 +237,10 @@ def _charge_of(rule: Rule, holding: Identity, why: str, enforced: bool) -> Charg
     return Charge(rule, claim, holding.kind, ceiling=False, why=why)
 
 
+#: What clients are charged, for who tells how full that is.
+remembered: Final = _charge_of
+
+
 @lru_cache(maxsize=MAX_REMEMBERED)
 def _ceiling_of(rule: Rule, address: str, enforced: bool) -> Charge:  # noqa: FBT001 - as above
     key = f"{_prefix(rule, enforced=enforced)}ceiling:{address}"

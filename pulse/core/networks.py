@@ -57,6 +57,10 @@ def _parse_address(text: str) -> Address | None:
     return address
 
 
+#: Addresses as they were read, for who tells how full that is.
+remembered: Final = _parse_address
+
+
 @lru_cache(maxsize=8192)
 def client_prefix(address: Address) -> str:
     """Name the client behind an address: IPv4 whole, IPv6 by its /64."""

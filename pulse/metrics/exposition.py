@@ -215,6 +215,7 @@ def _running(newest: int | None) -> Iterator[Metric]:
         value=sum(revision < newest for revision in revisions),
     )
     yield from _used(running)
+    yield from _remembered(running)
 
 
 def _used(running: Sequence[processes.Running]) -> Iterator[Metric]:
@@ -245,10 +246,23 @@ def _used(running: Sequence[processes.Running]) -> Iterator[Metric]:
                 family.add_metric((one.id,), value)
         for kind, ratio in ratios.items():
             for name, usage in (said.get(f"{kind}s") or {}).items():
-                if usage.get("most"):
-                    ratio.add_metric((one.id, name), usage["size"] / usage["most"])
-    yield from families.values()
-    yield from ratios.values()
+                if usage.get("most") and isinstance(size := usage.get("size"), int):
+                    ratio.add_metric((one.id, name), size / usage["most"])
+    yield from (*families.values(), *ratios.values())
+
+
+def _remembered(running: Sequence[processes.Running]) -> Iterator[Metric]:
+    """Yield how well local caches serve."""
+    for what in ("hits", "misses", "evictions"):
+        text = f"{what.capitalize()} of a local cache."
+        family = CounterMetricFamily(f"pulse_cache_{what}", text, labels=("process", "cache"))
+        for one in running:
+            said = one.said.get("resources")
+            found = said.get("caches") if isinstance(said, dict) else None
+            for name, usage in (found or {}).items():
+                if isinstance(amount := usage.get(what), int):
+                    family.add_metric((one.id, name), amount)
+        yield family
 
 
 def _buckets(bits: Mapping[int, int], bounds: range) -> list[tuple[str, float]]:

@@ -160,6 +160,7 @@ class Recorder:
             is kept beyond its request costs the collector of garbage.
         decisions: Of limits: by which counters, whether allowed, and microseconds.
         tracked: By method and route.
+        evictions: Endpoints that had to go, since the process began.
     """
 
     def __init__(self) -> None:
@@ -185,6 +186,7 @@ class Recorder:
         self._decision_bits = [0] * 64
         self._decision_us = 0
         self._evicted: set[str] = set()
+        self.evictions = 0
         self._told: list[str] = []
         self._may_tell = MAX_TOLD
 
@@ -328,6 +330,7 @@ class Recorder:
                 # What was answered stays in the sum of all.
                 add_fields(self._others, oldest.fields())
             self._own["evicted"] += 1
+            self.evictions += 1
             if len(self._evicted) < conf.MAX_ENDPOINTS:
                 self._evicted.add(oldest.name)
             if self._may_tell:

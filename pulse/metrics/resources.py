@@ -17,6 +17,8 @@ from django.core.cache import caches
 from django.db import connections
 
 from pulse.conf import conf
+from pulse.core.charging import remembered as remembered_charges
+from pulse.core.networks import remembered as remembered_addresses
 from pulse.logging import say
 from pulse.metrics.recorder import recorder
 from pulse.store.memory import memory
@@ -99,7 +101,8 @@ def look() -> None:
     log_setup()
     for kind, found in (("pool", pool_metrics()), ("cache", cache_metrics())):
         for name, usage in found.items():
-            _judge(kind, name, usage)
+            if (kind, name) not in MEMORIES:
+                _judge(kind, name, usage)
 
 
 @cache
@@ -194,7 +197,13 @@ def _sizes() -> dict[str, Any]:
 
 
 _caches: Final[dict[str, Callable[[], Usage]]] = {
-    "counters": lambda: Usage(len(memory), conf.LOCAL_MAX_KEYS),
-    "endpoints": lambda: Usage(len(recorder.tracked), conf.MAX_ENDPOINTS),
+    "counters": lambda: Usage(len(memory), conf.LOCAL_MAX_KEYS, evictions=memory.evictions),
+    "endpoints": lambda: Usage(
+        len(recorder.tracked), conf.MAX_ENDPOINTS, evictions=recorder.evictions
+    ),
+    "addresses": lambda: of_lru(remembered_addresses),
+    "charges": lambda: of_lru(remembered_charges),
 }
+#: What only spares work, and is full wherever there are many clients: no warning is due.
+MEMORIES: Final = frozenset({("cache", "addresses"), ("cache", "charges")})
 _warned: Final[set[str]] = set()

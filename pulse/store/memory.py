@@ -32,6 +32,8 @@ class MemoryStore:
         self._lock = threading.Lock()
         #: State, and when the bucket is full or the window over; the longest unused first.
         self._kept: OrderedDict[tuple[str, str], tuple[State, int]] = OrderedDict()
+        #: Counters that had to go for want of room.
+        self.evictions = 0
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -61,7 +63,9 @@ class MemoryStore:
                     if place in kept:  # Also what was refused is in use.
                         kept.move_to_end(place)
             while len(kept) > max_keys:
+                before = len(kept)
                 self._shrink(now_us)
+                self.evictions += before - len(kept)
         return Decision(allowed, outcomes, now_us, Store.LOCAL)
 
     def read(self, claims: Sequence[Claim]) -> tuple[int, list[State | None]]:

@@ -4,8 +4,12 @@ import logging
 
 import pytest
 
-from pulse.metrics import cache_metrics, pool_metrics, resources
+from pulse.core.networks import parse_address
+from pulse.metrics import cache_metrics, exposition, pool_metrics, resources
+from pulse.metrics.recorder import Seen, recorder
 from pulse.metrics.resources import Usage
+from pulse.store import heartbeat, processes
+from pulse.store.connection import current_backend
 from tests.store.conftest import LOCMEM
 
 
@@ -73,3 +77,20 @@ def test_pools_are_logged_without_an_address(redis_cache, caplog) -> None:
     resources.look()
     assert [message.partition(":")[0] for message in caplog.messages] == ["The pool redis"]
     assert "127.0.0.1" not in caplog.text
+
+
+def test_caches_tell_of_hits_misses_and_what_had_to_go(redis_cache, settings) -> None:
+    before = cache_metrics()["addresses"]
+    for _ in range(3):
+        parse_address("203.0.113.77")
+    after = cache_metrics()["addresses"]
+    assert after.hits >= before.hits + 2
+    settings.PULSE = {**settings.PULSE, "MAX_ENDPOINTS": 2}
+    gone = cache_metrics()["endpoints"].evictions
+    for number in range(5):
+        recorder.add(Seen("GET", f"gone{number}/", 200, 50))
+    assert cache_metrics()["endpoints"].evictions >= gone + 3
+    with heartbeat.suspended():
+        processes.beat(current_backend())
+        told = {family.name for family in exposition.families()}
+    assert {"pulse_cache_hits", "pulse_cache_misses", "pulse_cache_evictions"} <= told
