@@ -124,13 +124,22 @@ function plan() {
   timer = setTimeout(ask, Math.min(every * 2 ** failures, Math.max(SLOWEST_MS, every)));
 }
 
+/** Write a time as the page does: in its zone, of 24 hours. */
+function timeOf(moment) {
+  try {
+    return moment.toLocaleTimeString("sv", { timeZone: panel.dataset.zone });
+  } catch {
+    return moment.toLocaleTimeString("sv"); // A zone that the browser does not know.
+  }
+}
+
 /** Say how live the page is: only what changes is said, as it is read aloud. */
 function say() {
   document.body.classList.toggle("stale", failures > 0);
   if (!panel) return;
   panel.hidden = !Number(main.dataset.poll);
   const { on, off, stale, pause, resume } = panel.dataset;
-  const text = isPaused ? off : failures ? `${stale} ${lastGood.toLocaleTimeString()}` : on;
+  const text = isPaused ? off : failures ? `${stale} ${timeOf(lastGood)}` : on;
   if (state.textContent !== text) state.textContent = text;
   panel.dataset.now = isPaused ? "paused" : failures ? "stale" : "on";
   toggle.textContent = isPaused ? resume : pause;
