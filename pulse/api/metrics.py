@@ -82,7 +82,14 @@ METRICS: Final = Shape(
             ),
             "total": record({**TOTAL, "in_flight": WHOLE}),
             "endpoints": several(
-                record({"endpoint_id": TEXT, **TOTAL, "refused_by": several(RULE)})
+                record(
+                    {
+                        "endpoint_id": TEXT,
+                        **TOTAL,
+                        "in_flight": WHOLE,
+                        "refused_by": several(RULE),
+                    }
+                )
             ),
         }
     ),

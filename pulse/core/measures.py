@@ -130,6 +130,7 @@ class Window:
         scope: ``all``, or ``process`` where no Redis brings processes together.
         processes: How many of them were heard.
         in_flight: Requests that are being answered.
+        in_flight_by: By endpoint id, where their route is known.
         gaps: Spans with nothing recorded, since there was nobody to record or nowhere to.
         apart: What is in none of the counts: ``probes``, ``pulse``, ``streams``.
         endpoints: By endpoint id, ``GET /api/products/``.
@@ -147,6 +148,7 @@ class Window:
     endpoints: Mapping[str, Measures]
     lifetime: Lifetime = field(default_factory=Lifetime)
     in_flight: int = 0
+    in_flight_by: Mapping[str, int] = field(default_factory=dict)
     gaps: Sequence[tuple[datetime, datetime]] = ()
     apart: Mapping[str, int] = field(default_factory=dict)
     dropped: int = 0

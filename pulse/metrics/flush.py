@@ -188,7 +188,11 @@ def lag_s() -> float:
 
 def standing() -> dict[str, Any]:
     """What this process says of its measures, with every beat."""
-    return {"in_flight": recorder.in_flight(), "lag": round(lag_s(), 2)}
+    return {
+        "in_flight": recorder.in_flight(),
+        "in_flight_by": recorder.in_flight_by(),
+        "lag": round(lag_s(), 2),
+    }
 
 
 def bucket_key(backend: Backend, size_s: int, number: int) -> str:

@@ -3,7 +3,6 @@
 Fields of what is taken are those of ``store/scripts/measure.lua``: a letter, and what it is of.
 """
 
-import itertools
 import logging
 import os
 import threading
@@ -35,6 +34,8 @@ KNOWN_METHODS: Final = frozenset(METHODS)
 APART = PROBES, PULSE, STREAMS = "probes", "pulse", "streams"
 #: Endpoints whose eviction is told in a second; all are counted.
 MAX_TOLD: Final = 10
+#: Endpoints that a process tells what is in flight of.
+MAX_ACTIVE: Final = 100
 #: Rules of one endpoint in a second, and names of other things that are counted.
 MAX_NAMES: Final = 1000
 
@@ -155,7 +156,7 @@ class Recorder:
     the counting does.
 
     Attributes:
-        began: Counts requests as they come; ``left`` those that end without an answer.
+        active: Requests that are being answered, by whatever their middleware tells them apart by.
         queue: Answers to be counted: what ``Seen`` has, and no more than texts and numbers, as what
             is kept beyond its request costs the collector of garbage.
         decisions: Of limits: by which counters, whether allowed, and microseconds.
@@ -174,12 +175,9 @@ class Recorder:
         # them in order at each request costs more than to look when one must go.
         self._by_use: list[tuple[int, tuple[str, str]]] = []
         self._uses = 0
-        self.began = itertools.count()
-        self.left = itertools.count()
+        self.active: dict[int, Any] = {}
         self.queue: deque[tuple[Any, ...]] = deque()
         self.decisions: deque[tuple[Store, bool, int]] = deque()
-        self._read = 0
-        self._looks = itertools.count()
         self._others: Fields = {}
         self._own: Counter[str] = Counter()
         self._decided: dict[tuple[Store, bool], int] = {}
@@ -221,11 +219,18 @@ class Recorder:
 
     def in_flight(self) -> int:
         """How many requests are being answered."""
-        with self.lock:
-            looks = next(self._looks)  # Each look counts one, too.
-            left = next(self.left) - looks
-            began = next(self.began) - looks
-            return max(began - left - self._read - len(self.queue), 0)
+        return len(self.active)
+
+    def in_flight_by(self) -> Fields:
+        """How many of each endpoint, the most first; of those whose route is known."""
+        found: Counter[str] = Counter()
+        for request in list(self.active.values()):
+            resolved = request.resolver_match
+            if resolved is not None:
+                known = request.method in KNOWN_METHODS
+                method = request.method if known else OTHER_METHOD
+                found[name_of(method, resolved.route or "")] += 1
+        return dict(found.most_common(MAX_ACTIVE))
 
     def take(self) -> tuple[Groups, set[str]]:
         """Return what was counted since the last time, and which endpoints were evicted."""
@@ -253,7 +258,6 @@ class Recorder:
         # So many and no more: under load others come in as fast as these go out.
         for _ in range(len(queue)):
             add(*queue.popleft())
-            self._read += 1
         decisions, decided, bits = self.decisions, self._decided, self._decision_bits
         for _ in range(len(decisions)):
             store, allowed, us = decisions.popleft()

@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -202,6 +203,7 @@ def _shared(backend: Backend, wanted: int) -> Window:
         window,
         processes=len(told),
         in_flight=sum(_number(one.said.get("in_flight")) for one in told),
+        in_flight_by=_added(one.said.get("in_flight_by") for one in told),
         lag_s=max(map(_lag, told), default=_silence(heard)),
     )
     with _known.lock:
@@ -233,6 +235,7 @@ def _alone(wanted: int) -> Window:
         scope="process",
         processes=1,
         in_flight=recorder.in_flight(),
+        in_flight_by=recorder.in_flight_by(),
         lag_s=flush.lag_s(),
     )
 
@@ -389,6 +392,15 @@ def _lag(one: processes.Running) -> float:
 
 def _number(value: Any) -> int:
     return value if isinstance(value, int) else 0
+
+
+def _added(parts: Iterable[Any]) -> dict[str, int]:
+    """Add up what processes say by name; what is no such thing is of another release."""
+    total: Counter[str] = Counter()
+    for part in parts:
+        if isinstance(part, Mapping):
+            total.update({name: _number(amount) for name, amount in part.items()})
+    return dict(total)
 
 
 def _moment(seconds: float) -> datetime:

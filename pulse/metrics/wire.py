@@ -39,7 +39,7 @@ def read(seconds: int | None = None) -> dict[str, Any]:
         "endpoints": [
             {
                 "endpoint_id": name,
-                **told(measures, covered_s, targets),
+                **told(measures, covered_s, targets, in_flight=reading.in_flight_by.get(name, 0)),
                 "refused_by": refused_by(measures),
             }
             for name, measures in busiest_first(reading)

@@ -38,24 +38,24 @@ MAX_BYTES: Final = 1 << 36
 OWN_VIEWS: Final = "pulse."
 
 
-def begin(context: Context) -> None:
-    """Count a request that has come."""
+def begin(request: HttpRequest, context: Context) -> None:
+    """Note a request that has come."""
     if conf.METRICS:
-        next(recorder.began)
+        recorder.active[id(context)] = request
         if conf.COUNT_QUERIES:
             context.queries = queries.begin()
 
 
-def leave() -> None:
-    """Count a request that ends without an answer: its client is gone, or the process goes."""
-    if conf.METRICS:
-        next(recorder.left)
+def leave(context: Context) -> None:
+    """Note that a request has ended, be it without an answer: its client is gone."""
+    recorder.active.pop(id(context), None)
 
 
 def end(  # noqa: C901 - every request comes by here: calls cost more than branches
     request: HttpRequest, context: Context, response: HttpResponseBase
 ) -> None:
     """Queue an answer to be counted: by its endpoint, or apart."""
+    recorder.active.pop(id(context), None)
     if not conf.METRICS:
         return
     resolved, method = request.resolver_match, request.method
@@ -66,19 +66,19 @@ def end(  # noqa: C901 - every request comes by here: calls cost more than branc
     if context.queries is not None:
         queries.end()
     if context.probe is not None:
-        _count_apart(PROBES)
+        recorder.count(PROBES)
         return
     if resolved is None:
         method, route = "", UNRESOLVED
     elif resolved._func_path.startswith(OWN_VIEWS):
-        _count_apart(PULSE)
+        recorder.count(PULSE)
         return
     else:
         route = resolved.route or ""
         if method not in KNOWN_METHODS:
             method = OTHER_METHOD
     if response.streaming:
-        _count_apart(STREAMS)
+        recorder.count(STREAMS)
         return
     refusal, asked, status = context.refusal, context.queries, response.status_code
     seen = (
@@ -107,13 +107,7 @@ def end(  # noqa: C901 - every request comes by here: calls cost more than branc
         recorder.fold()
 
 
-def _count_apart(name: str) -> None:
-    leave()
-    recorder.count(name)
-
-
 def _tell(instead: backends.MetricsBackend, request: HttpRequest, seen: Seen) -> None:
-    leave()
     method = request.method if request.method in KNOWN_METHODS else OTHER_METHOD
     instead.record_request(
         endpoint=seen.route if seen.route == UNRESOLVED else f"/{seen.route}",

@@ -105,7 +105,7 @@ class PulseMiddleware:
         except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
             swallow(request, "heartbeat", error)
         try:
-            measure.begin(context)
+            measure.begin(request, context)
         except Exception as error:  # noqa: BLE001 - nothing that fails here fails the request
             swallow(request, "metrics", error)
         if self.is_async:
@@ -113,7 +113,7 @@ class PulseMiddleware:
         try:
             return self._answer(request, context)
         except BaseException:
-            measure.leave()
+            measure.leave(context)
             raise
 
     def _answer(self, request: HttpRequest, context: Context) -> Response:
@@ -131,7 +131,7 @@ class PulseMiddleware:
         try:
             return await self._answer_at_last(request, context)
         except BaseException:
-            measure.leave()  # Cancelled, as a rule: its client is gone.
+            measure.leave(context)  # Cancelled, as a rule: its client is gone.
             raise
 
     async def _answer_at_last(self, request: HttpRequest, context: Context) -> Response:

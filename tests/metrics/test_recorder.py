@@ -7,13 +7,18 @@ import threading
 import tracemalloc
 
 import pytest
+from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory
+from django.urls import resolve
 
 from pulse.core.claims import Store
 from pulse.core.histogram import RELATIVE_ERROR
 from pulse.core.measures import OTHERS
 from pulse.metrics import flush, record_request, totals, window
 from pulse.metrics.recorder import FOLD, Seen, recorder
-from pulse.store import heartbeat
+from pulse.middleware.stack import PulseMiddleware
+from pulse.store import heartbeat, processes
+from pulse.store.connection import current_backend
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +29,6 @@ def no_heartbeat(fresh_process: None):
 
 def queue(route: str, status: int = 200, us: int = 50) -> None:
     """What the middleware does at the end of a request."""
-    next(recorder.began)
     recorder.queue.append(Seen("GET", route, status, us))
     if len(recorder.queue) >= FOLD:
         recorder.fold()
@@ -74,16 +78,23 @@ def test_no_more_waits_than_is_counted_at_once(redis_cache) -> None:
     assert recorder.in_flight() == 0
 
 
-def test_in_flight_is_what_has_begun_and_not_ended() -> None:
-    for _ in range(3):
-        next(recorder.began)
-    assert recorder.in_flight() == 3
-    assert recorder.in_flight() == 3
-    recorder.queue.append(Seen("GET", "a/", 200, 5))
-    next(recorder.left)
-    assert recorder.in_flight() == 1
-    recorder.fold()
-    assert recorder.in_flight() == 1
+def test_in_flight_is_what_has_begun_and_not_ended(redis_cache, db) -> None:
+    """Of each endpoint, and of all; told by every process with its beat."""
+    seen = []
+
+    def view(request: HttpRequest) -> HttpResponse:
+        seen.append((recorder.in_flight(), recorder.in_flight_by()))  # Its route is not known yet.
+        request.resolver_match = resolve(request.path_info)
+        processes.beat(current_backend())
+        window.forget()
+        reading = window.read()
+        seen.append((reading.in_flight, reading.in_flight_by))
+        return HttpResponse()
+
+    request = RequestFactory().get("/api/products/1/")
+    assert PulseMiddleware(view)(request).status_code == 200
+    assert seen == [(1, {}), (1, {"GET /api/products/<int:pk>/": 1})]
+    assert (recorder.in_flight(), recorder.in_flight_by()) == (0, {})
 
 
 def test_memory_is_bounded_whatever_is_counted(settings) -> None:
