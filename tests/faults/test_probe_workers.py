@@ -117,7 +117,7 @@ def test_what_may_not_be_repeated_is_sent_once_whoever_dies(engine: Engine) -> N
     engine.wait(lambda: engine.target.report()["in_flight"] == 0)
     frozen = engine.worker()
     engine.wait(lambda: engine.target.report()["in_flight"] == IN_ALL)
-    frozen.stop()
+    engine.freeze(frozen)
     # Nobody can close what a frozen process has open: that is over when it is answered.
     engine.target.release(after=0)
     engine.worker()
