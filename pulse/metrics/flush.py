@@ -42,6 +42,8 @@ logger = logging.getLogger(__name__)
 
 MEASURE: Final = Script("measure")
 FLUSH_S: Final = 1.0
+#: Between two times that queued answers are counted: short, as all others wait meanwhile.
+FOLD_S: Final = 0.25
 #: Rows of minutes are made of buckets, by a task that may be late.
 KEPT_S: Final = 2 * 3600
 #: The sums of all time are kept while anybody adds to them, and so long after.
@@ -399,6 +401,7 @@ def _doubling(number: int) -> int:
 
 
 heartbeat.register("measures", FLUSH_S, flush)
+heartbeat.register("answers", FOLD_S, recorder.fold)
 
 atexit.register(flush_at_end)
 if hasattr(os, "register_at_fork"):

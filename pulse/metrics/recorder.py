@@ -58,7 +58,7 @@ MAX_STATUS: Final = 999
 STATUSES: Final = tuple(f"{STATUS}{status}" for status in range(MAX_STATUS + 1))
 BUCKETS: Final = tuple(f"{BUCKET}{bucket}" for bucket in range(UNTIMED))
 #: So many answers are queued before one of those who answer counts them; the heartbeat does sooner.
-FOLD: Final = 128
+FOLD: Final = 2048
 
 
 class _Tally:
@@ -151,9 +151,9 @@ class Seen(NamedTuple):
 class Recorder:
     """The counts of this process: bounded, and the same whichever thread adds to them.
 
-    What a request leaves is queued and counted some time later, a hundred at once: whoever counts
-    one has to fetch all that this needs into the processor's caches, which costs several times what
-    the counting does.
+    What a request leaves is queued and counted some time later, many at once and as a rule by the
+    heartbeat: whoever counts one has to fetch all that this needs into the processor's caches,
+    which costs several times what the counting does.
 
     Attributes:
         active: Requests that are being answered, by whatever their middleware tells them apart by.
