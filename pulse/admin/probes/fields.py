@@ -9,13 +9,12 @@ from typing import Any, Final
 from zoneinfo import available_timezones
 
 from django import forms
-from django.contrib.admin.widgets import AdminTextareaWidget
 from django.utils.translation import gettext as __
 from django.utils.translation import gettext_lazy as _
 
 from pulse.admin.forms import DatalistInput
 from pulse.admin.probes import lines
-from pulse.admin.stock import TextInput
+from pulse.admin.stock import Textarea, TextInput
 from pulse.core.schedules import EVERY, UNITS_S
 from pulse.probes.models import KEPT
 from pulse.probes.secrets import REFERENCE
@@ -35,7 +34,7 @@ class LinesField(forms.CharField):
         read: Reads one.
     """
 
-    widget = AdminTextareaWidget
+    widget = Textarea
 
     def __init__(
         self,
@@ -70,7 +69,7 @@ class LinesField(forms.CharField):
 class NamesField(forms.CharField):
     """Names, one to a line."""
 
-    widget = AdminTextareaWidget
+    widget = Textarea
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"required": False, **kwargs})
@@ -140,7 +139,7 @@ class TimeField(forms.CharField):
 class BodyField(forms.CharField):
     """A body: JSON, or a text that is sent as it is."""
 
-    widget = AdminTextareaWidget
+    widget = Textarea
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"required": False, "strip": False, **kwargs})
