@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from pulse.access import keys as api_keys
+from pulse.access.models import ApiKey
 from pulse.checks import keys
 from tests.checks.messages import ids
 from tests.factories import KIM
@@ -24,7 +25,8 @@ def test_keys_that_live_long_or_end_soon_are_named():
     """S1-43, S3-09; usual ones, revoked and ended ones are fine."""
     assert list(keys.check_keys("default")) == []
     key("usual", 90)
-    key("ended", -1)
+    ended = timezone.now() - timedelta(days=1)
+    ApiKey.objects.filter(pk=key("ended", 1).row.pk).update(expires_at=ended)
     api_keys.revoke(key("gone", None).row, actor=KIM)
     assert list(keys.check_keys("default")) == []
     key("forever", None)
