@@ -1,7 +1,7 @@
 """Keys of the API: made and shown once, rotated, revoked."""
 # ruff: noqa: ARG002 - the signatures are Django's
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import urlencode
@@ -138,14 +138,14 @@ class ApiKeyAdmin(RecordedAdmin):
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """Let nobody change a key between the look at its version and the saving."""
-        with keys.changing() if request.method == "POST" else nullcontext():
+        with _changing_by(request):
             return super().changeform_view(request, *args, **kwargs)
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> Any:
         """Delete a key; not what another changed since it was shown."""
-        with keys.changing() if request.method == "POST" else nullcontext():
+        with _changing_by(request):
             key = self.get_object(request, unquote(object_id))
             seen = request.GET.get(SEEN_VERSION)
             is_unasked = request.method == "POST" and seen is None
@@ -230,7 +230,7 @@ class ApiKeyAdmin(RecordedAdmin):
 
     def rotate_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         """Ask for how long, then make a successor and show it."""
-        with keys.changing() if request.method == "POST" else nullcontext():
+        with _changing_by(request):
             return self._rotate(request, self._find(request, pk))
 
     def _rotate(self, request: HttpRequest, key: ApiKey) -> HttpResponseBase:
@@ -253,7 +253,7 @@ class ApiKeyAdmin(RecordedAdmin):
 
     def revoke_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         """Ask, then withdraw a key."""
-        with keys.changing() if request.method == "POST" else nullcontext():
+        with _changing_by(request):
             return self._revoke(request, self._find(request, pk))
 
     def _revoke(self, request: HttpRequest, key: ApiKey) -> HttpResponseBase:
@@ -397,6 +397,11 @@ class ApiKeyAdmin(RecordedAdmin):
         return reverse(
             f"admin:pulse_apikey_{name}", args=arguments, current_app=self.admin_site.name
         )
+
+
+def _changing_by(request: HttpRequest) -> AbstractContextManager[object]:
+    """Let nobody else change a key while a request does that may."""
+    return keys.changing() if request.method == "POST" else nullcontext()
 
 
 def _date(at: datetime) -> str:

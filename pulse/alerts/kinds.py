@@ -41,8 +41,5 @@ def _check_channels(document: Document) -> Iterator[Problem]:
 
 def _check_rules(document: Document) -> Iterator[Problem]:
     """Find names of channels that there are not."""
-    known = {item["name"] for item in document.get(CHANNELS, ())}
-    for place, item in enumerate(document.get(RULES, ())):
-        for name in item["channels"]:
-            if name not in known:
-                yield Problem(place, "channels", _("Unknown channel: %s") % name)
+    for place, name in kinds.unknown_names(document, RULES, "channels", CHANNELS):
+        yield Problem(place, "channels", _("Unknown channel: %s") % name)

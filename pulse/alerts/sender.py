@@ -20,6 +20,7 @@ from pulse.alerts.deliveries import Claimed, Sent
 from pulse.alerts.models import ChannelType
 from pulse.core.attempts import Answer, Call, Failure
 from pulse.core.document import Item
+from pulse.core.urls import is_plain
 from pulse.core.webhooks import read_secret, sign
 from pulse.exceptions import InvalidSecret, SecretUnreadable
 from pulse.probes import secrets
@@ -131,8 +132,7 @@ def _post(claimed: Claimed, channel: Item) -> Sent:
         body=body,
         timeout_s=TIMEOUT_S,
         allow_networks=tuple(channel["allow_networks"]),
-        # Without encryption anybody on the way may read it.
-        public=not url.lower().startswith("http:"),
+        public=not is_plain(url),
     )
     return _judged(asyncio.run(call(order)))
 

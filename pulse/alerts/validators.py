@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from pulse.alerts.measured import METRICS
 from pulse.core.addresses import Reason
+from pulse.core.urls import is_plain
 from pulse.core.webhooks import read_secret
 from pulse.exceptions import ForbiddenAddress, ForbiddenUrl, InvalidSecret
 from pulse.probes import secrets
@@ -63,16 +64,16 @@ def validate_reach(url: str, allow_networks: Iterable[str]) -> None:
     """
     if url.startswith(secrets.REFERENCE):
         return
-    networks, is_open = list(allow_networks), url.lower().startswith("http:")
+    networks = list(allow_networks)
     plain = _("Write https; http leads only to the private networks that are named below.")
     try:
-        check_target(url, networks, public=not is_open)
+        check_target(url, networks, public=not is_plain(url))
     except ForbiddenUrl:
         return  # Its own field says so.
     except ForbiddenAddress as error:
         text = plain if error.reason == Reason.PUBLIC else str(error)
         raise ValidationError({"url": text}) from error
-    if is_open and not networks:  # Its host has no address yet.
+    if is_plain(url) and not networks:  # Its host has no address yet.
         raise ValidationError({"url": plain})
 
 

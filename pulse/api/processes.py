@@ -81,8 +81,8 @@ class Processes(ApiView):
     def get(self, request: Request, **kwargs: Any) -> Response:
         """Answer with a page of them, by name."""
         del kwargs
-        wanted = {name: self.query[name] for name in ("kind", "revision")}
-        wanted = {name: value for name, value in wanted.items() if value not in {None, ""}}
+        asked = {name: self.query[name] for name in ("kind", "revision")}
+        wanted = {name: value for name, value in asked.items() if value is not None}
         told = [process.as_dict() for process in convergence().processes]
         told = [each for each in told if wanted.items() <= each.items()]
         return Response(paging.of_few(request, told, self.query))

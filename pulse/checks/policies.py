@@ -119,10 +119,10 @@ def _check_https(document: Document) -> Iterator[CheckMessage]:
 
 
 def _check_default_tier(document: Document) -> Iterator[CheckMessage]:
-    for item in _items(document, TIERS):
+    tiers = _items(document, TIERS)
+    for item in tiers:
         if item.get("default") and item.get("mode") == Mode.SHADOW:
             yield found("W041", name=item.get("name"))
-    tiers = _items(document, TIERS)
     if tiers and not any(item.get("default") for item in tiers):
         yield found("W044")
 

@@ -95,6 +95,11 @@ class Url:
         return f"{self.scheme}://{self.authority}{self.target}"
 
 
+def is_plain(text: str) -> bool:
+    """Whether anybody on the way may read what is sent to a URL."""
+    return text.lower().startswith("http:")
+
+
 @lru_cache(maxsize=4096)
 def parse_url(text: str) -> Url:
     """Read a URL of http or https that every reader understands alike.

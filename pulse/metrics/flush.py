@@ -365,11 +365,13 @@ def _sum_up(groups: Groups) -> None:
 
 def _named(name: str, known: Fields) -> str:
     """Return what a name is summed up under, as there is room for so many of its kind."""
+    if name in known:
+        return name
     for kind, instead in NAMED:
         found = kind.match(name)
         if found is not None:
             is_room = sum(map(bool, map(kind.match, known))) < conf.MAX_ENDPOINTS
-            return name if name in known or is_room else f"{instead or found[0]}{OTHERS}"
+            return name if is_room else f"{instead or found[0]}{OTHERS}"
     return name
 
 

@@ -5,10 +5,11 @@ the last minutes, from the store itself. So a chart ends with what was flushed l
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from typing import Final
 
 from pulse.core.histogram import MAX_US, from_json
@@ -146,16 +147,22 @@ def _unkept(
     """Yield minutes from the store that no worker has kept, be it for want of one."""
     last = int(flush.now()) // 60
     first = max(int(since.timestamp()) // 60, last - flush.KEPT_S // 60 + 1)
+    last = min(last, -(-int(until.timestamp()) // 60) - 1)
+    missing = (n for n in range(first, last + 1) if datetime.fromtimestamp(n * 60, UTC) not in kept)
     # What the store cannot tell now is a gap until it can.
     with suppress(StoreUnavailable):
-        for number in range(first, last + 1):
-            at = datetime.fromtimestamp(number * 60, UTC)
-            if at in kept or at >= until:
-                continue
-            for minute in window.minutes(number, number):
+        for begin, end in _runs(missing):
+            for minute in window.minutes(begin, end):
                 measures: Mapping[str, Measures] = minute.endpoints
                 wanted = measures.get(endpoint, Measures()) if endpoint else minute.total
                 yield minute.at, minute.seconds, wanted
+
+
+def _runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield the first and the last of each run of numbers that follow on each other."""
+    for _gap, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
+        found = [number for _place, number in run]
+        yield found[0], found[-1]
 
 
 def _steps(first: datetime, last: datetime, step: timedelta) -> Iterator[datetime]:

@@ -18,12 +18,11 @@ MAX_PROBES: Final = 10
 
 
 def between(since: datetime, until: datetime) -> list[Change]:
-    """Return what a chart of that time marks, newest last."""
+    """Return what a chart of that time marks, in no order."""
     entries = [
         *timeline.between(since, until, KINDS, MAX_MARKS),
         *timeline.between(since, until, (Happened.PROBE,), MAX_PROBES),
     ]
-    entries.sort(key=lambda entry: entry.at)
     return [(entry.at, _text(entry), _address(entry), entry.number) for entry in entries]
 
 

@@ -5,7 +5,7 @@ in its order, in which what is named comes before what names it.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -374,6 +374,17 @@ def problems_of(
             field_of = f".{problem.field}" if problem.field else ""
             add_error(errors, f"{kind.name}.{item}{field_of}", problem.text)
     return errors
+
+
+def unknown_names(
+    document: Document, kind: str, field: str, named: str
+) -> Iterator[tuple[int, str]]:
+    """Yield names in a list of each item that no item of another kind has, with its place."""
+    known = {item["name"] for item in document.get(named, ())}
+    for place, item in enumerate(document.get(kind, ())):
+        for name in item[field]:
+            if name not in known:
+                yield place, name
 
 
 def keys() -> dict[str, tuple[str, ...]]:

@@ -190,11 +190,8 @@ def _check_schedules(document: Document) -> Iterator[Problem]:
 
 def _check_windows(document: Document) -> Iterator[Problem]:
     yield from _unknown(document, WINDOWS, "targets")
-    known = {item["name"] for item in document.get(ALERT_RULES, ())}
-    for place, item in enumerate(document.get(WINDOWS, ())):
-        for name in item["rules"]:
-            if name not in known:
-                yield Problem(place, "rules", _("Unknown alert rule: %s") % name)
+    for place, name in kinds.unknown_names(document, WINDOWS, "rules", ALERT_RULES):
+        yield Problem(place, "rules", _("Unknown alert rule: %s") % name)
     yield from _unreadable(document, WINDOWS, window_of)
 
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -9,6 +10,8 @@ from pulse.doctor import readiness
 from pulse.doctor.readiness import Board, Check, Found, Health
 
 WELL = Found(Health.HEALTHY)
+#: A board, and what is added to with each look.
+Lossy = tuple[Board, list[None]]
 
 
 @pytest.fixture
@@ -62,45 +65,41 @@ def test_what_hangs_is_waited_for_so_long_by_one_thread_and_then_well_again(shor
         assert time.monotonic() < deadline
 
 
-def test_a_connection_that_is_lost_for_good_is_given_up(short: None, monkeypatch) -> None:
+@pytest.fixture
+def lossy(short: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Lossy]]:
+    """Makes a board of a check whose first looks never come back."""
+    monkeypatch.setattr(readiness, "GIVEN_UP_S", 0.0)
+    over = threading.Event()
+
+    def make(lost: int) -> Lossy:
+        looks: list[None] = []
+
+        def look() -> Found:
+            looks.append(None)
+            if len(looks) <= lost:
+                over.wait(10)
+            return WELL
+
+        return Board([Check("database", look, is_vital=True)]), looks
+
+    yield make
+    over.set()
+
+
+def test_a_connection_that_is_lost_for_good_is_given_up(lossy: Callable[[int], Lossy]) -> None:
     """Others that come later are good; and few wait for ever."""
-    monkeypatch.setattr(readiness, "GIVEN_UP_S", 0.0)
-    lost = threading.Event()
-    looks: list[None] = []
-
-    def look() -> Found:
-        looks.append(None)
-        if len(looks) <= readiness.MAX_GIVEN_UP:
-            lost.wait(10)
-        return WELL
-
-    board = Board([Check("database", look, is_vital=True)])
-    try:
-        found = [board.read().status for _ in range(readiness.MAX_GIVEN_UP + 1)]
-        assert found[0] == Health.UNHEALTHY
-        assert found[-1] == Health.HEALTHY
-        assert len(looks) == readiness.MAX_GIVEN_UP + 1
-    finally:
-        lost.set()
+    board, looks = lossy(readiness.MAX_GIVEN_UP)
+    found = [board.read().status for _ in range(readiness.MAX_GIVEN_UP + 1)]
+    assert found[0] == Health.UNHEALTHY
+    assert found[-1] == Health.HEALTHY
+    assert len(looks) == readiness.MAX_GIVEN_UP + 1
 
 
-def test_no_more_than_some_wait_for_what_never_comes(short: None, monkeypatch) -> None:
-    monkeypatch.setattr(readiness, "GIVEN_UP_S", 0.0)
-    lost = threading.Event()
-    looks: list[None] = []
-
-    def look() -> Found:
-        looks.append(None)
-        lost.wait(10)
-        return WELL
-
-    board = Board([Check("database", look, is_vital=True)])
-    try:
-        for _ in range(readiness.MAX_GIVEN_UP + 5):
-            assert board.read().status == Health.UNHEALTHY
-        assert len(looks) == readiness.MAX_GIVEN_UP + 1
-    finally:
-        lost.set()
+def test_no_more_than_some_wait_for_what_never_comes(lossy: Callable[[int], Lossy]) -> None:
+    board, looks = lossy(1000)
+    for _ in range(readiness.MAX_GIVEN_UP + 5):
+        assert board.read().status == Health.UNHEALTHY
+    assert len(looks) == readiness.MAX_GIVEN_UP + 1
 
 
 def test_many_who_ask_at_once_get_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
