@@ -106,8 +106,9 @@ def told(caplog):
 
 
 @pytest.fixture(autouse=True)
-def quiet_process() -> Iterator[None]:
-    """Nothing is limited, no cookie was told of, and no request is under way."""
+def quiet_process(settings) -> Iterator[None]:
+    """Nothing is limited or slow, no cookie was told of, and no request is under way."""
+    settings.PULSE = {"SLOW_REQUEST_MS": 0}
     observe.forget_cookies()
     pulse_logging.forget_request()
     with override_policies(doc()):
@@ -342,9 +343,9 @@ def test_no_value_of_a_header_is_logged(call, told, caplog) -> None:
 
 def test_the_line_can_be_switched_off(call, settings, told) -> None:
     """By the setting, or by the logger's level."""
-    settings.PULSE = {"ACCESS_LOG": False}
+    settings.PULSE = {"ACCESS_LOG": False, "SLOW_REQUEST_MS": 0}
     call("GET", ECHO)
-    settings.PULSE = {}
+    settings.PULSE = {"SLOW_REQUEST_MS": 0}
     logging.getLogger(ACCESS).setLevel(logging.WARNING)
     try:
         call("GET", ECHO)
