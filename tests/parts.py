@@ -7,14 +7,14 @@ import pytest
 TOGETHER, ALONE = "together", "alone"
 ROOT = Path(__file__).parents[1]
 
-#: Each test by itself, the longest first: they wait for leases, deadlines and workers, and what
-#: they wait for has minutes.
+#: One after the other, from the start: they wait for leases, deadlines and workers, so that they
+#: leave the machine to the rest, and what they wait for has minutes.
 PATIENT = (
-    "tests/test_postgres.py::test_suites",
-    "tests/faults/test_probe_workers.py",
     "tests/faults/test_probe_",
     "tests/faults/test_alerts",
 )
+#: One process of its own, and the longest test by far.
+LONGEST = "tests/test_postgres.py::test_suites"
 #: In their own process, and of no time but what they set themselves; a file stays together.
 QUICK = (
     "tests/access/",
@@ -57,21 +57,21 @@ def choose(part: str | None, config: pytest.Config, items: list[pytest.Item]) ->
     if part == TOGETHER:
         items.sort(key=_place)
         for item in items:
-            if not _name(item).startswith(PATIENT):
-                item.add_marker(pytest.mark.xdist_group(_path(item)))
+            group = "patient" if _name(item).startswith(PATIENT) else _path(item)
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 def part_of(item: pytest.Item) -> str:
     path = _path(item)
-    is_together = _name(item).startswith(PATIENT) or (
+    is_together = _name(item).startswith((*PATIENT, LONGEST)) or (
         path.startswith(QUICK) and not path.startswith(EXCEPT)
     )
     return TOGETHER if is_together else ALONE
 
 
 def _place(item: pytest.Item) -> int:
-    name, places = _name(item), enumerate(PATIENT)
-    return next((place for place, start in places if name.startswith(start)), len(PATIENT))
+    name = _name(item)
+    return 0 if name.startswith(PATIENT) else 1 if name.startswith(LONGEST) else 2
 
 
 def _path(item: pytest.Item) -> str:

@@ -1,16 +1,20 @@
 """The demonstration site served by real processes, for tests of what holds between them."""
 
+import atexit
 import http.client
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -49,33 +53,20 @@ class Site:
     ) -> None:
         self.server, self.processes, self.port = server, processes, free_port()
         self.log = directory / "site.log"
+        settings = {"DJANGO_SETTINGS_MODULE": "project.settings.test", **environment}
         self.environment = {
             **os.environ,
-            "DJANGO_SETTINGS_MODULE": "project.settings.test",
-            "DATABASE_URL": database_of(directory),
+            **settings,
+            "DATABASE_URL": _copied(_migrated(tuple(sorted(settings.items()))), directory),
             "REDIS_URL": redis_url,
             "PYTHONUNBUFFERED": "1",
-            **environment,
         }
         self._process: subprocess.Popen[bytes] | None = None
-        self.manage("migrate", "--verbosity", "0")
 
     def manage(
         self, *words: str, stdin: str = "", check: bool = True
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "manage.py", *words],
-            check=False,
-            cwd=ROOT,
-            env=self.environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        if check:
-            assert done.returncode == 0, done.stdout + done.stderr
-        return done
+        return _manage(self.environment, *words, stdin=stdin, check=check)
 
     def python(self, source: str) -> str:
         """Run a piece of the host's own code in a process of its own."""
@@ -196,15 +187,55 @@ class Site:
         return self.log.read_text()
 
 
-def database_of(directory: Path) -> str:
-    """A database of the site's own, where the suite has its own: SQLite, or that PostgreSQL."""
-    url = urlsplit(os.environ.get("DATABASE_URL", ""))
-    if not url.scheme.startswith("postgres"):
-        return f"sqlite:///{directory / 'site.sqlite3'}"
+@cache
+def _migrated(settings: tuple[tuple[str, str], ...]) -> str:
+    """Migrate a database that the sites of these settings begin with; its URL."""
+    directory = Path(tempfile.mkdtemp(prefix="pulse-migrated-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    url = f"sqlite:///{directory / 'site.sqlite3'}" if _postgres() is None else _new_database()
+    _manage({**os.environ, **dict(settings), "DATABASE_URL": url}, "migrate", "--verbosity", "0")
+    return url
+
+
+def _copied(url: str, directory: Path) -> str:
+    """Make a database of a site's own, where the suite has its own: SQLite, or that PostgreSQL."""
+    if _postgres() is not None:
+        return _new_database(like=url)
+    file = directory / "site.sqlite3"
+    shutil.copy(url.removeprefix("sqlite:///"), file)
+    return f"sqlite:///{file}"
+
+
+def _postgres() -> str | None:
+    url = os.environ.get("DATABASE_URL", "")
+    return url if url.startswith("postgres") else None
+
+
+def _new_database(like: str = "") -> str:
+    url = urlsplit(_postgres() or "")
     name = f"site_{uuid4().hex}"
+    template = f' TEMPLATE "{urlsplit(like).path[1:]}"' if like else ""
     with psycopg.connect(url.geturl(), autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
+        connection.execute(f'CREATE DATABASE "{name}"{template}')
     return url._replace(path=f"/{name}").geturl()
+
+
+def _manage(
+    environment: dict[str, str], *words: str, stdin: str = "", check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "manage.py", *words],
+        check=False,
+        cwd=ROOT,
+        env=environment,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    if check:
+        assert done.returncode == 0, done.stdout + done.stderr
+    return done
 
 
 def statuses(answers: Sequence[Answer]) -> dict[int, int]:
