@@ -191,7 +191,7 @@ class Recorder:
     def add(self, seen: Seen) -> None:
         """Count one answer."""
         with self.lock:
-            self._add(*seen)
+            self._add(conf.APDEX_MS * 1000, *seen)
         self._tell()
 
     def count(self, name: str, amount: int = 1, *, instead: str | None = None) -> None:
@@ -254,14 +254,15 @@ class Recorder:
         return groups, evicted
 
     def _fold(self) -> None:
-        queue, add = self.queue, self._add
+        queue, add, good_us = self.queue, self._add, conf.APDEX_MS * 1000
         # So many and no more: under load others come in as fast as these go out.
         for _ in range(len(queue)):
-            add(*queue.popleft())
+            add(good_us, *queue.popleft())
         decisions, decided, bits = self.decisions, self._decided, self._decision_bits
         for _ in range(len(decisions)):
             store, allowed, us = decisions.popleft()
-            decided[store, allowed] = decided.get((store, allowed), 0) + 1
+            verdict = (store, allowed)
+            decided[verdict] = decided.get(verdict, 0) + 1
             bits[us.bit_length()] += 1
             self._decision_us += us
 
@@ -277,8 +278,9 @@ class Recorder:
             self._decided, self._decision_bits, self._decision_us = {}, [0] * 64, 0
         return found
 
-    def _add(  # noqa: C901, PLR0917 - as Seen has them; calls cost more than branches
+    def _add(  # noqa: C901, PLR0917 - the last as Seen has them; calls cost more than branches
         self,
+        good_us: int,
         method: str,
         route: str,
         status: int,
@@ -307,7 +309,6 @@ class Recorder:
                 tally.least_us = us
             if us > tally.most_us:  # noqa: PLR1730 - as above
                 tally.most_us = us
-            good_us = conf.APDEX_MS * 1000
             if us <= good_us:
                 tally.satisfied += 1
             elif us <= 4 * good_us:

@@ -55,9 +55,8 @@ def end(  # noqa: C901 - every request comes by here: calls cost more than branc
     request: HttpRequest, context: Context, response: HttpResponseBase
 ) -> None:
     """Queue an answer to be counted: by its endpoint, or apart."""
-    recorder.active.pop(id(context), None)
-    if not conf.METRICS:
-        return
+    if recorder.active.pop(id(context), None) is None:
+        return  # None are measured.
     resolved, method = request.resolver_match, request.method
     if resolved is None and context.verdict == "preflight":
         # Answered before Django looked; what was asked for is an endpoint of the site's.
@@ -90,7 +89,7 @@ def end(  # noqa: C901 - every request comes by here: calls cost more than branc
         context.shadowed,
         context.is_slow,
         # What a client only says, it may say of anything: nobody read the body of what was refused.
-        0 if refusal is not None else min(context.body_bytes, MAX_BYTES),
+        min(context.body_bytes, MAX_BYTES) if context.body_bytes and refusal is None else 0,
         0 if method == "HEAD" or not isinstance(response, HttpResponse) else len(response.content),
         0 if asked is None else asked.count,
         0 if asked is None else asked.us,
