@@ -31,6 +31,10 @@ QUICK = (
     "tests/policies/",
     "tests/probes/",
     "tests/templatetags/",
+    # By processes of their own, whose Redis may be late.
+    "tests/flows/test_cors_mistakes.py",
+    "tests/flows/test_migrations.py",
+    "tests/flows/test_request_ids.py",
 )
 #: Among those, but measured by the clock, by memory, or with processes of their own.
 EXCEPT = (

@@ -573,7 +573,7 @@ def test_edit_elsewhere_reaches_preflights_that_no_decision_goes_with(site: Site
         def answered(allows: list[str] = allows) -> bool:
             return ask(f"{address}/api/echo/", "preflight", [EXACT.encode()]).allows == allows
 
-        wait_until(answered, 3)
+        wait_until(answered, 10)
 
 
 def test_any_origin_with_credentials_is_not_sent_even_if_a_row_says_so(site: Site) -> None:
