@@ -19,6 +19,8 @@ OTHERS: Final = "* (others)"
 #: The percentiles that are told, by name.
 SHARES: Final = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 ERRORS_FROM: Final = 500
+#: A window of which less was measured is said to have gaps.
+COVERED: Final = 0.9
 
 
 @dataclass(slots=True)
@@ -165,6 +167,11 @@ class Window:
         """How long it is without its gaps: what rates are made of."""
         gone = sum((until - since).total_seconds() for since, until in self.gaps)
         return max(self.seconds - gone, 0.0)
+
+    @property
+    def is_covered(self) -> bool:
+        """Whether its gaps are too short to speak of."""
+        return self.covered_s >= COVERED * self.seconds
 
 
 def merged(parts: Iterable[Measures]) -> Measures:

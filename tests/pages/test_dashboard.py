@@ -2,7 +2,9 @@
 
 import csv
 import io
+import re
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -78,6 +80,21 @@ def test_one_look_tells_what_passes_and_how_fast(viewer: Client, ruled: None) ->
     assert "Requests a second" in text
     assert response.headers["ETag"].startswith('W/"')
     assert 'class="column-passed" d="M' in response.content.decode()
+
+
+def test_a_site_that_has_just_started_says_how_much_was_measured(
+    viewer: Client, ruled: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rates are of that time alone."""
+    measured(home_200=20)
+    assert re.search(r"The last \S+ min.* of 1 process \(\S+ m?s of it measured\)", page(viewer))
+    whole = replace(window.read(), gaps=[])
+    monkeypatch.setattr(window, "read", lambda *_window: whole)
+    assert "of it measured" not in page(viewer)
+
+
+def page(viewer: Client) -> str:
+    return text_of(viewer.get(PAGE))
 
 
 def test_trouble_is_the_verdict_and_leads_to_it(viewer: Client, ruled: None) -> None:
