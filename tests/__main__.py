@@ -15,7 +15,7 @@ NOTHING_CHOSEN = 5
 
 
 def run(part: str, arguments: list[str]) -> int:
-    beside = ["-n", str(PROCESSES), "--dist", "loadgroup", "--no-loadscope-reorder"]
+    beside = ["-n", str(PROCESSES), "--dist", "loadscope", "--no-loadscope-reorder"]
     command = [
         sys.executable,
         "-m",

@@ -3,12 +3,13 @@
 import os
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 from pulse import conf
-from tests.parts import ALONE, TOGETHER, choose
+from tests.parts import ALONE, TOGETHER, Groups, choose
 from tests.servers import mortal_redis, redis_server
 
 __all__ = ["mortal_redis", "redis_server"]
@@ -24,6 +25,11 @@ MISSING = {
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--part", choices=(TOGETHER, ALONE), help="what python -m tests runs at once")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
+    return Groups(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

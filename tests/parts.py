@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 TOGETHER, ALONE = "together", "alone"
 ROOT = Path(__file__).parents[1]
@@ -60,9 +61,13 @@ def choose(part: str | None, config: pytest.Config, items: list[pytest.Item]) ->
     config.hook.pytest_deselected(items=left_out)
     if part == TOGETHER:
         items.sort(key=_place)
-        for item in items:
-            group = "patient" if _name(item).startswith(PATIENT) else _path(item)
-            item.add_marker(pytest.mark.xdist_group(group))
+
+
+class Groups(LoadScopeScheduling):
+    """A file stays together, and what waits is one group, whatever file it is in."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "patient" if nodeid.startswith(PATIENT) else nodeid.partition("::")[0]
 
 
 def part_of(item: pytest.Item) -> str:
