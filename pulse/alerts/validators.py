@@ -1,6 +1,5 @@
 """Rules on one value or one row of alerts, shared by admin, API and document."""
 
-from collections.abc import Iterable
 from typing import Any, Final
 
 from django.core.exceptions import ValidationError
@@ -39,7 +38,7 @@ def validate_emails(value: Any) -> None:
         raise ValidationError(_("Write at most %(most)d."), params={"most": MAX_ADDRESSES})
     for address in value:
         try:
-            validate_email(address)
+            validate_email(address if isinstance(address, str) else "")
         except ValidationError as error:
             raise ValidationError(
                 _("“%(text)s” is no address of email."), params={"text": address}, code="email"
@@ -56,7 +55,7 @@ def validate_url(value: str) -> None:
         raise ValidationError(secrets.closed(variable), code="closed")
 
 
-def validate_reach(url: str, allow_networks: Iterable[str]) -> None:
+def validate_reach(url: str, allow_networks: Any) -> None:
     """Refuse a URL that word may not be sent to, by what its host is now.
 
     Without encryption anybody on the way may read it, so ``http`` leads only to what
@@ -64,7 +63,7 @@ def validate_reach(url: str, allow_networks: Iterable[str]) -> None:
     """
     if url.startswith(secrets.REFERENCE):
         return
-    networks = list(allow_networks)
+    networks = probes.texts_of(allow_networks)
     plain = _("Write https; http leads only to the private networks that are named below.")
     try:
         check_target(url, networks, public=not is_plain(url))

@@ -108,7 +108,8 @@ class Kind:
         defaults = {
             name: self.column(name).get_default() for name in self.key if name not in self.names
         }
-        return key_of({**defaults, **item}, self.key)
+        written = {name: value for name, value in item.items() if value is not None}
+        return key_of({**defaults, **written}, self.key)
 
     def rows(self, using: str | None = None) -> list[Policy]:
         """Read every row with what it names, in a fixed number of queries."""

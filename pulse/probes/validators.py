@@ -95,7 +95,7 @@ def validate_references(target: "ProbeTarget") -> None:
 
     names = (
         value.removeprefix(secrets.REFERENCE)
-        for value in target.secret_headers.values()
+        for value in texts_of(target.secret_headers)
         if value.startswith(secrets.REFERENCE)
     )
     errors = [secrets.closed(name) for name in names if not secrets.is_open(name)]
@@ -145,6 +145,15 @@ def validate_texts(value: Any) -> None:
         raise ValidationError(_("Something is named twice."), code="texts")
 
 
+def texts_of(value: Any) -> list[str]:
+    """Return the texts in a list or a mapping: what else is there, its own validator tells of."""
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list):
+        return []
+    return [text for text in value if isinstance(text, str)]
+
+
 def validate_every(value: str) -> None:
     """Refuse what is no interval."""
     _run(parse_every, value)
@@ -168,6 +177,8 @@ def validate_time_zone(value: str) -> None:
 
 def validate_place(target: "ProbeTarget") -> None:
     """Refuse a route of this site that there is not, or without what it needs."""
+    if not isinstance(target.path_params, dict):
+        return  # Its own field says so.
     if target.path_params and not target.url_name:
         raise ValidationError({"path_params": __("Only a URL name takes parameters.")})
     if target.url_name:
@@ -192,7 +203,7 @@ def validate_address(target: "ProbeTarget") -> None:
     try:
         url = parse_url(target.url)
         if url.address is not None:
-            check_address(url.address, url.port, parse_openings(target.allow_networks))
+            check_address(url.address, url.port, parse_openings(texts_of(target.allow_networks)))
     except ForbiddenUrl:
         return  # Its own field says so.
     except ForbiddenAddress as error:

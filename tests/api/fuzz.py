@@ -19,8 +19,8 @@ from pulse.access.models import ApiKey
 from tests.api.conftest import API
 
 #: What a policy cannot be is said by rules that no schema can: 400. Others: who named it, a
-#: version that is behind, a key that came with something else.
-ACCEPTED = ["2xx", "304", "400", "403", "404", "409", "412", "413", "415", "422"]
+#: version that is behind, a key that came with something else, a target that was just asked.
+ACCEPTED = ["2xx", "304", "400", "403", "404", "409", "412", "413", "415", "422", "429"]
 REFUSED = ["400", "401", "403", "404", "405", "406", "409", "412", "413", "415", "422"]
 
 

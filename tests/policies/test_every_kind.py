@@ -1,10 +1,14 @@
 """The document's promises for every kind that there is, and every field of it."""
 
+import itertools
 import json
+import math
+from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
+from django.db.models import JSONField
 
 from pulse.exceptions import InvalidDocument
 from pulse.policies import document, kinds, publisher
@@ -219,6 +223,21 @@ ITEMS = {
 }
 #: A rule of CORS is for all clients or for none; there is one budget, by this name.
 FIXED = {("cors_origins", "percent"), ("probe_budgets", "name")}
+#: What a mistake, or somebody hostile, may write in any field.
+ODD = [
+    *(None, True, -1, 0, 1.5, 10**30, math.nan),
+    *("", "x", "é" * 400, "a\nb", "env:", "***"),
+    *([], {}, {"a": {"b": []}}),
+]
+#: The field that names an item, and how a number is part of it, where that is no name.
+APART = {
+    "tier_assignments": ("network", "198.51.{}.0/24"),
+    "exemptions": ("path", "/ping/{}"),
+    "trusted_proxies": ("network", "10.{}.0.0/16"),
+    "cors_origins": ("origin", "https://n{}.example.com"),
+    "access_rules": ("network", "198.18.{}.0/24"),
+    "probe_payloads": ("target", "target-{}"),
+}
 #: Of each kind one that nothing reads.
 BROKEN = {
     "rate_tiers": {"name": "bad", "limits": [{"rate": "many"}]},
@@ -300,3 +319,44 @@ def test_one_broken_item_of_any_kind_changes_nothing_at_all(whole, kind, prune) 
     assert any(name.startswith(f"{kind}.{place}") for name in refused.value.errors)
     assert state() == before
     assert publisher.document_of_rows() == publisher.newest_document() == whole
+
+
+@pytest.mark.parametrize("kind", sorted(ITEMS))
+def test_any_value_in_any_field_is_taken_or_told_of_by_its_place(whole, kind) -> None:
+    """Whatever it is, it is no fault of pulse's: an error that nobody caught fails this."""
+    before = state()
+    items = list(_odd_items(kinds.find_kind(kind)))
+    if kind == "probe_payloads":
+        names = [item["target"] for item in items if item["target"] not in ODD]
+        document.apply({"version": 1, "probe_targets": [{**TARGET, "name": n} for n in names]}, KIM)
+        before = state()
+    while items:  # What the validators of a row let pass goes on to those of the whole.
+        told = _places_of_errors({"version": 1, kind: items}, kind)
+        if not told:
+            break
+        items = [item for place, item in enumerate(items) if place not in told]
+    assert state() == before
+
+
+def _odd_items(kind: Kind) -> Iterator[dict]:
+    """Yield an item for each odd value of each field, each with a key of its own."""
+    numbers = itertools.count()
+    apart, form = APART.get(kind.name, ("name", "odd-{}"))
+    for name in kind.all_fields:
+        item = next((each for each in ITEMS[kind.name] if {name, apart} <= each.keys()), None)
+        item = item or next(each for each in ITEMS[kind.name] if apart in each)
+        odd = list(ODD)
+        if name == "limits" or isinstance(kind.column(name), JSONField):
+            odd += [each for value in ODD for each in ([value], {"a": value})]
+        for value in odd:
+            yield {**item, apart: form.format(next(numbers)), name: value}
+
+
+def _places_of_errors(written: dict, kind: str) -> set[int]:
+    try:
+        document.apply(written, KIM, dry_run=True)
+    except InvalidDocument as refused:
+        places = {name.split(".")[1] for name in refused.errors if name.startswith(f"{kind}.")}
+        assert places, refused.errors
+        return set(map(int, places))
+    return set()
