@@ -37,6 +37,8 @@ MOST: Final = 8
 KEPT_S: Final = 120.0
 #: What is taken from a process that has answered so often: views may leak.
 MOST_ANSWERS: Final = 1000
+#: At most so long after it hung up its exit code is waited for, in seconds.
+END_S: Final = 2.0
 #: Between two looks whether a process is free, in seconds.
 LOOK_S: Final = 0.02
 
@@ -141,7 +143,7 @@ class Process:
         if not self.is_ready:
             if await self._received(len(frames.READY)) != frames.READY:
                 self.is_busy = True
-                raise CallFailed(Failure.INTERNAL, f"The site does not start: {self._end()}.")
+                raise CallFailed(Failure.INTERNAL, f"The site does not start: {await self._end()}.")
             self.is_ready = True
 
     async def ask(self, request: Request, limit_s: float) -> tuple[Mapping[str, Any], bytes]:
@@ -164,7 +166,8 @@ class Process:
             await loop.sock_sendall(self._socket, frames.packed(head, request.body))
             prefix = await self._received(frames.LENGTHS.size)
             if len(prefix) < frames.LENGTHS.size:
-                raise CallFailed(Failure.PROTOCOL, f"The site's process ended: {self._end()}.")
+                detail = f"The site's process ended: {await self._end()}."
+                raise CallFailed(Failure.PROTOCOL, detail)
             first, second = frames.lengths_of(prefix)
             whole = await self._received(first + second)
             answer = frames.head_of(whole[:first]), whole[first:]
@@ -199,9 +202,10 @@ class Process:
             parts += part
         return bytes(parts)
 
-    def _end(self) -> str:
+    async def _end(self) -> str:
+        """Tell how it ended; it hangs up a moment before."""
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._popen.wait(0.1)
+            await asyncio.to_thread(self._popen.wait, END_S)
         code = self._popen.returncode
         if code is None:
             return "it hung up"
