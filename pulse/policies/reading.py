@@ -153,7 +153,15 @@ class _Storable:
             for number, inner in enumerate(value):
                 self.check(inner, f"{place}.{number}", depth + 1)
         elif not is_storable(value):
-            raise InvalidDocument({place or "document": [_("It cannot be stored.")]})
+            raise InvalidDocument({place or "document": [_why_not_storable(value)]})
+
+
+def _why_not_storable(value: object) -> str:
+    if isinstance(value, str):
+        return _("It has a character that cannot be stored.")
+    if isinstance(value, int | float):
+        return _("Write a number that is finite, and between -2^63 and 2^63.")
+    return _("No JSON has a value of this kind.")
 
 
 def is_storable(value: object) -> bool:

@@ -733,6 +733,20 @@ def test_a_date_is_no_datetime_to_the_storable_check() -> None:
     assert "exemptions.0.starts_at" in errors
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("a\0b", "It has a character that cannot be stored."),
+        (2**63, "Write a number that is finite, and between -2^63 and 2^63."),
+        (float("nan"), "Write a number that is finite, and between -2^63 and 2^63."),
+        ({1}, "No JSON has a value of this kind."),
+    ],
+)
+def test_what_no_database_holds_is_told_by_its_place(value, text: str) -> None:
+    errors = errors_of(doc(header_policies=[{"name": "h", "headers": {"X-A": value}}]))
+    assert errors == {"header_policies.0.headers.X-A": [text]}
+
+
 def test_own_limits_go_with_their_rule() -> None:
     """Nothing is left of a rule that is pruned."""
     apply(doc(endpoint_limits=[LOGIN]), KIM)
