@@ -23,8 +23,8 @@ from uuid import uuid4
 import psycopg
 
 from tests.servers import end_with_parent
-from tests.sites import ROOT
 from tests.targets import CountingTarget
+from tests.zygote import ROOT, Commands
 
 #: How many probes a run has. The proof in full: PULSE_TEST_PROBES=10000.
 PROBES = int(os.environ.get("PULSE_TEST_PROBES", "300"))
@@ -149,7 +149,9 @@ class Worker:
 
 def migrated(url: str) -> str:
     """Migrate a database, and give it its ledger; returns its URL."""
-    _manage({**os.environ, **SETTINGS, "DATABASE_URL": url}, "migrate", "--verbosity", "0")
+    commands = Commands({**os.environ, **SETTINGS, "DATABASE_URL": url})
+    commands.manage("migrate", "--verbosity", "0")
+    commands.close()
     with _connected(url) as connection:
         for statement in LEDGER[vendor_of(url)]:
             connection.execute(statement)
@@ -170,25 +172,6 @@ def _connected(url: str) -> Iterator[Any]:
         connection = psycopg.connect(url)
     with contextlib.closing(connection):
         yield connection
-
-
-def _manage(environment: dict[str, str], *words: str, stdin: str = "") -> str:
-    return _run(environment, ["manage.py", *words], stdin)
-
-
-def _run(environment: dict[str, str], command: list[str], stdin: str = "") -> str:
-    done = subprocess.run(
-        [sys.executable, *command],
-        check=False,
-        cwd=ROOT,
-        env=environment,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 class Engine:
@@ -212,6 +195,8 @@ class Engine:
             "PYTHONUNBUFFERED": "1",
         }
         self.workers: list[Worker] = []
+        self._commands = Commands(self.environment)
+        self.python = self._commands.python
 
     # What is asked of the database goes by a connection of the test's own, so that asking is cheap.
 
@@ -271,11 +256,7 @@ class Engine:
     def apply(self, targets: list[dict[str, Any]], **kinds: Any) -> None:
         budget = {"max_concurrency": IN_ALL, "max_per_host": PER_HOST}
         document = {"version": 1, "probe_targets": targets, "probe_budgets": [budget], **kinds}
-        _manage(self.environment, "pulse_apply", "-", stdin=json.dumps(document))
-
-    def python(self, source: str) -> str:
-        """Run a piece of the host's own code in a process of its own."""
-        return _run(self.environment, ["-c", f"import django\ndjango.setup()\n{source}"])
+        self._commands.manage("pulse_apply", "-", stdin=json.dumps(document))
 
     def start(self, **order: Any) -> int:
         """Start a job by hand; its number."""
@@ -359,6 +340,7 @@ class Engine:
         return f"{self.states()} {self.target.report()}\n{self.logged()[-6000:]}"
 
     def close(self) -> None:
+        self._commands.close()
         for worker in self.workers:
             worker.kill()
 

@@ -23,8 +23,8 @@ from uuid import uuid4
 import psycopg
 
 from tests.servers import end_with_parent, free_port
+from tests.zygote import ROOT, Commands
 
-ROOT = Path(__file__).parents[1]
 PROXY = {"network": "127.0.0.0/8"}
 START_WITHIN_S = 60
 
@@ -62,26 +62,8 @@ class Site:
             "PYTHONUNBUFFERED": "1",
         }
         self._process: subprocess.Popen[bytes] | None = None
-
-    def manage(
-        self, *words: str, stdin: str = "", check: bool = True
-    ) -> subprocess.CompletedProcess[str]:
-        return _manage(self.environment, *words, stdin=stdin, check=check)
-
-    def python(self, source: str) -> str:
-        """Run a piece of the host's own code in a process of its own."""
-        prelude = "import django; django.setup()\n"
-        done = subprocess.run(
-            [sys.executable, "-c", prelude + source],
-            check=False,
-            cwd=ROOT,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        self._commands = Commands(self.environment)
+        self.manage, self.python = self._commands.manage, self._commands.python
 
     def apply(self, document: dict[str, Any], *, prune: bool = False) -> None:
         document = {"trusted_proxies": [PROXY], **document}
@@ -140,6 +122,7 @@ class Site:
             return False
 
     def stop(self) -> None:
+        self._commands.close()
         if self._process is None:
             return
         self._process.send_signal(signal.SIGTERM)
@@ -193,7 +176,9 @@ def _migrated(settings: tuple[tuple[str, str], ...]) -> str:
     directory = Path(tempfile.mkdtemp(prefix="pulse-migrated-"))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     url = f"sqlite:///{directory / 'site.sqlite3'}" if _postgres() is None else _new_database()
-    _manage({**os.environ, **dict(settings), "DATABASE_URL": url}, "migrate", "--verbosity", "0")
+    commands = Commands({**os.environ, **dict(settings), "DATABASE_URL": url})
+    commands.manage("migrate", "--verbosity", "0")
+    commands.close()
     return url
 
 
@@ -218,24 +203,6 @@ def _new_database(like: str = "") -> str:
     with psycopg.connect(url.geturl(), autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"{template}')
     return url._replace(path=f"/{name}").geturl()
-
-
-def _manage(
-    environment: dict[str, str], *words: str, stdin: str = "", check: bool = True
-) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "manage.py", *words],
-        check=False,
-        cwd=ROOT,
-        env=environment,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    if check:
-        assert done.returncode == 0, done.stdout + done.stderr
-    return done
 
 
 def statuses(answers: Sequence[Answer]) -> dict[int, int]:

@@ -32,11 +32,14 @@ def commands(server) -> dict[str, int]:
 
 
 def test_burst_of_a_lone_client_passes_and_the_rest_is_refused(site: Site) -> None:
-    """S2-34: of 25 at once 20 pass, and what refilled in the time they took."""
-    site.apply({"rate_tiers": [DEFAULT]})
+    """S2-34: of 25 at once 20 pass, and what refilled in the time they took.
+
+    At a tenth of the rate, else a machine that takes half a second for them refuses nobody.
+    """
+    site.apply({"rate_tiers": [{**DEFAULT, "limits": [{"rate": "1/s", "burst": 20}]}]})
     began = time.monotonic()
     answers = site.together(25, "/api/echo/", "203.0.113.10")
-    refilled = int((time.monotonic() - began) * 10) + 1
+    refilled = int(time.monotonic() - began) + 1
     found = statuses(answers)
     assert set(found) == {200, 429}
     assert 20 <= found[200] <= 20 + refilled

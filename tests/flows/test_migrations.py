@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.sites import ROOT
+from tests.zygote import ROOT
 
 
 @pytest.mark.parametrize("target", [("auth",), ("pulse", "zero")])

@@ -13,7 +13,8 @@ from uuid import UUID
 import pytest
 
 from tests.servers import end_with_parent
-from tests.sites import ROOT, Site, running, wait_until
+from tests.sites import Site, running, wait_until
+from tests.zygote import ROOT
 
 SETTINGS = {
     "DJANGO_SETTINGS_MODULE": "tests.flows.id_settings",
