@@ -77,6 +77,15 @@ def disown(owner: str, known: Iterable[Key], held: Engine) -> int:
     return len(strange)
 
 
+def let_lapse(key: Key, held: Engine) -> None:
+    """Take one's name off a probe that was sent and cannot be recorded, so that nobody disowns it.
+
+    When its lease ends it is taken back as of a worker that vanished.
+    """
+    item, fence = key
+    _running(held).filter(pk=item, fence=fence).update(owner="")
+
+
 def _take_back(gone: Sequence[_Gone], plan: Plan, held: Engine) -> None:
     again, suspects, lost = [], [], []
     for row in gone:

@@ -336,8 +336,20 @@ class Runner:
                 else:
                     self._count(written)
                     break
-            # Where neither is, its lease ends, and others try it.
+            else:
+                if not self._let_lapse(each.claimed.key):
+                    return
             self._finished.remove(each)
+
+    def _let_lapse(self, key: Key) -> bool:
+        """Leave a probe to whoever comes after its lease; whether that could be done."""
+        try:
+            with engine.locked(as_worker=True) as held:
+                leases.let_lapse(key, held)
+        except AWAY as error:
+            self._fail(error)
+            return False
+        return True
 
     def _leave(self) -> None:
         """Wait a little for what runs, and give back the rest."""

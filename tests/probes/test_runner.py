@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.db import DataError, InternalError, OperationalError, connections
+from django.utils import timezone
 
 from pulse.core.attempts import Answer, Call
 from pulse.policies import document
@@ -406,6 +407,33 @@ def test_an_outcome_that_no_database_takes_keeps_none_of_the_others(
         ("failed", "internal", "what came of it cannot be written"),
         ("ok", "", ""),
     ]
+
+
+def test_a_probe_of_which_nothing_can_be_written_is_not_sent_again(
+    apply: Apply, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was sent, so that the end of the turn does not give it back as one that was not."""
+    apply(probe_targets=targets(2, **UNSAFE))
+    start("t0", "t1")
+    stuck = ProbeItem.objects.get(target="t0").pk
+    write = recorder.bulk.update
+
+    def writes(model: Any, using: str, columns: Any, rows: Any) -> None:
+        taken = list(rows)
+        if any(row[0] == stuck for row in taken if model is ProbeItem):
+            raise DataError("it cannot be written")
+        write(model, using, columns, taken)
+
+    client = Hanging(at_once=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(recorder.bulk, "update", writes)
+        take(client)
+    assert item_states() == ["ok", "running"]
+    long_ago = timezone.now() - timedelta(hours=1)
+    ProbeItem.objects.filter(pk=stuck).update(lease_until=long_ago)
+    take(client)
+    assert item_states() == ["lost", "ok"]
+    assert client.begun == 2
 
 
 def test_a_turn_cut_short_leaves_nothing_claimed(
