@@ -149,9 +149,9 @@ class Worker:
 
 def migrated(url: str) -> str:
     """Migrate a database, and give it its ledger; returns its URL."""
-    commands = Commands({**os.environ, **SETTINGS, "DATABASE_URL": url})
-    commands.manage("migrate", "--verbosity", "0")
-    commands.close()
+    environment = {**os.environ, **SETTINGS, "DATABASE_URL": url}
+    with contextlib.closing(Commands(environment)) as commands:
+        commands.manage("migrate", "--verbosity", "0")
     with _connected(url) as connection:
         for statement in LEDGER[vendor_of(url)]:
             connection.execute(statement)

@@ -1,6 +1,7 @@
 """The demonstration site served by real processes, for tests of what holds between them."""
 
 import atexit
+import contextlib
 import http.client
 import json
 import os
@@ -176,9 +177,9 @@ def _migrated(settings: tuple[tuple[str, str], ...]) -> str:
     directory = Path(tempfile.mkdtemp(prefix="pulse-migrated-"))
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     url = f"sqlite:///{directory / 'site.sqlite3'}" if _postgres() is None else _new_database()
-    commands = Commands({**os.environ, **dict(settings), "DATABASE_URL": url})
-    commands.manage("migrate", "--verbosity", "0")
-    commands.close()
+    environment = {**os.environ, **dict(settings), "DATABASE_URL": url}
+    with contextlib.closing(Commands(environment)) as commands:
+        commands.manage("migrate", "--verbosity", "0")
     return url
 
 

@@ -1,6 +1,6 @@
 """What policy rows have in common: announced changes, the shared fields, and limits."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from django.core.exceptions import ValidationError
@@ -114,8 +114,11 @@ class Policy(AnnouncedModel):
             value = getattr(self, column.attname)
             is_asked = isinstance(column, models.JSONField) and column.name not in (exclude or ())
             if is_asked and value in column.empty_values and not (value is None and column.null):
-                for validate in column.validators:
-                    _ask(validate, value, column.name)
+                try:
+                    for validate in column.validators:
+                        validate(value)
+                except ValidationError as error:
+                    raise ValidationError({column.name: error.messages}) from error
 
     def clean(self) -> None:
         """Refuse what cannot be stored, and times that end before they start or cannot be shown."""
@@ -137,13 +140,6 @@ class Policy(AnnouncedModel):
     def notice(self) -> str:
         """What whoever has just saved it by a document should know; empty: nothing."""
         return ""
-
-
-def _ask(validate: Callable[[Any], None], value: object, name: str) -> None:
-    try:
-        validate(value)
-    except ValidationError as error:
-        raise ValidationError({name: error.messages}) from error
 
 
 class Limit(AnnouncedModel):

@@ -108,7 +108,7 @@ class Kind:
         defaults = {
             name: self.column(name).get_default() for name in self.key if name not in self.names
         }
-        written = {name: value for name, value in item.items() if value is not None}
+        written = {name: item[name] for name in self.key if item.get(name) is not None}
         return key_of({**defaults, **written}, self.key)
 
     def rows(self, using: str | None = None) -> list[Policy]:

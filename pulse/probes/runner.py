@@ -316,39 +316,29 @@ class Runner:
     def _record_singly(self) -> None:
         """Write outcomes one by one: the one that no database takes is written as a fault."""
         for each in list(self._finished):
-            for outcome in (
-                each.outcome,
-                attempt.broken(
-                    "what came of it cannot be written",
-                    each.outcome.started_s,
-                    each.outcome.ended_s,
-                ),
-            ):
-                try:
+            started_s, ended_s = each.outcome.started_s, each.outcome.ended_s
+            fault = attempt.broken("what came of it cannot be written", started_s, ended_s)
+            try:
+                if not (self._writes(each) or self._writes(Finished(each.claimed, fault))):
                     with engine.locked(as_worker=True) as held:
-                        plan = current_plan(held.now.timestamp())
-                        written = recorder.record([Finished(each.claimed, outcome)], plan, held)
-                except AWAY as error:
-                    self._fail(error)
-                    return
-                except POISON:
-                    logger.exception("What a probe of %s found is not written", each.claimed.target)
-                else:
-                    self._count(written)
-                    break
-            else:
-                if not self._let_lapse(each.claimed.key):
-                    return
+                        leases.let_lapse(each.claimed.key, held)
+            except AWAY as error:
+                self._fail(error)
+                return
             self._finished.remove(each)
 
-    def _let_lapse(self, key: Key) -> bool:
-        """Leave a probe to whoever comes after its lease; whether that could be done."""
+    def _writes(self, each: Finished) -> bool:
+        """Write one outcome; whether the database takes it."""
         try:
             with engine.locked(as_worker=True) as held:
-                leases.let_lapse(key, held)
-        except AWAY as error:
-            self._fail(error)
+                plan = current_plan(held.now.timestamp())
+                written = recorder.record([each], plan, held)
+        except AWAY:
+            raise
+        except POISON:
+            logger.exception("What a probe of %s found is not written", each.claimed.target)
             return False
+        self._count(written)
         return True
 
     def _leave(self) -> None:

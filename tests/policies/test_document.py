@@ -678,7 +678,7 @@ def _good() -> dict[str, Any]:
     }
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_any_value_in_any_field_is_taken_or_told(data) -> None:
     """Only ``InvalidDocument`` comes out, and then nothing was changed."""
