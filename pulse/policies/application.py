@@ -15,6 +15,11 @@ from pulse.policies.kinds import Kind, Named, add_error
 from pulse.policies.models import RateTier
 from pulse.policies.reading import check_storable
 
+#: A row, and what it says.
+Was = tuple[Policy, Item]
+#: A row that was read, its limits where it has some, and what it said before; None for a new one.
+Prepared = tuple[Policy, list[Limit] | None, Item | None]
+
 
 class Application(ItemReader):
     """One document on its way into the rows."""
@@ -27,8 +32,12 @@ class Application(ItemReader):
         #: What whoever applies it should know of the rows that it saved.
         self.notices: list[str] = []
 
-    def run(self, *, prune: bool) -> None:
+    def run(self, before: Document, *, prune: bool) -> None:
         """Save every item that differs; with ``prune``, delete what the document does not name.
+
+        Args:
+            before: What the rows say; nobody else edits them meanwhile.
+            prune: As above.
 
         Raises:
             InvalidDocument: Something in it cannot be; rows may have been written by then.
@@ -38,13 +47,11 @@ class Application(ItemReader):
         unnamed: list[tuple[Kind, list[Policy]]] = []
         for kind in kinds.all_kinds():
             items = self._document.get(kind.name, ())
-            rows = {
-                canonical(key_of(kind.to_item(row), kind.key)): row
-                for row in kind.rows(self._using)
-            }
+            concerned = before[kind.name] and (items or prune)
+            rows = self._rows_of(kind) if concerned else {}
             for key in self._apply_kind(kind, items, rows):
                 rows.pop(key, None)
-            unnamed.append((kind, list(rows.values())))
+            unnamed.append((kind, [row for row, _item in rows.values()]))
         if not self.errors:
             self._check_costs()
         if self.errors:
@@ -83,11 +90,15 @@ class Application(ItemReader):
         if self.errors:
             raise InvalidDocument(self.errors)
 
+    def _rows_of(self, kind: Kind) -> dict[str, Was]:
+        found = ((row, kind.to_item(row)) for row in kind.rows(self._using))
+        return {canonical(key_of(was, kind.key)): (row, was) for row, was in found}
+
     def _apply_kind(
-        self, kind: Kind, items: Iterable[Any], rows: Mapping[str, Policy]
+        self, kind: Kind, items: Iterable[Any], rows: Mapping[str, Was]
     ) -> Iterable[str]:
         seen: dict[str, int] = {}
-        prepared: list[tuple[Policy, list[Limit] | None]] = []
+        prepared: list[Prepared] = []
         read = [self._long_form(kind, item, f"{kind.name}.{n}") for n, item in enumerate(items)]
         self.look_up(kind, [item for item in read if item is not None])
         for place, item in enumerate(read):
@@ -99,13 +110,13 @@ class Application(ItemReader):
                 add_error(self.errors, here, _("The document names this twice."))
                 continue
             seen[key] = place
-            row, limits = self.read(kind, item, rows.get(key), here)
-            prepared.append((row, limits))
+            there, was = rows.get(key, (None, None))
+            prepared.append((*self.read(kind, item, there, here), was))
         if kind.model is RateTier:
-            unnamed = [row for key, row in rows.items() if key not in seen]
-            self._give_default(kind, [row for row, _limits in prepared], unnamed)
+            unnamed = [row for key, (row, _was) in rows.items() if key not in seen]
+            self._give_default(kind, [row for row, *_rest in prepared], unnamed)
         if not self.errors:
-            self._save(kind, prepared, rows)
+            self._save(kind, prepared)
         self._places[kind.name] = seen
         return seen
 
@@ -169,17 +180,10 @@ class Application(ItemReader):
                 place = f"{ENDPOINTS}.{places.get(rule.name, rule.name)}.cost"
                 add_error(self.errors, place, text)
 
-    def _save(
-        self,
-        kind: Kind,
-        prepared: list[tuple[Policy, list[Limit] | None]],
-        rows: Mapping[str, Policy],
-    ) -> None:
-        before = {row.pk: kind.to_item(row) for row in kind.rows(self._using)} if rows else {}
+    def _save(self, kind: Kind, prepared: list[Prepared]) -> None:
         # The old default gives the mark away before the new one takes it.
-        prepared.sort(key=lambda pair: bool(getattr(pair[0], "default", False)))
-        for row, limits in prepared:
-            was = before.get(row.pk)
+        prepared.sort(key=lambda each: bool(getattr(each[0], "default", False)))
+        for row, limits, was in prepared:
             if was is None or not is_same(kind, row, limits, was):
                 save(row, limits, self._using)
                 self.notices += [row.notice] if row.notice else []

@@ -1,6 +1,6 @@
 """A document written out without rows: checked as ``apply`` checks it, every default in place."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +8,7 @@ from pulse.core.document import VERSION, Document, Item, canonical, key_of
 from pulse.core.snapshot import ENDPOINTS
 from pulse.exceptions import InvalidDocument
 from pulse.policies import kinds
-from pulse.policies.application import Application
+from pulse.policies.application import Application, Prepared
 from pulse.policies.bases import Limit, Policy
 from pulse.policies.consistency import check_limits
 from pulse.policies.kinds import Kind, add_error, limit_to_item
@@ -59,16 +59,11 @@ class _Completion(Application):
                 row.pk = row.pk or 1
             self._named[named] = rows
 
-    def _save(
-        self,
-        kind: Kind,
-        prepared: list[tuple[Policy, list[Limit] | None]],
-        rows: Mapping[str, Policy],  # noqa: ARG002 - there are none
-    ) -> None:
+    def _save(self, kind: Kind, prepared: list[Prepared]) -> None:
         """Write the rows down as items, in the order in which revisions keep them."""
-        items = [_to_item(kind, row, limits) for row, limits in prepared]
+        items = [_to_item(kind, row, limits) for row, limits, _was in prepared]
         self._items[kind.name] = sorted(items, key=lambda item: canonical(key_of(item, kind.key)))
-        for place, (row, limits) in enumerate(prepared):
+        for place, (row, limits, _was) in enumerate(prepared):
             if isinstance(row, RateTier):
                 self._limits_of[row.name] = limits or []
             elif isinstance(row, EndpointLimit) and row.tier is not None:

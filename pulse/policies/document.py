@@ -150,7 +150,7 @@ def _apply(document: Document, *, prune: bool, dry_run: bool) -> Applied:
     using = publisher.database()
     before = publisher.document_of_rows(using)
     application = Application(document, using)
-    application.run(prune=prune)
+    application.run(before, prune=prune)
     after = publisher.document_of_rows(using)
     application.check(after)
     changes = difference(before, after, kinds.keys())

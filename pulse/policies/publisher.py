@@ -230,9 +230,12 @@ def draft_changes() -> list[dict[str, Any]]:
 
 def document_of_rows(using: str | None = None) -> Document:
     """Write every policy row as one canonical document, whatever is published."""
+    using = using or database()
     document: dict[str, Any] = {"version": VERSION}
+    in_use = kinds.in_use(using)
     for kind in kinds.all_kinds():
-        items = [kind.to_item(row) for row in kind.rows(using or database())]
+        rows = kind.rows(using) if kind.name in in_use else ()
+        items = [kind.to_item(row) for row in rows]
         document[kind.name] = sorted(items, key=lambda item: canonical(key_of(item, kind.key)))
     return document
 
