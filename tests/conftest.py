@@ -117,10 +117,3 @@ def redis_cache(settings, redis_server):
     with redis_server.client() as client:
         client.flushdb()
     return redis_server
-
-
-@pytest.fixture
-def chromium() -> str:
-    """The browser's path; tests that ask for it carry the marker ``browser``."""
-    assert CHROMIUM is not None
-    return CHROMIUM

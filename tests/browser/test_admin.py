@@ -1,6 +1,5 @@
 """The screens in a real browser, over a real server."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,12 +11,6 @@ from pulse.policies.models import EndpointLimit, PolicyRevision, RateTier
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-
-
-@pytest.fixture(autouse=True)
-def allow_queries_beside_the_browser(monkeypatch: Any) -> None:
-    """Playwright's loop lives in this thread, where Django would take it for a server's own."""
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
 
 @pytest.fixture
@@ -37,14 +30,6 @@ def session(db: Any) -> str:
         get_user_model().objects.create_superuser("kim", "kim@example.org", "secret")
     )
     return client.cookies["sessionid"].value
-
-
-@pytest.fixture
-def browser(chromium: str) -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 def open_page(

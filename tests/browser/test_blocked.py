@@ -8,14 +8,12 @@ import pytest
 from pulse.policies.edge import AccessRule
 from pulse.store import blocked
 from tests.browser.test_admin import (
-    allow_queries_beside_the_browser,
-    browser,
     open_page,
     playwright,
     session,
 )
 
-__all__ = ["allow_queries_beside_the_browser", "browser", "session"]
+__all__ = ["session"]
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 

@@ -37,7 +37,6 @@ SCHEDULES = [{"name": "core", "every": "1h", "targets": ["products", "search"]}]
 
 @pytest.fixture(autouse=True)
 def own_measures(fresh_process: None, monkeypatch: Any) -> None:
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
     monkeypatch.setattr(dashboard, "POLL_MS", 200)
     window.forget()
 

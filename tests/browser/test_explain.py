@@ -20,12 +20,6 @@ EVE = "203.0.113.9"
 LIMIT = {"name": "echo", "url_name": "echo", "limits": [{"rate": "1/h"}], "key": "ip"}
 
 
-@pytest.fixture(autouse=True)
-def synchronous(monkeypatch: Any) -> None:
-    """Playwright's loop lives in this thread, as a server's own would."""
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-
-
 @pytest.fixture
 def session(db: Any) -> str:
     strict = {"preset": "html", "headers": {"Content-Security-Policy": STRICTEST}}

@@ -1,6 +1,5 @@
 """Header policies in a real browser: what runs under them, what they stop, what is reported."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,20 +26,6 @@ INLINE = """() => {
 #: Tells the console of every violation, also of those that it keeps to itself.
 LISTEN = """document.addEventListener('securitypolicyviolation', (event) =>
   console.error('violation: ' + event.violatedDirective + ' ' + event.blockedURI));"""
-
-
-@pytest.fixture(autouse=True)
-def allow_queries_beside_the_browser(monkeypatch: Any) -> None:
-    """Playwright's loop lives in this thread, where Django would take it for a server's own."""
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-
-
-@pytest.fixture
-def browser(chromium: str) -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

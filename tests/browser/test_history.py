@@ -11,13 +11,11 @@ from pulse.policies import document, publisher
 from pulse.policies.models import EndpointLimit, PolicyRevision
 from pulse.policies.publisher import Actor
 from tests.browser.test_admin import (
-    allow_queries_beside_the_browser,
-    browser,
     open_page,
     session,
 )
 
-__all__ = ["allow_queries_beside_the_browser", "browser", "session"]
+__all__ = ["session"]
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 ADDRESS = "2001:db8:85a3:1234:5678:8a2e:370:7334"

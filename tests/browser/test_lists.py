@@ -10,14 +10,12 @@ from pulse.policies.edge import HeaderPolicy
 from pulse.policies.models import PolicyRevision
 from pulse.store import csp
 from tests.browser.test_admin import (
-    allow_queries_beside_the_browser,
-    browser,
     open_page,
     playwright,
     session,
 )
 
-__all__ = ["allow_queries_beside_the_browser", "browser", "session"]
+__all__ = ["session"]
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 LISTS = (

@@ -17,8 +17,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
-def session(db: Any, monkeypatch: Any) -> str:
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+def session(db: Any) -> str:
     strict = {"preset": "html", "headers": {"Content-Security-Policy": STRICTEST}}
     rule = {"url_name": "echo", "limits": ["1/h"]}
     policy = doc(

@@ -43,7 +43,6 @@ PAGES = (
 @pytest.fixture(autouse=True)
 def fast(monkeypatch: Any) -> Iterator[None]:
     """Pages ask again at once; Playwright's loop lives in this thread, as a server's own would."""
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
     for module in (job_pages, probe_pages, endpoint_pages, status_page):
         monkeypatch.setattr(module, "POLL_MS", 200)
         monkeypatch.setattr(module, "POLL_RUNNING_MS", 100, raising=False)

@@ -1,6 +1,5 @@
 """The screens of probes in a real browser, under the strict policy of the site's own pages."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,12 +16,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 #: Tells the console of every violation, also of those that it keeps to itself.
 LISTEN = """document.addEventListener('securitypolicyviolation', (event) =>
   console.error('violation: ' + event.violatedDirective + ' ' + event.blockedURI));"""
-
-
-@pytest.fixture(autouse=True)
-def allow_queries_beside_the_browser(monkeypatch: Any) -> None:
-    """Playwright's loop lives in this thread, where Django would take it for a server's own."""
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
 
 @pytest.fixture
@@ -47,14 +40,6 @@ def session(settings: Any) -> str:
     user = get_user_model().objects.create_superuser("kim", "kim@example.org", "secret")
     client.force_login(user)
     return client.cookies["sessionid"].value
-
-
-@pytest.fixture
-def browser(chromium: str) -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 def open_page(

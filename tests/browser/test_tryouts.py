@@ -8,9 +8,9 @@ from django.test import Client
 from pulse.policies import current
 from pulse.policies.models import EndpointLimit, RateTier
 from pulse.store import heartbeat, sample
-from tests.browser.test_admin import allow_queries_beside_the_browser, open_page, session
+from tests.browser.test_admin import open_page, session
 
-__all__ = ["allow_queries_beside_the_browser", "session"]
+__all__ = ["session"]
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
