@@ -153,8 +153,11 @@ def test_queries_are_counted_where_it_is_asked_for(ask, settings, caplog) -> Non
         connection.execute_wrappers.remove(queries._counted)
 
 
-def test_a_slow_statement_is_told_without_its_parameters(settings, caplog) -> None:
-    settings.PULSE = {"COUNT_QUERIES": True, "SLOW_QUERY_MS": 1}
+@pytest.mark.parametrize(("slow_ms", "is_told"), [(1, True), (60_000, False)])
+def test_a_slow_statement_is_told_without_its_parameters(
+    settings, caplog, slow_ms: int, is_told: bool
+) -> None:
+    settings.PULSE = {"COUNT_QUERIES": True, "SLOW_QUERY_MS": slow_ms}
     queries.watch(connection)
     asked = queries.begin()
     try:
@@ -167,10 +170,11 @@ def test_a_slow_statement_is_told_without_its_parameters(settings, caplog) -> No
         connection.execute_wrappers.remove(queries._counted)
     assert asked.count == 2
     assert asked.us >= 3000
-    (line,) = [r.getMessage() for r in caplog.records if r.name == "pulse.metrics.queries"]
-    assert line.startswith("Slow query: ")
-    assert "nap(" in line
-    assert "hidden" not in line
+    lines = [r.getMessage() for r in caplog.records if r.name == "pulse.metrics.queries"]
+    # Any statement may be slow on a busy machine.
+    assert [line.startswith("Slow query: ") for line in lines if "nap(" in line] == [True] * is_told
+    assert is_told or not lines
+    assert not any("hidden" in line for line in lines)
 
 
 def test_a_client_that_goes_away_is_in_flight_no_longer(monkeypatch) -> None:
