@@ -18,6 +18,7 @@ from pulse.core.histogram import MAX_US, bucket_of
 from pulse.core.measures import OTHERS, UNRESOLVED
 from pulse.core.targets import MAX_ENDPOINT_ID
 from pulse.logging import say
+from pulse.metrics.queries import Queries
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,10 @@ MAX_ACTIVE: Final = 100
 #: Rules of one endpoint in a second, and names of other things that are counted.
 MAX_NAMES: Final = 1000
 
+#: What the names of pulse's own views begin with.
+OWN_VIEWS: Final = "pulse."
+#: Of one body; what is more was never sent.
+MAX_BYTES: Final = 1 << 36
 #: What pulse counts of itself, before a reason and an address; in the sums of all time alone.
 REFUSED_OF: Final = "refused_of"
 #: The letters of fields.
@@ -148,6 +153,26 @@ class Seen(NamedTuple):
     query_us: int = 0
 
 
+#: What a request leaves: its method, route and the name of its view; the answer's status and how
+#: many seconds it took; what refused it, which would have, and whether it was slow, as ``Seen`` has
+#: them; how large it said its body was, the bytes of the answer, and its SQL if that is counted.
+#: Hardly more than texts and numbers: what is kept beyond its request costs the collector of
+#: garbage.
+Left = tuple[
+    str | None,
+    str,
+    str,
+    int,
+    float,
+    str | None,
+    Sequence[str],
+    bool,
+    int,
+    int,
+    Queries | None,
+]
+
+
 class Recorder:
     """The counts of this process: bounded, and the same whichever thread adds to them.
 
@@ -157,9 +182,8 @@ class Recorder:
 
     Attributes:
         active: Requests that are being answered, by whatever their middleware tells them apart by.
-        queue: Answers to be counted: what ``Seen`` has, and no more than texts and numbers, as what
-            is kept beyond its request costs the collector of garbage.
-        decisions: Of limits: by which counters, whether allowed, and microseconds.
+        queue: Answers to be counted.
+        decisions: Of limits: by which counters, whether allowed, and seconds.
         tracked: By method and route.
         evictions: Endpoints that had to go, since the process began.
     """
@@ -175,9 +199,9 @@ class Recorder:
         # them in order at each request costs more than to look when one must go.
         self._by_use: list[tuple[int, tuple[str, str]]] = []
         self._uses = 0
-        self.active: dict[int, Any] = {}
-        self.queue: deque[tuple[Any, ...]] = deque()
-        self.decisions: deque[tuple[Store, bool, int]] = deque()
+        self.active: dict[Any, Any] = {}
+        self.queue: deque[Left] = deque()
+        self.decisions: deque[tuple[Store, bool, float]] = deque()
         self._others: Fields = {}
         self._own: Counter[str] = Counter()
         self._decided: dict[tuple[Store, bool], int] = {}
@@ -257,12 +281,47 @@ class Recorder:
         queue, add, good_us = self.queue, self._add, conf.APDEX_MS * 1000
         # So many and no more: under load others come in as fast as these go out.
         for _ in range(len(queue)):
-            add(good_us, *queue.popleft())
+            (
+                method,
+                route,
+                view,
+                status,
+                taken_s,
+                refused,
+                would_refuse,
+                is_slow,
+                bytes_in,
+                bytes_out,
+                asked,
+            ) = queue.popleft()
+            if view.startswith(OWN_VIEWS):
+                self._own[PULSE] += 1
+                continue
+            if route == UNRESOLVED:
+                method = ""
+            elif method is None or method not in KNOWN_METHODS:
+                method = OTHER_METHOD
+            add(
+                good_us,
+                method,
+                route or "",
+                status if 0 <= status <= MAX_STATUS else MAX_STATUS,
+                int(taken_s * 1_000_000),
+                refused,
+                would_refuse,
+                is_slow,
+                # What a client only says, it may say of anything: nobody read what was refused.
+                min(bytes_in, MAX_BYTES) if bytes_in and refused is None else 0,
+                0 if method == "HEAD" else bytes_out,
+                0 if asked is None else asked.count,
+                0 if asked is None else asked.us,
+            )
         decisions, decided, bits = self.decisions, self._decided, self._decision_bits
         for _ in range(len(decisions)):
-            store, allowed, us = decisions.popleft()
+            store, allowed, taken_s = decisions.popleft()
             verdict = (store, allowed)
             decided[verdict] = decided.get(verdict, 0) + 1
+            us = int(taken_s * 1_000_000)
             bits[us.bit_length()] += 1
             self._decision_us += us
 

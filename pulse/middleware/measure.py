@@ -1,12 +1,12 @@
 """What is measured of a request: one step at its very end, which leaves all that can wait."""
 
-import time
 from contextlib import suppress
+from time import perf_counter
 from typing import Final
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.urls import resolve
+from django.urls import ResolverMatch, resolve
 
 from pulse.conf import conf
 from pulse.core.measures import OTHERS, UNRESOLVED
@@ -16,11 +16,11 @@ from pulse.metrics.recorder import (
     KNOWN_METHODS,
     MAX_STATUS,
     OTHER_METHOD,
+    OWN_VIEWS,
     PROBES,
     PULSE,
     REFUSED_OF,
     STREAMS,
-    Seen,
     recorder,
 )
 from pulse.middleware.context import Context
@@ -32,87 +32,89 @@ REASONS: Final = {
     "permission_denied": "access",
     "timeout": "timeout",
 }
-#: Of one body; what is more was never sent.
-MAX_BYTES: Final = 1 << 36
-#: What the names of pulse's own views begin with.
-OWN_VIEWS: Final = "pulse."
 
 
 def begin(request: HttpRequest, context: Context) -> None:
     """Note a request that has come."""
     if conf.METRICS:
-        recorder.active[id(context)] = request
+        recorder.active[context] = request
         if conf.COUNT_QUERIES:
             context.queries = queries.begin()
 
 
 def leave(context: Context) -> None:
     """Note that a request has ended, be it without an answer: its client is gone."""
-    recorder.active.pop(id(context), None)
+    recorder.active.pop(context, None)
 
 
-def end(  # noqa: C901 - every request comes by here: calls cost more than branches
-    request: HttpRequest, context: Context, response: HttpResponseBase
-) -> None:
-    """Queue an answer to be counted: by its endpoint, or apart."""
-    if recorder.active.pop(id(context), None) is None:
+def end(request: HttpRequest, context: Context, response: HttpResponseBase) -> None:
+    """Queue an answer to be counted: by its endpoint, or apart.
+
+    Every request comes by here, with none of this in the processor's caches: each look at another
+    object costs some tenths of a microsecond. What can wait is done by who counts what is queued.
+    """
+    if recorder.active.pop(context, None) is None:
         return  # None are measured.
-    resolved, method = request.resolver_match, request.method
+    resolved, asked, refusal = request.resolver_match, context.queries, context.refusal
     if resolved is None and context.verdict == "preflight":
         # Answered before Django looked; what was asked for is an endpoint of the site's.
         with suppress(Exception):
             resolved = resolve(request.path_info)
-    if context.queries is not None:
+    if asked is not None:
         queries.end()
     if context.probe is not None:
         recorder.count(PROBES)
         return
-    if resolved is None:
-        method, route = "", UNRESOLVED
-    elif resolved._func_path.startswith(OWN_VIEWS):
-        recorder.count(PULSE)
-        return
-    else:
-        route = resolved.route or ""
-        if method not in KNOWN_METHODS:
-            method = OTHER_METHOD
     if response.streaming:
-        recorder.count(STREAMS)
+        recorder.count(PULSE if resolved is not None and _is_own(resolved) else STREAMS)
         return
-    refusal, asked, status = context.refusal, context.queries, response.status_code
-    seen = (
-        method,
-        route,
-        status if 0 <= status <= MAX_STATUS else MAX_STATUS,
-        int((time.perf_counter() - context.started) * 1_000_000),
-        None if refusal is None else f"{_reason(refusal.code)} {refusal.rule}",
-        context.shadowed,
-        context.is_slow,
-        # What a client only says, it may say of anything: nobody read the body of what was refused.
-        min(context.body_bytes, MAX_BYTES) if context.body_bytes and refusal is None else 0,
-        0 if method == "HEAD" or not isinstance(response, HttpResponse) else len(response.content),
-        0 if asked is None else asked.count,
-        0 if asked is None else asked.us,
-    )
+    taken_s = perf_counter() - context.started
     if conf.METRICS_BACKEND and (instead := backends.current()) is not None:
-        _tell(instead, request, Seen(*seen))
+        _tell(instead, request, resolved, response.status_code, taken_s)
         return
     if refusal is not None and conf.PROMETHEUS_ADDRESSES:
         of = f"{REFUSED_OF} {_reason(refusal.code)}"
         recorder.count(f"{of} {context.client_address}", instead=f"{of} {OTHERS}")
     queue = recorder.queue
-    queue.append(seen)
+    queue.append(
+        (
+            request.method,
+            UNRESOLVED if resolved is None else resolved.route,
+            "" if resolved is None else resolved._func_path,
+            response.status_code,
+            taken_s,
+            None if refusal is None else f"{_reason(refusal.code)} {refusal.rule}",
+            context.shadowed,
+            context.is_slow,
+            context.body_bytes,
+            len(response.content),  # type: ignore[attr-defined]  # no stream, so it has one
+            asked,
+        )
+    )
     if len(queue) >= FOLD:
         recorder.fold()
 
 
-def _tell(instead: backends.MetricsBackend, request: HttpRequest, seen: Seen) -> None:
-    method = request.method if request.method in KNOWN_METHODS else OTHER_METHOD
+def _is_own(resolved: ResolverMatch) -> bool:
+    return resolved._func_path.startswith(OWN_VIEWS)
+
+
+def _tell(
+    instead: backends.MetricsBackend,
+    request: HttpRequest,
+    resolved: ResolverMatch | None,
+    status: int,
+    taken_s: float,
+) -> None:
+    if resolved is not None and _is_own(resolved):
+        recorder.count(PULSE)
+        return
+    method = request.method
     instead.record_request(
-        endpoint=seen.route if seen.route == UNRESOLVED else f"/{seen.route}",
-        method=method or OTHER_METHOD,
-        status_code=seen.status,
-        duration_ms=seen.us / 1000,
+        endpoint=UNRESOLVED if resolved is None else f"/{resolved.route or ''}",
+        method=method if method in KNOWN_METHODS else OTHER_METHOD,
+        status_code=min(max(status, 0), MAX_STATUS),
+        duration_ms=int(taken_s * 1_000_000) / 1000,
     )
 
 

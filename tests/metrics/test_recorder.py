@@ -29,7 +29,8 @@ def no_heartbeat(fresh_process: None):
 
 def queue(route: str, status: int = 200, us: int = 50) -> None:
     """What the middleware does at the end of a request."""
-    recorder.queue.append(Seen("GET", route, status, us))
+    taken_s = us / 1_000_000
+    recorder.queue.append(("GET", route, "", status, taken_s, None, (), False, 0, 0, None))
     if len(recorder.queue) >= FOLD:
         recorder.fold()
 
@@ -44,7 +45,7 @@ def test_eight_threads_at_once_count_exactly(redis_cache) -> None:
                 queue(f"{number % 3}/", 200 + at % 4)
             else:
                 record_request(f"/{number % 3}/", "GET", 200 + at % 4, 0.05)
-            recorder.decisions.append((Store.REDIS, True, 7))
+            recorder.decisions.append((Store.REDIS, True, 7e-6))
 
     def flush_on() -> None:
         while not over.is_set():
