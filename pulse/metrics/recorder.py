@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush, heapreplace
 from typing import Any, Final, NamedTuple
 
@@ -16,6 +16,7 @@ from pulse.core.claims import Store
 from pulse.core.endpoints import METHODS
 from pulse.core.histogram import MAX_US, bucket_of
 from pulse.core.measures import OTHERS, UNRESOLVED
+from pulse.core.quotas import SECOND_US
 from pulse.core.targets import MAX_ENDPOINT_ID
 from pulse.logging import say
 from pulse.metrics.queries import Queries
@@ -214,8 +215,15 @@ class Recorder:
 
     def add(self, seen: Seen) -> None:
         """Count one answer."""
+        asked = Queries(seen.queries, seen.query_us) if seen.queries else None
+        left = (
+            *(seen.method, seen.route, "", seen.status),
+            # Half a microsecond more, as what is left is cut to whole ones.
+            (seen.us + 0.5) / SECOND_US,
+            *(seen.refused, seen.would_refuse, seen.is_slow, seen.bytes_in, seen.bytes_out, asked),
+        )
         with self.lock:
-            self._add(conf.APDEX_MS * 1000, *seen)
+            self._count_left([left])
         self._tell()
 
     def count(self, name: str, amount: int = 1, *, instead: str | None = None) -> None:
@@ -278,50 +286,15 @@ class Recorder:
         return groups, evicted
 
     def _fold(self) -> None:
-        queue, add, good_us = self.queue, self._add, conf.APDEX_MS * 1000
         # So many and no more: under load others come in as fast as these go out.
-        for _ in range(len(queue)):
-            (
-                method,
-                route,
-                view,
-                status,
-                taken_s,
-                refused,
-                would_refuse,
-                is_slow,
-                bytes_in,
-                bytes_out,
-                asked,
-            ) = queue.popleft()
-            if view.startswith(OWN_VIEWS):
-                self._own[PULSE] += 1
-                continue
-            if route == UNRESOLVED:
-                method = ""
-            elif method is None or method not in KNOWN_METHODS:
-                method = OTHER_METHOD
-            add(
-                good_us,
-                method,
-                route or "",
-                status if 0 <= status <= MAX_STATUS else MAX_STATUS,
-                int(taken_s * 1_000_000),
-                refused,
-                would_refuse,
-                is_slow,
-                # What a client only says, it may say of anything: nobody read what was refused.
-                min(bytes_in, MAX_BYTES) if bytes_in and refused is None else 0,
-                0 if method == "HEAD" else bytes_out,
-                0 if asked is None else asked.count,
-                0 if asked is None else asked.us,
-            )
+        leave = self.queue.popleft
+        self._count_left([leave() for _ in range(len(self.queue))])
         decisions, decided, bits = self.decisions, self._decided, self._decision_bits
         for _ in range(len(decisions)):
             store, allowed, taken_s = decisions.popleft()
             verdict = (store, allowed)
             decided[verdict] = decided.get(verdict, 0) + 1
-            us = int(taken_s * 1_000_000)
+            us = int(taken_s * SECOND_US)
             bits[us.bit_length()] += 1
             self._decision_us += us
 
@@ -337,54 +310,71 @@ class Recorder:
             self._decided, self._decision_bits, self._decision_us = {}, [0] * 64, 0
         return found
 
-    def _add(  # noqa: C901, PLR0917 - the last as Seen has them; calls cost more than branches
-        self,
-        good_us: int,
-        method: str,
-        route: str,
-        status: int,
-        us: int,
-        refused: str | None,
-        would_refuse: Sequence[str],
-        is_slow: bool,  # noqa: FBT001 - unpacked
-        bytes_in: int,
-        bytes_out: int,
-        queries: int,
-        query_us: int,
-    ) -> None:
-        if us > MAX_US:  # noqa: PLR1730 - as below
-            us = MAX_US
-        key = (method, route)
-        self._uses = used = self._uses + 1
-        tally = self.tracked.get(key)
-        if tally is None:
-            tally = self._track(key)
-        tally.used = used
-        if refused is None:
-            place = status << SHIFT | bucket_of(us)
-            tally.sum_us += us
-            # Every request comes by here, and calls of min and max cost more than the rest.
-            if us < tally.least_us:  # noqa: PLR1730 - as above
-                tally.least_us = us
-            if us > tally.most_us:  # noqa: PLR1730 - as above
-                tally.most_us = us
-            if us <= good_us:
-                tally.satisfied += 1
-            elif us <= 4 * good_us:
-                tally.tolerated += 1
-            if is_slow:
-                tally.slow += 1
-        else:
-            place = status << SHIFT | UNTIMED
-            tally.count_rule(f"{REFUSED}{refused}")
-        tally.counts[place] = tally.counts.get(place, 0) + 1
-        for rule in would_refuse:
-            tally.count_rule(f"{WOULD_REFUSE}{rule}")
-        tally.bytes_in += bytes_in
-        tally.bytes_out += bytes_out
-        if queries:
-            tally.queries += queries
-            tally.query_us += query_us
+    def _count_left(self, lefts: Iterable[Left]) -> None:  # noqa: C901, PLR0912 - see below
+        """Count answers. Every request comes by here: calls cost more than branches."""
+        tracked, good_us = self.tracked, conf.APDEX_MS * 1000
+        for (
+            method,
+            route,
+            view,
+            status,
+            taken_s,
+            refused,
+            would_refuse,
+            is_slow,
+            bytes_in,
+            bytes_out,
+            asked,
+        ) in lefts:
+            if view.startswith(OWN_VIEWS):
+                self._own[PULSE] += 1
+                continue
+            tally = tracked.get((method, route))  # type: ignore[arg-type]  # of no method: none
+            if tally is None:
+                tally = self._tally(method, route)
+            self._uses = tally.used = self._uses + 1
+            if refused is None:
+                us = int(taken_s * SECOND_US)
+                if us > MAX_US:  # noqa: PLR1730 - as said
+                    us = MAX_US
+                place = bucket_of(us)
+                tally.sum_us += us
+                if us < tally.least_us:  # noqa: PLR1730
+                    tally.least_us = us
+                if us > tally.most_us:  # noqa: PLR1730
+                    tally.most_us = us
+                if us <= good_us:
+                    tally.satisfied += 1
+                elif us <= 4 * good_us:
+                    tally.tolerated += 1
+                if is_slow:
+                    tally.slow += 1
+                if bytes_in:
+                    tally.bytes_in += min(bytes_in, MAX_BYTES)
+            else:
+                # Nobody read its body: what a client only says, it may say of anything.
+                place = UNTIMED
+                tally.count_rule(f"{REFUSED}{refused}")
+            place |= (status if 0 <= status <= MAX_STATUS else MAX_STATUS) << SHIFT
+            counts = tally.counts
+            counts[place] = counts.get(place, 0) + 1
+            if would_refuse:
+                for rule in would_refuse:
+                    tally.count_rule(f"{WOULD_REFUSE}{rule}")
+            if method != "HEAD":
+                tally.bytes_out += bytes_out
+            if asked is not None:
+                tally.queries += asked.count
+                tally.query_us += asked.us
+
+    def _tally(self, method: str | None, route: str | None) -> _Tally:
+        """Return what counts an endpoint whose names are not as they are kept, or that is new."""
+        if route == UNRESOLVED:
+            method = ""
+        elif method not in KNOWN_METHODS:
+            method = OTHER_METHOD
+        key = (method or "", route or "")
+        return self.tracked.get(key) or self._track(key)
 
     def _track(self, key: tuple[str, str]) -> _Tally:
         """Make room for an endpoint."""
