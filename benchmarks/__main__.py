@@ -29,7 +29,8 @@ def main() -> int:
     results: dict[str, Any] = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "machine": report.machine(),
-        **{name: {} for name in ("figures", "counts", "let_through", "applied", "failed")},
+        **{name: {} for name in ("figures", "measuring", "counts")},
+        **{name: {} for name in ("let_through", "applied", "failed")},
         "edits": [],
         "probes": None,
     }
@@ -106,10 +107,18 @@ def _time(
     results: dict[str, Any],
 ) -> None:
     rounds, generations = (15, 1) if options.quick else (options.rounds, 2)
+    paired = [case for case in cases if case.switches]
+    cases = [case for case in cases if not case.switches]
     _say(f"Timing {len(cases)} cases of {group}, {generations} x {rounds} rounds")
     timing = measure.time_in_turns(cases, place, rounds, generations)
     results["figures"] |= timing.figures
     results["failed"] |= timing.failed
+    if paired:
+        processes = 2 if options.quick else 6
+        _say(f"Timing what measures add, {processes} x {4 * rounds} pairs")
+        found, failed = measure.time_measuring(paired, place, 4 * rounds, processes)
+        results["measuring"] |= found
+        results["failed"] |= failed
 
 
 def _counted(chosen: Sequence[str]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from benchmarks.cases import ENDPOINTS
-from benchmarks.measure import Figures, quiet
+from benchmarks.measure import Figures, Measuring, quiet
 
 Measured = dict[str, Figures]
 
@@ -56,6 +56,7 @@ def budgets(results: dict[str, Any]) -> list[Budget]:
     return [
         *_counters(measured),
         *(budget for group in ("sync", "asgi") for budget in _requests(measured, group)),
+        *_measuring(results["measuring"]),
         *_counts(results),
         *_edits(results),
         *_exactness(results),
@@ -118,12 +119,16 @@ def _requests(measured: Measured, group: str) -> list[Budget]:
                 ratio(adds(f"pulse-rules10000-{store}"), adds(f"pulse-rules10-{store}")),
             ),
         ]  # fmt: skip
-    for endpoints in ENDPOINTS:
-        name = f"{group}-pulse-over{endpoints}"
-        added_us = added(measured, f"{name}-on", f"{name}-off", "cpu")
-        what = f"{group}: measures add to a request, {endpoints:,} endpoints"
-        found.append(Budget(what, 5.0, added_us, f" {MICRO}"))
     return found
+
+
+def _measuring(measured: dict[str, Measuring]) -> list[Budget]:
+    def budget(group: str, endpoints: int) -> Budget:
+        what = f"{group}: measures add to a request, {endpoints:,} endpoints"
+        found = measured.get(f"{group}-pulse-over{endpoints}")
+        return Budget(what, 5.0, None if found is None else found.added, f" {MICRO}")
+
+    return [budget(group, endpoints) for group in ("sync", "asgi") for endpoints in ENDPOINTS]
 
 
 def _counts(results: dict[str, Any]) -> list[Budget]:

@@ -38,7 +38,7 @@ class Case:
         needs: Modules without which it is left out.
         sync_view: A view that only runs in a thread, also under ASGI.
         endpoints: Over how many its requests go in turn; 0 for the one of all cases.
-        measures: Whether pulse measures its requests.
+        switches: Its requests are timed in pairs within one process: measured by pulse, and not.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Case:
     needs: tuple[str, ...] = ()
     sync_view: bool = False
     endpoints: int = 0
-    measures: bool = True
+    switches: bool = False
 
     @property
     def is_pulse(self) -> bool:
@@ -118,7 +118,7 @@ def _requests(group: str) -> list[Case]:
             floor=f"{group}-bare",
         ),
     ]  # fmt: skip
-    cases += [case for endpoints in ENDPOINTS for case in _measured(group, endpoints)]
+    cases += [_measured(group, endpoints) for endpoints in ENDPOINTS]
     if group == "asgi":
         cases.append(
             Case(
@@ -153,18 +153,12 @@ def _requests(group: str) -> list[Case]:
     return cases
 
 
-def _measured(group: str, endpoints: int) -> list[Case]:
-    """The same requests with and without measures, over so many endpoints."""
-    name = f"{group}-pulse-over{endpoints}"
-    over: dict[str, Any] = {
-        "store": "redis", "policy": "tier", "middleware": (PULSE,), "endpoints": endpoints,
-        "quick": True,
-    }  # fmt: skip
-    title = f"pulse: {endpoints:,} endpoints"
-    return [
-        Case(f"{name}-off", group, f"{title}, not measured", measures=False, **over),
-        Case(f"{name}-on", group, f"{title}, measured", floor=f"{name}-off", **over),
-    ]
+def _measured(group: str, endpoints: int) -> Case:
+    """Requests with measures and without, over so many endpoints."""
+    return Case(
+        f"{group}-pulse-over{endpoints}", group, f"{endpoints:,} endpoints", store="redis",
+        policy="tier", middleware=(PULSE,), endpoints=endpoints, switches=True, quick=True,
+    )  # fmt: skip
 
 
 def _calls() -> list[Case]:

@@ -72,6 +72,63 @@ def time_in_turns(cases: Sequence[Case], place: Place, rounds: int, generations:
     return timing
 
 
+@dataclass(frozen=True, slots=True)
+class Measuring:
+    """What measuring requests costs them, in microseconds of CPU.
+
+    Attributes:
+        without: What a request takes that is not measured; median.
+        added: The median of what the measured one of a pair takes longer, and to count it.
+        low: The least of that among the processes.
+        high: The most.
+        counting: What of that it takes to count it, later and with others.
+        flush_ms: What handing over once a second takes, beside the requests.
+    """
+
+    without: float
+    added: float
+    low: float
+    high: float
+    counting: float
+    flush_ms: float
+
+
+def time_measuring(
+    cases: Sequence[Case], place: Place, rounds: int, processes: int
+) -> tuple[dict[str, Measuring], dict[str, str]]:
+    """Time requests in pairs within one process after the other: measured by pulse, and not.
+
+    Two processes of the same code differ by more than what is looked for, by how lucky each lies
+    in memory.
+    """
+    found: dict[str, Measuring] = {}
+    failed: dict[str, str] = {}
+    for case in cases:
+        pairs: list[tuple[float, float]] = []
+        added: list[float] = []
+        counting: list[float] = []
+        flushes: list[float] = []
+        for _ in range(processes):
+            with alive([case], place, failed) as started:
+                for process, size in _checked(started, failed).items():
+                    told = process.ask("pairs", size=size, rounds=rounds)
+                    pairs += told["pairs"]
+                    counting.append(told["count"])
+                    added.append(_median_difference(told["pairs"]) + told["count"])
+                    flushes.append(told["flush"])
+        if pairs and case.name not in failed:
+            without = median(pair[0] for pair in pairs)
+            cost = _median_difference(pairs) + median(counting)
+            found[case.name] = Measuring(
+                without, cost, min(added), max(added), median(counting), median(flushes)
+            )
+    return found, failed
+
+
+def _median_difference(pairs: Sequence[tuple[float, float]]) -> float:
+    return median(with_it - without for without, with_it in pairs)
+
+
 def _checked(processes: Sequence[Process], failed: dict[str, str]) -> dict[Process, int]:
     """The calls in a batch of each process that does what its row says."""
     sizes = {}

@@ -61,6 +61,7 @@ def as_markdown(results: dict[str, Any]) -> str:
         f"# pulse beside its peers, {results['date']}", "",
         *_preface(results),
         *(line for group in TITLES for line in _group(results, group)),
+        *_measuring(results),
         *_counts(results),
         *_let_through(results),
         *_edits(results),
@@ -137,6 +138,32 @@ def _store_row(measured: dict[str, Any], case: Case) -> list[str]:
         case.title, STORES[case.store], _us(figures.median), _us(figures.quiet), _us(figures.cpu),
         _us(figures.server), to("store-evalsha"), to("store-transport"),
     ]  # fmt: skip
+
+
+def _measuring(results: dict[str, Any]) -> Iterator[str]:
+    if not results["measuring"]:
+        return
+    yield "## What measuring adds to a request"
+    yield ""
+    yield (
+        "CPU of the thread that answers, by pairs of batches within one process, measured and not. "
+        "*added*: the median over the pairs of all processes, with the *counting* that follows "
+        "later and many at once; and the range of the processes' own. *flush*: beside the "
+        "requests, once a second."
+    )
+    yield ""
+    yield from _table(
+        ("under", "over", "not measured", "added", "range", "counting", "flush"),
+        [
+            [
+                case.group, case.title, _us(found.without), f"{found.added:.2f}",
+                f"{found.low:.2f} to {found.high:.2f}", f"{found.counting:.2f}",
+                f"{found.flush_ms:.1f} ms",
+            ]
+            for case in CASES
+            if (found := results["measuring"].get(case.name))
+        ],
+    )  # fmt: skip
 
 
 def _counts(results: dict[str, Any]) -> Iterator[str]:

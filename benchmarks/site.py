@@ -69,7 +69,6 @@ def settings_of(case: Case, directory: Path, redis_url: str) -> dict[str, Any]:
         },
         "DEFAULT_AUTO_FIELD": "django.db.models.BigAutoField",
         "CACHES": {"default": _cache(case.store, redis_url, prefix)},
-        "PULSE": {"METRICS": case.measures},
         # Beneath pulse's rules they would be a layer of their own; pulse's cases have policies.
         "CORS_ALLOWED_ORIGINS": [] if case.is_pulse else [ORIGIN],
         "CONTENT_SECURITY_POLICY": {"DIRECTIVES": {"default-src": ["'self'"]}},

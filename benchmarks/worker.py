@@ -6,6 +6,7 @@
 import gc
 import json
 import os
+import random
 import sys
 import threading
 import time
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import cycle, islice
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks import site
@@ -23,6 +25,8 @@ CLIENTS = [f"10.1.{i // 16}.{i % 16 + 1}" for i in range(256)]
 BATCH_S = 0.012
 #: How much of a batch is run before it is timed: the neighbours have had the caches.
 WARMING = 0.25
+#: As many as a busy process has answered when the heartbeat counts them.
+COUNTED_AT_ONCE = 500
 
 
 class Worker:
@@ -71,6 +75,42 @@ class Worker:
         self._empty()
         wall, cpu = self._timed(size)
         return {"wall": wall / size * 1e6, "cpu": cpu / size * 1e6}
+
+    def pairs(self, size: int, rounds: int) -> dict[str, Any]:
+        """Batches by turns, measured by pulse and not, in random order; CPU microseconds a call.
+
+        What they leave is counted and handed over by this thread, which is timed, many at once:
+        ``count`` is what each takes, ``flush`` what it takes to hand over, in milliseconds.
+        """
+        from pulse.conf import conf
+        from pulse.metrics import flush
+        from pulse.metrics.recorder import recorder
+        from pulse.store import heartbeat
+
+        def run(number: int) -> float:
+            addresses = self._take(number)
+            began = time.thread_time()
+            self._run(addresses)
+            return (time.thread_time() - began) / number * 1e6
+
+        pairs, counts, flushes = [], [], []
+        with heartbeat.suspended():
+            for _ in range(rounds):
+                taken = {}
+                for measures in random.sample((True, False), 2):
+                    vars(conf)["METRICS"] = measures
+                    run(max(4, round(size * WARMING)))
+                    taken[measures] = run(size)
+                pairs.append((taken[False], taken[True]))
+                queued = len(recorder.queue)
+                if queued > COUNTED_AT_ONCE:
+                    began = time.thread_time()
+                    recorder.fold()
+                    counts.append((time.thread_time() - began) / queued * 1e6)
+                    began = time.thread_time()
+                    flush.flush()
+                    flushes.append((time.thread_time() - began) * 1e3)
+        return {"pairs": pairs, "count": median(counts), "flush": median(flushes)}
 
     def attempt(self, client: str, attempts: int, threads: int, at: float) -> dict[str, int]:
         """One client tries often, from several threads at once; how many were let through."""

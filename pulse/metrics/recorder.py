@@ -9,6 +9,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush, heapreplace
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from pulse.conf import conf
@@ -205,8 +206,8 @@ class Recorder:
         self.decisions: deque[tuple[Store, bool, float]] = deque()
         self._others: Fields = {}
         self._own: Counter[str] = Counter()
-        self._decided: dict[tuple[Store, bool], int] = {}
-        self._decision_bits = [0] * 64
+        self._decided: Counter[tuple[Store, bool]] = Counter()
+        self._decision_bits: Counter[int] = Counter()
         self._decision_us = 0
         self._evicted: set[str] = set()
         self.evictions = 0
@@ -289,25 +290,22 @@ class Recorder:
         # So many and no more: under load others come in as fast as these go out.
         leave = self.queue.popleft
         self._count_left([leave() for _ in range(len(self.queue))])
-        decisions, decided, bits = self.decisions, self._decided, self._decision_bits
-        for _ in range(len(decisions)):
-            store, allowed, taken_s = decisions.popleft()
-            verdict = (store, allowed)
-            decided[verdict] = decided.get(verdict, 0) + 1
-            us = int(taken_s * SECOND_US)
-            bits[us.bit_length()] += 1
-            self._decision_us += us
+        leave_decision = self.decisions.popleft
+        decisions = [leave_decision() for _ in range(len(self.decisions))]
+        # Without a line of Python for each.
+        self._decided.update(map(itemgetter(0, 1), decisions))
+        taken_us = [int(decision[2] * SECOND_US) for decision in decisions]
+        self._decision_bits.update(map(int.bit_length, taken_us))
+        self._decision_us += sum(taken_us)
 
     def _take_decisions(self) -> Fields:
         found: Fields = {}
         for (store, allowed), count in self._decided.items():
             found[f"decided {'allowed' if allowed else 'refused'} {store}"] = count
         if found:
-            found |= {
-                f"decision_bits {n}": many for n, many in enumerate(self._decision_bits) if many
-            }
+            found |= {f"decision_bits {n}": many for n, many in self._decision_bits.items()}
             found["decision_us"] = self._decision_us
-            self._decided, self._decision_bits, self._decision_us = {}, [0] * 64, 0
+            self._decided, self._decision_bits, self._decision_us = Counter(), Counter(), 0
         return found
 
     def _count_left(self, lefts: Iterable[Left]) -> None:  # noqa: C901, PLR0912 - see below
