@@ -7,10 +7,11 @@ import logging
 import os
 import threading
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from heapq import heappop, heappush, heapreplace
+from itertools import repeat, starmap
 from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from pulse.conf import conf
 from pulse.core.claims import Store
@@ -23,6 +24,8 @@ from pulse.logging import say
 from pulse.metrics.queries import Queries
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: By field: of one endpoint, or of pulse itself.
 Fields = dict[str, int]
@@ -287,11 +290,9 @@ class Recorder:
         return groups, evicted
 
     def _fold(self) -> None:
-        # So many and no more: under load others come in as fast as these go out.
-        leave = self.queue.popleft
-        self._count_left([leave() for _ in range(len(self.queue))])
-        leave_decision = self.decisions.popleft
-        decisions = [leave_decision() for _ in range(len(self.decisions))]
+        # One after the other, so that what fails takes none of the others with it.
+        self._count_left(_taken_from(self.queue))
+        decisions = list(_taken_from(self.decisions))
         # Without a line of Python for each.
         self._decided.update(map(itemgetter(0, 1), decisions))
         taken_us = [int(decision[2] * SECOND_US) for decision in decisions]
@@ -414,6 +415,11 @@ class Recorder:
                 "Evicted endpoint metrics due to max_endpoints limit",
                 extra={"endpoint": endpoint, "max_endpoints": conf.MAX_ENDPOINTS},
             )
+
+
+def _taken_from(queue: deque[T]) -> Iterator[T]:
+    """Take all that waits, and no more: under load others come in as fast as these go out."""
+    return starmap(queue.popleft, repeat((), len(queue)))
 
 
 def name_of(method: str, route: str) -> str:

@@ -5,6 +5,7 @@ import random
 import sys
 import threading
 import tracemalloc
+from typing import Any
 
 import pytest
 from django.http import HttpRequest, HttpResponse
@@ -27,7 +28,7 @@ def no_heartbeat(fresh_process: None):
         yield
 
 
-def queue(route: str, status: int = 200, us: int = 50) -> None:
+def queue(route: str, status: Any = 200, us: int = 50) -> None:
     """What the middleware does at the end of a request."""
     taken_s = us / 1_000_000
     recorder.queue.append(("GET", route, "", status, taken_s, None, (), False, 0, 0, None))
@@ -70,6 +71,17 @@ def test_eight_threads_at_once_count_exactly(redis_cache) -> None:
     assert found.total.latencies.count == 16_000
     assert totals.read().decisions == {("allowed", "redis"): 16_000}
     assert recorder.in_flight() == 0
+
+
+def test_an_answer_that_cannot_be_counted_takes_no_other_with_it() -> None:
+    """As of a host that sets a status which is no number."""
+    for status in (200, "200", 201):
+        queue("a/", status)
+    with pytest.raises(TypeError):
+        recorder.fold()
+    groups, _evicted = recorder.take()
+    counted = {name: count for name, count in groups["GET /a/"].items() if name[0] == "c"}
+    assert counted == {"c200": 1, "c201": 1}
 
 
 def test_no_more_waits_than_is_counted_at_once(redis_cache) -> None:
