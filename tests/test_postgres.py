@@ -45,10 +45,13 @@ SUITES = (
     "tests/pages/test_endpoints.py",
     "tests/pages/test_probes.py",
 )
-#: What serves the site by processes of its own, and races on time.
+LIMITS = "tests/flows/test_limits_between_processes.py"
+#: What serves the site by processes of its own, and races on time. Of limits only what an edit
+#: does: what they count is in Redis.
 FLOWS = (
     "tests/flows/test_eighteen_defects.py",
-    "tests/flows/test_limits_between_processes.py",
+    f"{LIMITS}::test_edit_elsewhere_is_in_force_on_the_next_request",
+    f"{LIMITS}::test_every_process_tells_that_it_runs_the_newest_revision",
     "tests/flows/test_migrations.py",
 )
 #: What lies among them and meets none, or meets it by what others prove.
