@@ -156,7 +156,7 @@ def _requests(group: str) -> list[Case]:
 def _measured(group: str, endpoints: int) -> Case:
     """Requests with measures and without, over so many endpoints."""
     return Case(
-        f"{group}-pulse-over{endpoints}", group, f"{endpoints:,} endpoints", store="redis",
+        f"{group}-pulse-over{endpoints}", group, f"pulse: {endpoints:,} endpoints", store="redis",
         policy="tier", middleware=(PULSE,), endpoints=endpoints, switches=True, quick=True,
     )  # fmt: skip
 

@@ -111,7 +111,11 @@ def time_measuring(
         for _ in range(processes):
             with alive([case], place, failed) as started:
                 for process, size in _checked(started, failed).items():
-                    told = process.ask("pairs", size=size, rounds=rounds)
+                    try:
+                        told = process.ask("pairs", size=size, rounds=rounds)
+                    except CaseFailed as reason:
+                        failed[case.name] = str(reason)
+                        continue
                     pairs += told["pairs"]
                     counting.append(told["count"])
                     added.append(_median_difference(told["pairs"]) + told["count"])

@@ -153,7 +153,7 @@ def _measuring(results: dict[str, Any]) -> Iterator[str]:
     )
     yield ""
     yield from _table(
-        ("under", "over", "not measured", "added", "range", "counting", "flush"),
+        ("under", "case", "not measured", "added", "range", "counting", "flush"),
         [
             [
                 case.group, case.title, _us(found.without), f"{found.added:.2f}",

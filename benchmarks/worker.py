@@ -93,23 +93,30 @@ class Worker:
             self._run(addresses)
             return (time.thread_time() - began) / number * 1e6
 
-        pairs, counts, flushes = [], [], []
+        def count() -> None:
+            queued = len(recorder.queue)
+            began = time.thread_time()
+            recorder.fold()
+            counted = time.thread_time()
+            flush.flush()
+            counts.append((counted - began) / queued * 1e6)
+            flushes.append((time.thread_time() - counted) * 1e3)
+
+        pairs: list[tuple[float, float]] = []
+        counts: list[float] = []
+        flushes: list[float] = []
         with heartbeat.suspended():
             for _ in range(rounds):
                 taken = {}
                 for measures in random.sample((True, False), 2):
-                    vars(conf)["METRICS"] = measures
+                    vars(conf)["METRICS"] = measures  # What was read of the settings is kept there.
                     run(max(4, round(size * WARMING)))
                     taken[measures] = run(size)
                 pairs.append((taken[False], taken[True]))
-                queued = len(recorder.queue)
-                if queued > COUNTED_AT_ONCE:
-                    began = time.thread_time()
-                    recorder.fold()
-                    counts.append((time.thread_time() - began) / queued * 1e6)
-                    began = time.thread_time()
-                    flush.flush()
-                    flushes.append((time.thread_time() - began) * 1e3)
+                if len(recorder.queue) >= COUNTED_AT_ONCE:
+                    count()
+            if not counts:
+                count()
         return {"pairs": pairs, "count": median(counts), "flush": median(flushes)}
 
     def attempt(self, client: str, attempts: int, threads: int, at: float) -> dict[str, int]:

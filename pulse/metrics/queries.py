@@ -24,8 +24,8 @@ class Queries:
 
     __slots__ = ("count", "us")
 
-    def __init__(self, count: int = 0, us: int = 0) -> None:
-        self.count, self.us = count, us
+    def __init__(self) -> None:
+        self.count = self.us = 0
 
 
 _current: Final[ContextVar[Queries | None]] = ContextVar("pulse_queries", default=None)

@@ -21,7 +21,6 @@ from pulse.core.measures import OTHERS, UNRESOLVED
 from pulse.core.quotas import SECOND_US
 from pulse.core.targets import MAX_ENDPOINT_ID
 from pulse.logging import say
-from pulse.metrics.queries import Queries
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +63,9 @@ DOUBLING: Final = "d"
 SHIFT: Final = 10
 UNTIMED: Final = (1 << SHIFT) - 1
 MAX_STATUS: Final = 999
+#: Where the counts of a status are; of what is none, a host may have set it, as of the last.
+PLACES: Final = {status: status << SHIFT for status in range(MAX_STATUS + 1)}
+NO_STATUS: Final = MAX_STATUS << SHIFT
 #: Their fields, ready made.
 STATUSES: Final = tuple(f"{STATUS}{status}" for status in range(MAX_STATUS + 1))
 BUCKETS: Final = tuple(f"{BUCKET}{bucket}" for bucket in range(UNTIMED))
@@ -139,7 +141,8 @@ class Seen(NamedTuple):
         refused: Why pulse refused it, and the rule that did, with a space between.
         would_refuse: Rules in shadow that would have.
         is_slow: It took longer than it may.
-        bytes_in: Of the request's body.
+        bytes_in: Of the request's body; counted up to ``MAX_BYTES``, and not where it was refused,
+            as nobody read it.
         bytes_out: Of the answer's.
         queries: SQL statements.
         query_us: What they took.
@@ -160,12 +163,11 @@ class Seen(NamedTuple):
 
 #: What a request leaves: its method, route and the name of its view; the answer's status and how
 #: many seconds it took; what refused it, which would have, and whether it was slow, as ``Seen`` has
-#: them; how large it said its body was, the bytes of the answer, and its SQL if that is counted.
-#: Hardly more than texts and numbers: what is kept beyond its request costs the collector of
-#: garbage.
+#: them; how large it said its body was, the bytes of the answer, its SQL statements and their time.
+#: Texts and numbers alone: what is kept beyond its request costs the collector of garbage.
 Left = tuple[
     str | None,
-    str,
+    str | None,
     str,
     int,
     float,
@@ -174,7 +176,8 @@ Left = tuple[
     bool,
     int,
     int,
-    Queries | None,
+    int,
+    int,
 ]
 
 
@@ -219,12 +222,20 @@ class Recorder:
 
     def add(self, seen: Seen) -> None:
         """Count one answer."""
-        asked = Queries(seen.queries, seen.query_us) if seen.queries else None
         left = (
-            *(seen.method, seen.route, "", seen.status),
+            seen.method,
+            seen.route,
+            "",
+            seen.status,
             # Half a microsecond more, as what is left is cut to whole ones.
             (seen.us + 0.5) / SECOND_US,
-            *(seen.refused, seen.would_refuse, seen.is_slow, seen.bytes_in, seen.bytes_out, asked),
+            seen.refused,
+            seen.would_refuse,
+            seen.is_slow,
+            seen.bytes_in,
+            seen.bytes_out,
+            seen.queries,
+            seen.query_us,
         )
         with self.lock:
             self._count_left([left])
@@ -290,7 +301,6 @@ class Recorder:
         return groups, evicted
 
     def _fold(self) -> None:
-        # One after the other, so that what fails takes none of the others with it.
         self._count_left(_taken_from(self.queue))
         decisions = list(_taken_from(self.decisions))
         # Without a line of Python for each.
@@ -323,20 +333,22 @@ class Recorder:
             is_slow,
             bytes_in,
             bytes_out,
-            asked,
+            queries,
+            query_us,
         ) in lefts:
             if view.startswith(OWN_VIEWS):
                 self._own[PULSE] += 1
                 continue
-            tally = tracked.get((method, route))  # type: ignore[arg-type]  # of no method: none
+            tally = tracked.get((method, route))  # type: ignore[arg-type]  # None is found nowhere
             if tally is None:
                 tally = self._tally(method, route)
             self._uses = tally.used = self._uses + 1
+            place = PLACES.get(status, NO_STATUS)
             if refused is None:
                 us = int(taken_s * SECOND_US)
                 if us > MAX_US:  # noqa: PLR1730 - as said
                     us = MAX_US
-                place = bucket_of(us)
+                place |= bucket_of(us)
                 tally.sum_us += us
                 if us < tally.least_us:  # noqa: PLR1730
                     tally.least_us = us
@@ -352,9 +364,8 @@ class Recorder:
                     tally.bytes_in += min(bytes_in, MAX_BYTES)
             else:
                 # Nobody read its body: what a client only says, it may say of anything.
-                place = UNTIMED
+                place |= UNTIMED
                 tally.count_rule(f"{REFUSED}{refused}")
-            place |= (status if 0 <= status <= MAX_STATUS else MAX_STATUS) << SHIFT
             counts = tally.counts
             counts[place] = counts.get(place, 0) + 1
             if would_refuse:
@@ -362,9 +373,9 @@ class Recorder:
                     tally.count_rule(f"{WOULD_REFUSE}{rule}")
             if method != "HEAD":
                 tally.bytes_out += bytes_out
-            if asked is not None:
-                tally.queries += asked.count
-                tally.query_us += asked.us
+            if queries:
+                tally.queries += queries
+                tally.query_us += query_us
 
     def _tally(self, method: str | None, route: str | None) -> _Tally:
         """Return what counts an endpoint whose names are not as they are kept, or that is new."""

@@ -10,6 +10,7 @@ from django.urls import ResolverMatch, resolve
 
 from pulse.conf import conf
 from pulse.core.measures import OTHERS, UNRESOLVED
+from pulse.core.quotas import SECOND_US
 from pulse.metrics import backends, queries
 from pulse.metrics.recorder import (
     FOLD,
@@ -66,13 +67,13 @@ def end(request: HttpRequest, context: Context, response: HttpResponseBase) -> N
         recorder.count(PROBES)
         return
     if response.streaming:
-        recorder.count(PULSE if resolved is not None and _is_own(resolved) else STREAMS)
+        recorder.count(PULSE if _is_own(resolved) else STREAMS)
         return
     taken_s = perf_counter() - context.started
     if conf.METRICS_BACKEND and (instead := backends.current()) is not None:
         _tell(instead, request, resolved, response.status_code, taken_s)
         return
-    if refusal is not None and conf.PROMETHEUS_ADDRESSES:
+    if refusal is not None and conf.PROMETHEUS_ADDRESSES and not _is_own(resolved):
         of = f"{REFUSED_OF} {_reason(refusal.code)}"
         recorder.count(f"{of} {context.client_address}", instead=f"{of} {OTHERS}")
     queue = recorder.queue
@@ -88,15 +89,17 @@ def end(request: HttpRequest, context: Context, response: HttpResponseBase) -> N
             context.is_slow,
             context.body_bytes,
             len(response.content),  # type: ignore[attr-defined]  # no stream, so it has one
-            asked,
+            # As they are now: what its view left running may ask on.
+            0 if asked is None else asked.count,
+            0 if asked is None else asked.us,
         )
     )
     if len(queue) >= FOLD:
         recorder.fold()
 
 
-def _is_own(resolved: ResolverMatch) -> bool:
-    return resolved._func_path.startswith(OWN_VIEWS)
+def _is_own(resolved: ResolverMatch | None) -> bool:
+    return resolved is not None and resolved._func_path.startswith(OWN_VIEWS)
 
 
 def _tell(
@@ -106,15 +109,15 @@ def _tell(
     status: int,
     taken_s: float,
 ) -> None:
-    if resolved is not None and _is_own(resolved):
+    if _is_own(resolved):
         recorder.count(PULSE)
         return
     method = request.method
     instead.record_request(
         endpoint=UNRESOLVED if resolved is None else f"/{resolved.route or ''}",
         method=method if method in KNOWN_METHODS else OTHER_METHOD,
-        status_code=min(max(status, 0), MAX_STATUS),
-        duration_ms=int(taken_s * 1_000_000) / 1000,
+        status_code=status if 0 <= status <= MAX_STATUS else MAX_STATUS,
+        duration_ms=int(taken_s * SECOND_US) / 1000,
     )
 
 

@@ -16,7 +16,7 @@ from pulse.policies.models import RateTier
 from pulse.policies.reading import check_storable
 
 #: A row, and what it says.
-Was = tuple[Policy, Item]
+Stored = tuple[Policy, Item]
 #: A row that was read, its limits where it has some, and what it said before; None for a new one.
 Prepared = tuple[Policy, list[Limit] | None, Item | None]
 
@@ -37,7 +37,7 @@ class Application(ItemReader):
 
         Args:
             before: What the rows say; nobody else edits them meanwhile.
-            prune: As above.
+            prune: Delete what is not named.
 
         Raises:
             InvalidDocument: Something in it cannot be; rows may have been written by then.
@@ -47,8 +47,8 @@ class Application(ItemReader):
         unnamed: list[tuple[Kind, list[Policy]]] = []
         for kind in kinds.all_kinds():
             items = self._document.get(kind.name, ())
-            concerned = before[kind.name] and (items or prune)
-            rows = self._rows_of(kind) if concerned else {}
+            is_concerned = bool(before[kind.name] and (items or prune))
+            rows = self._rows_of(kind) if is_concerned else {}
             for key in self._apply_kind(kind, items, rows):
                 rows.pop(key, None)
             unnamed.append((kind, [row for row, _item in rows.values()]))
@@ -90,12 +90,12 @@ class Application(ItemReader):
         if self.errors:
             raise InvalidDocument(self.errors)
 
-    def _rows_of(self, kind: Kind) -> dict[str, Was]:
+    def _rows_of(self, kind: Kind) -> dict[str, Stored]:
         found = ((row, kind.to_item(row)) for row in kind.rows(self._using))
         return {canonical(key_of(was, kind.key)): (row, was) for row, was in found}
 
     def _apply_kind(
-        self, kind: Kind, items: Iterable[Any], rows: Mapping[str, Was]
+        self, kind: Kind, items: Iterable[Any], rows: Mapping[str, Stored]
     ) -> Iterable[str]:
         seen: dict[str, int] = {}
         prepared: list[Prepared] = []

@@ -350,7 +350,8 @@ def all_kinds() -> Sequence[Kind]:
 def in_use(using: str) -> set[str]:
     """Return the names of the kinds that have rows: one query tells, where most have none."""
     connection = connections[using]
-    tables = [connection.ops.quote_name(kind.model._meta.db_table) for kind in all_kinds()]
+    kinds = all_kinds()
+    tables = [connection.ops.quote_name(kind.model._meta.db_table) for kind in kinds]
     asked = ", ".join(
         f"CASE WHEN EXISTS (SELECT 1 FROM {table}) THEN 1 ELSE 0 END"  # noqa: S608 - of models
         for table in tables
@@ -358,7 +359,7 @@ def in_use(using: str) -> set[str]:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {asked}{connection.features.bare_select_suffix}")
         found = cursor.fetchone()
-    return {kind.name for kind, has_rows in zip(all_kinds(), found, strict=True) if has_rows}
+    return {kind.name for kind, has_rows in zip(kinds, found, strict=True) if has_rows}
 
 
 def find_kind(name: str) -> Kind | None:

@@ -335,11 +335,11 @@ def test_two_routes_of_one_name_are_counted_together(store) -> None:
 
 def test_an_amount_that_cannot_be_added_takes_no_other_with_it(redis_cache) -> None:
     for number in range(12):
-        seen = Seen("GET", f"a{number}/", 200, 50, bytes_in=999_999_999_999_999_999)
+        seen = Seen("GET", f"a{number}/", 200, 50, bytes_out=999_999_999_999_999_999)
         recorder.add(seen)
         flush.flush()
     for _ in range(2000):
-        recorder.add(Seen("GET", "a/", 200, 50, bytes_in=1 << 62))
+        recorder.add(Seen("GET", "a/", 200, 50, bytes_out=1 << 62))
     flush.flush()
     found = window.read()
     assert found.total.requests == 2012

@@ -217,9 +217,12 @@ def test_a_version_that_is_none_is_answered_all_the_same(
 
 
 def test_addresses_are_told_on_request(apply, redis_cache, client: Client, settings) -> None:
+    """Of whom the site refused: pulse's own pages are counted apart."""
     settings.PULSE = {"PROMETHEUS_COMPAT": True, "PROMETHEUS_ADDRESSES": True}
     limit = {"name": "search", "url_name": "search", "key": "ip", "limits": ["1/h"]}
-    apply(endpoint_limits=[limit], exemptions=[])
+    denied = {"network": "198.51.100.9/32", "path": "/pulse/status/", "action": "deny"}
+    apply(endpoint_limits=[limit], exemptions=[], access_rules=[denied])
+    assert client.get("/pulse/status/", REMOTE_ADDR="198.51.100.9").status_code == 403
     for address, times in (("198.51.100.7", 3), ("198.51.100.8", 2)):
         for _ in range(times):
             client.get("/api/search/?q=a", REMOTE_ADDR=address)
@@ -229,3 +232,4 @@ def test_addresses_are_told_on_request(apply, redis_cache, client: Client, setti
     for address, refused in (("198.51.100.7", 2), ("198.51.100.8", 1)):
         labels = (("ip", address), ("reason", "rate"))
         assert found["api_rate_limit_hits_total", labels] == refused
+    assert not any(("ip", "198.51.100.9") in labels for _name, labels in found)

@@ -21,6 +21,7 @@ from pulse.policies.models import (
     RateTier,
     TierAssignment,
     TierLimit,
+    TrustedProxy,
 )
 from tests.factories import KIM, default_tier
 from tests.factories import document as doc
@@ -526,10 +527,37 @@ def test_only_the_users_that_are_named_are_read(django_assert_max_num_queries) -
     User.objects.bulk_create(User(username=f"u{n}") for n in range(50))
     found = doc(tier_assignments=[{"user": f"u{n}", "tier": "default"} for n in range(5)])
     apply(found, KIM)
-    with django_assert_max_num_queries(80) as queries:
+    with django_assert_max_num_queries(40) as queries:
         apply(found, KIM)
     asked = [q["sql"] for q in queries if '"auth_user"."username" IN' in q["sql"]]
     assert len(asked) == 1
+
+
+def test_kinds_that_have_no_rows_are_not_read(django_assert_max_num_queries) -> None:
+    apply(doc(), KIM)
+    with django_assert_max_num_queries(40) as queries:
+        assert apply(doc(exemptions=["/x/"]), KIM).changed
+    of_others = [q["sql"] for q in queries if '"pulse_headerpolicy"."id"' in q["sql"]]
+    assert of_others == []
+
+
+@pytest.mark.parametrize("prune", [False, True])
+def test_rows_that_stay_as_they_are_keep_their_version(prune: bool) -> None:
+    """Where their kind is written, and where it is not."""
+    apply(doc(exemptions=["/a/", "/b/"], trusted_proxies=["10.0.0.0/8"]), KIM)
+
+    def versions() -> dict[str, int]:
+        rows = [*Exemption.objects.all(), *TrustedProxy.objects.all()]
+        return {str(row): row.version for row in rows}
+
+    before = versions()
+    written = doc(exemptions=["/a/", {"path": "/b/", "description": "other"}])
+    if prune:
+        written["trusted_proxies"] = ["10.0.0.0/8"]
+    apply(written, KIM, prune=prune)
+    changed = [name for name, version in versions().items() if before[name] != version]
+    assert {"/a/", "/b/"} < before.keys()
+    assert changed == [str(Exemption.objects.get(path="/b/"))]
 
 
 # Text
