@@ -8,6 +8,8 @@ from typing import Final, Generic, NamedTuple, TypeVar
 from pulse.exceptions import InvalidPath
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
+#: Stands for methods that no standard names: clients may invent them.
+OTHER_METHOD: Final = "OTHER"
 #: Combinations of rules whose answer is remembered; a site has fewer.
 MAX_REMEMBERED: Final = 10_000
 #: What is found for a path is remembered for so many, none longer: clients write them, and could
@@ -30,6 +32,11 @@ class Remembered(dict[K, T]):
             if len(self) >= MAX_REMEMBERED_PATHS:
                 self.clear()
             self[key] = value
+
+
+def known_method(method: str | None) -> str:
+    """Return a method as it is counted and recorded: one of the standard's, or ``OTHER_METHOD``."""
+    return method if method in METHODS else OTHER_METHOD
 
 
 class Match(NamedTuple):

@@ -24,7 +24,7 @@ from pulse.core.clients import (
     identify,
     mark_of,
 )
-from pulse.core.endpoints import METHODS, Match
+from pulse.core.endpoints import Match, known_method
 from pulse.core.quotas import SECOND_US
 from pulse.core.snapshot import Snapshot
 
@@ -43,8 +43,6 @@ OVERHEAD: Final = 120
 TIME: Final = struct.Struct(">I")
 #: So many headers of a request are kept.
 MAX_HEADERS: Final = 16
-#: Stands for methods that no standard names: clients invent them.
-OTHER_METHOD: Final = "OTHER"
 #: Where the literal part of a route ends, whether it is a regular expression or not.
 NOT_LITERAL: Final = re.compile(r"[<^$()\[\]{}.*+?\\]")
 
@@ -172,7 +170,7 @@ def record(seen: Seen, secret: bytes) -> Recorded:
     if user is not None and snapshot.wants_groups:
         groups = tuple(sorted(map(hashed, user.groups)))
     return Recorded(
-        method=seen.method if seen.method in METHODS else OTHER_METHOD,
+        method=known_method(seen.method),
         route=None if match is None else match.route,
         url_name="" if match is None else match.url_name,
         view="" if match is None else match.view,

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from pulse.conf import conf
 from pulse.core.claims import Store
-from pulse.core.endpoints import METHODS
+from pulse.core.endpoints import known_method
 from pulse.core.histogram import MAX_US, bucket_of
 from pulse.core.measures import OTHERS, UNRESOLVED
 from pulse.core.quotas import SECOND_US
@@ -32,9 +32,6 @@ Fields = dict[str, int]
 Groups = dict[str, Fields]
 
 OWN: Final = ""
-#: Stands for a method that no standard names: clients may invent them.
-OTHER_METHOD: Final = "OTHER"
-KNOWN_METHODS: Final = frozenset(METHODS)
 #: What is counted apart.
 APART = PROBES, PULSE, STREAMS = "probes", "pulse", "streams"
 #: Endpoints whose eviction is told in a second; all are counted.
@@ -134,7 +131,7 @@ class Seen(NamedTuple):
     """One answer, as it is counted.
 
     Attributes:
-        method: One of the standard's, or ``OTHER_METHOD``.
+        method: As ``known_method`` has it; empty where there is no route.
         route: As Django has it; ``UNRESOLVED`` where there is none.
         status: From 0 to 999.
         us: What it took, from 0 to ``MAX_US`` microseconds.
@@ -274,9 +271,7 @@ class Recorder:
         for request in list(self.active.values()):
             resolved = request.resolver_match
             if resolved is not None:
-                known = request.method in KNOWN_METHODS
-                method = request.method if known else OTHER_METHOD
-                found[name_of(method, resolved.route or "")] += 1
+                found[name_of(known_method(request.method), resolved.route or "")] += 1
         return dict(found.most_common(MAX_ACTIVE))
 
     def take(self) -> tuple[Groups, set[str]]:
@@ -379,11 +374,7 @@ class Recorder:
 
     def _tally(self, method: str | None, route: str | None) -> _Tally:
         """Return what counts an endpoint whose names are not as they are kept, or that is new."""
-        if route == UNRESOLVED:
-            method = ""
-        elif method not in KNOWN_METHODS:
-            method = OTHER_METHOD
-        key = (method or "", route or "")
+        key = ("" if route == UNRESOLVED else known_method(method), route or "")
         return self.tracked.get(key) or self._track(key)
 
     def _track(self, key: tuple[str, str]) -> _Tally:

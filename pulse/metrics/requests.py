@@ -5,12 +5,13 @@ import math
 
 from pulse import logging as pulse_logging
 from pulse.conf import conf
+from pulse.core.endpoints import known_method
 from pulse.core.histogram import MAX_US
 from pulse.core.measures import OTHERS, UNRESOLVED
 from pulse.core.targets import MAX_ENDPOINT_ID
 from pulse.logging import say
 from pulse.metrics import backends
-from pulse.metrics.recorder import KNOWN_METHODS, MAX_STATUS, OTHER_METHOD, Seen, recorder
+from pulse.metrics.recorder import MAX_STATUS, Seen, recorder
 from pulse.store import heartbeat
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,4 @@ def _add(endpoint: str, method: str, status_code: int, duration_ms: float) -> No
     if endpoint in (UNRESOLVED, OTHERS):
         recorder.add(Seen("", UNRESOLVED, status, us))
         return
-    verb = method.upper()
-    known = verb if verb in KNOWN_METHODS else OTHER_METHOD
-    recorder.add(Seen(known, endpoint.removeprefix("/"), status, us))
+    recorder.add(Seen(known_method(method.upper()), endpoint.removeprefix("/"), status, us))

@@ -9,14 +9,13 @@ from django.http.response import HttpResponseBase
 from django.urls import ResolverMatch, resolve
 
 from pulse.conf import conf
+from pulse.core.endpoints import known_method
 from pulse.core.measures import OTHERS, UNRESOLVED
 from pulse.core.quotas import SECOND_US
 from pulse.metrics import backends, queries
 from pulse.metrics.recorder import (
     FOLD,
-    KNOWN_METHODS,
     MAX_STATUS,
-    OTHER_METHOD,
     OWN_VIEWS,
     PROBES,
     PULSE,
@@ -112,10 +111,9 @@ def _tell(
     if _is_own(resolved):
         recorder.count(PULSE)
         return
-    method = request.method
     instead.record_request(
         endpoint=UNRESOLVED if resolved is None else f"/{resolved.route or ''}",
-        method=method if method in KNOWN_METHODS else OTHER_METHOD,
+        method=known_method(request.method),
         status_code=status if 0 <= status <= MAX_STATUS else MAX_STATUS,
         duration_ms=int(taken_s * SECOND_US) / 1000,
     )

@@ -8,12 +8,11 @@ from hypothesis import strategies as st
 
 from pulse.core.charging import Facts
 from pulse.core.clients import User, mark_of, resolve_address
-from pulse.core.endpoints import EndpointIndex, Match, Matcher, PathSet
+from pulse.core.endpoints import OTHER_METHOD, EndpointIndex, Match, Matcher, PathSet
 from pulse.core.networks import NetworkIndex, parse_network
 from pulse.core.recording import (
     EVERYBODY,
     NOBODY,
-    OTHER_METHOD,
     TIME,
     Recorded,
     Seen,
